@@ -138,18 +138,14 @@ def read_recipes(path: str | Path) -> dict[str, Recipe]:
         raise StudyError(f"{path}: the table of recipes does not exist (config key 'experiments')") from None
     except (OSError, UnicodeDecodeError) as error:
         raise StudyError(f"{path}: not readable as UTF-8 text ({error})") from None
-    lines = [
-        (n, line) for n, line in enumerate(text.splitlines(), 1) if line.strip() and not line.startswith("#")
-    ]
+    lines = [(n, line) for n, line in enumerate(text.splitlines(), 1) if line.strip() and not line.startswith("#")]
     if not lines:
         raise StudyError(f"{path}: the table is empty; its first row names the columns: {', '.join(COLUMNS)}")
     header = [name.strip() for name in lines[0][1].split("\t")]
     _check_header(path, header)
     recipes: dict[str, Recipe] = {}
     first_seen: dict[str, int] = {}
-    for (row, _), cells in zip(
-        lines[1:], csv.reader((line for _, line in lines[1:]), delimiter="\t"), strict=True
-    ):
+    for (row, _), cells in zip(lines[1:], csv.reader((line for _, line in lines[1:]), delimiter="\t"), strict=True):
         recipe = _read_row(path, row, header, [cell.strip() for cell in cells])
         key = recipe.experiment.lower()  # folders of file systems that ignore case
         if key in first_seen:
@@ -176,16 +172,12 @@ def _check_header(path: Path, header: list[str]) -> None:
             raise StudyError(f"{path}, row 1: the column '{name}' stands twice; each is used once")
     missing = [name for name in COLUMNS if name not in header and name not in OPTIONAL]
     if missing:
-        raise StudyError(
-            f"{path}, row 1: missing column {', '.join(map(repr, missing))}; found: {', '.join(header)}"
-        )
+        raise StudyError(f"{path}, row 1: missing column {', '.join(map(repr, missing))}; found: {', '.join(header)}")
 
 
 def _read_row(path: Path, row: int, header: list[str], cells: list[str]) -> Recipe:
     if len(cells) != len(header):
-        raise StudyError(
-            f"{path}, row {row}: {len(cells)} cells found, {len(header)} expected (one per column)"
-        )
+        raise StudyError(f"{path}, row {row}: {len(cells)} cells found, {len(header)} expected (one per column)")
     values: dict[str, Any] = {}
     for column, cell in zip(header, cells, strict=True):
         if cell == "" and column in OPTIONAL:
@@ -194,9 +186,7 @@ def _read_row(path: Path, row: int, header: list[str], cells: list[str]) -> Reci
         try:
             values[column] = parse(cell)
         except (ValueError, KeyError):
-            raise StudyError(
-                f"{path}, row {row}, column '{column}': found '{cell}', allowed is {allowed}"
-            ) from None
+            raise StudyError(f"{path}, row {row}, column '{column}': found '{cell}', allowed is {allowed}") from None
     recipe = Recipe(**values)
     if recipe.min_lr > recipe.lr:
         raise StudyError(
