@@ -1,0 +1,147 @@
+# Needs:  data.source of the configuration (an image folder, a zip, a CSV, or the embedded digits).
+# Makes:  {RESULTS}/data/manifest.csv     every image: label, hash, split, copies, kept or not and why
+#         {RESULTS}/data/audit.json       what the audit counted, and the manifest's hash
+#         {RESULTS}/data/{split}.npy      packed uint8 images, one memory-mappable array per split
+#         {RESULTS}/data/pack.json        classes, counts and hashes of the arrays
+#         {RESULTS}/data/class_weights.csv
+#         resources/weights/*.pth         pretrained weights, where the configuration asks for them
+
+SPLITS = ["train", "val", "test"]
+PACKED = expand(f"{RESULTS}/data/{{split}}.{{kind}}", split=SPLITS, kind=["npy", "csv"])
+
+
+def source_files(wildcards):
+    """The source as an input; the embedded digits need none."""
+    return [] if SOURCE == "digits" else [SOURCE]
+
+
+def source_identity(wildcards):
+    """What the source holds. A param, because Snakemake looks only at the time stamp of a large file or a folder."""
+    if SOURCE != "digits" and not Path(SOURCE).exists():
+        return config["data"]["sha256"] or "absent"
+    return source_fingerprint(SOURCE)
+
+
+# A rule only while the file is absent: as the output of a rule, images placed by hand would be Snakemake's to delete.
+if SOURCE != "digits" and not Path(SOURCE).exists():
+
+    localrules:
+        fetch_data,
+
+    rule fetch_data:
+        """Download the data set, or say how to get it."""
+        output:
+            SOURCE,
+        params:
+            url=lookup(dpath="data/url", within=config),
+            sha256=lookup(dpath="data/sha256", within=config),
+        log:
+            f"{RESULTS}/logs/fetch_data.log",
+        benchmark:
+            f"{RESULTS}/benchmarks/fetch_data.tsv"
+        conda:
+            "../envs/data.yaml"
+        script:
+            "../scripts/fetch_data.py"
+
+
+WEIGHTS = config["model"]["weights"]
+if WEIGHTS == "imagenet":
+    WEIGHTS_FILE = f"resources/weights/{config['model']['name']}.pth"
+else:
+    WEIGHTS_FILE = None if WEIGHTS == "none" else WEIGHTS
+
+if WEIGHTS_FILE and not Path(WEIGHTS_FILE).exists():
+
+    localrules:
+        fetch_weights,
+
+    rule fetch_weights:
+        """Download torchvision's pretrained weights once, or say how to get them."""
+        output:
+            WEIGHTS_FILE,
+        params:
+            model=lookup(dpath="model/name", within=config),
+            weights=WEIGHTS,
+        log:
+            f"{RESULTS}/logs/fetch_weights.log",
+        benchmark:
+            f"{RESULTS}/benchmarks/fetch_weights.tsv"
+        conda:
+            "../envs/train.yaml"
+        script:
+            "../scripts/fetch_weights.py"
+
+
+rule manifest:
+    """Every image of the source: audited, with its split."""
+    input:
+        # ancient: what counts is the source's identity below, not its time stamp
+        source=ancient(source_files),
+    output:
+        manifest=f"{RESULTS}/data/manifest.csv",
+        audit=f"{RESULTS}/data/audit.json",
+    params:
+        data=lookup(dpath="data", within=config),
+        split=lookup(dpath="split", within=config),
+        source=source_identity,
+        code=script_digest("manifest"),
+    log:
+        f"{RESULTS}/logs/manifest.log",
+    benchmark:
+        f"{RESULTS}/benchmarks/manifest.tsv"
+    threads: config["resources"]["workers"]
+    resources:
+        mem_mb=4000,
+        runtime=60,
+    conda:
+        "../envs/data.yaml"
+    script:
+        "../scripts/manifest.py"
+
+
+rule pack:
+    """The kept images, resized, as one uint8 array per split."""
+    input:
+        source=ancient(source_files),
+        # audit.json holds the manifest's hash and is small enough for Snakemake to compare by content
+        manifest=ancient(rules.manifest.output.manifest),
+        audit=rules.manifest.output.audit,
+    output:
+        PACKED,
+        index=f"{RESULTS}/data/pack.json",
+    params:
+        data=lookup(dpath="data", within=config),
+        code=script_digest("pack"),
+    log:
+        f"{RESULTS}/logs/pack.log",
+    benchmark:
+        f"{RESULTS}/benchmarks/pack.tsv"
+    threads: config["resources"]["workers"]
+    resources:
+        mem_mb=4000,
+        runtime=60,
+    conda:
+        "../envs/data.yaml"
+    script:
+        "../scripts/pack.py"
+
+
+rule class_weights:
+    """Weight of each class in the loss, from the training images alone."""
+    input:
+        index=rules.pack.output.index,
+    output:
+        f"{RESULTS}/data/class_weights.csv",
+    params:
+        scheme=lookup(dpath="loss/class_weights", within=config),
+        beta=lookup(dpath="loss/effective_number_beta", within=config),
+        code=script_digest("class_weights"),
+    log:
+        f"{RESULTS}/logs/class_weights.log",
+    benchmark:
+        f"{RESULTS}/benchmarks/class_weights.tsv"
+    conda:
+        "../envs/data.yaml"
+    script:
+        "../scripts/class_weights.py"

@@ -1,0 +1,85 @@
+# Needs:  packed arrays, class weights (recipes with a weighted loss), pretrained weights (if configured).
+# Makes:  {RESULTS}/train/{experiment}/seed_{seed}/      history.csv, best.safetensors, run.json, tensorboard/
+#         {RESULTS}/evaluate/{experiment}/seed_{seed}/   predictions.csv, metrics.json
+
+
+def class_weights_file(wildcards):
+    """Class weights are an input of the recipes that use them; for the others they may change."""
+    return rules.class_weights.output if RECIPES[wildcards.experiment].weighted else []
+
+
+def initial_weights_file(wildcards):
+    """The state dict that training starts from, if it does not start from scratch."""
+    return [WEIGHTS_FILE] if WEIGHTS_FILE else []
+
+
+def recipe_of(wildcards):
+    """The recipe's hyperparameters as one value: Snakemake records the values of params, not their names."""
+    return RECIPES[wildcards.experiment].hyperparameters()
+
+
+def training_settings(wildcards):
+    """All else that decides a training, as one value for the same reason."""
+    settings = {section: config[section] for section in ("model", "augmentation", "training")}
+    known = WEIGHTS in ("none", "imagenet") or not Path(WEIGHTS).exists()
+    return {**settings, "initial_weights": WEIGHTS if known else source_fingerprint(WEIGHTS)}
+
+
+rule train:
+    """One recipe with one seed. A run that collapses or diverges is a result, not an error."""
+    input:
+        index=rules.pack.output.index,
+        # ancient: pack.json, compared by content, holds the arrays' hashes
+        arrays=ancient(PACKED),
+        class_weights=class_weights_file,
+        initial_weights=ancient(initial_weights_file),
+    output:
+        history=f"{RUN}/history.csv",
+        weights=f"{RUN}/best.safetensors",
+        run=f"{RUN}/run.json",
+        tensorboard=directory(f"{RUN}/tensorboard"),
+    params:
+        recipe=recipe_of,
+        settings=training_settings,
+        code=script_digest("train"),
+    log:
+        RESULTS + "/logs/train/{experiment}_seed_{seed}.log",
+    benchmark:
+        RESULTS + "/benchmarks/train/{experiment}_seed_{seed}.tsv"
+    threads: config["resources"]["train_threads"]
+    resources:
+        gpu=1,
+        mem_mb=config["resources"]["train_mem_mb"],
+        runtime=config["resources"]["train_runtime_minutes"],
+    conda:
+        "../envs/train.yaml"
+    script:
+        "../scripts/train.py"
+
+
+rule evaluate:
+    """Predictions of the best epoch for validation and test images, and their metrics."""
+    input:
+        index=rules.pack.output.index,
+        arrays=ancient(PACKED),
+        weights=rules.train.output.weights,
+        run=rules.train.output.run,
+    output:
+        predictions=RESULTS + "/evaluate/{experiment}/seed_{seed}/predictions.csv",
+        metrics=RESULTS + "/evaluate/{experiment}/seed_{seed}/metrics.json",
+    params:
+        ece_bins=lookup(dpath="metrics/ece_bins", within=config),
+        settings=training_settings,
+        code=script_digest("evaluate"),
+    log:
+        RESULTS + "/logs/evaluate/{experiment}_seed_{seed}.log",
+    benchmark:
+        RESULTS + "/benchmarks/evaluate/{experiment}_seed_{seed}.tsv"
+    resources:
+        gpu=1,
+        mem_mb=8000,
+        runtime=60,
+    conda:
+        "../envs/train.yaml"
+    script:
+        "../scripts/evaluate.py"

@@ -1,0 +1,27 @@
+"""Predict the validation and test images with the best epoch's weights, and score the predictions."""
+
+import json
+from pathlib import Path
+
+from study.job import logged
+
+with logged(snakemake.log[0], threads=snakemake.threads) as say:
+    import torch
+
+    from study import evaluation, metrics, packing
+    from study.models import ModelSettings
+    from study.training import TrainingSettings
+
+    torch.set_num_threads(snakemake.threads)
+    settings = snakemake.params.settings
+    predictions = evaluation.predict(
+        Path(snakemake.input.weights),
+        packing.load(Path(snakemake.input.index).parent),
+        ModelSettings(**settings["model"]),
+        TrainingSettings(**settings["training"]),
+    )
+    predictions.to_csv(snakemake.output.predictions, index=False, lineterminator="\n")
+    scores = metrics.evaluate(predictions, snakemake.params.ece_bins)
+    Path(snakemake.output.metrics).write_text(json.dumps(scores, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+    for split, values in scores.items():
+        say(f"{split}: accuracy {values['accuracy']:.4f}, macro-F1 {values['macro_f1']:.4f}, NLL {values['nll']:.4f}")

@@ -1,0 +1,21 @@
+"""Read and audit the source, divide it into splits, and write down what became of every image."""
+
+import hashlib
+import json
+from pathlib import Path
+
+from study.images import DataSettings
+from study.job import logged
+from study.manifest import build_manifest
+from study.splits import SplitSettings
+
+with logged(snakemake.log[0]) as say:
+    manifest, audit = build_manifest(
+        DataSettings(**snakemake.params.data), SplitSettings(**snakemake.params.split), workers=snakemake.threads
+    )
+    manifest.to_csv(snakemake.output.manifest, index=False, lineterminator="\n")
+    audit["manifest_sha256"] = hashlib.sha256(Path(snakemake.output.manifest).read_bytes()).hexdigest()
+    Path(snakemake.output.audit).write_text(json.dumps(audit, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+    kept = manifest[manifest["status"] == "kept"]
+    sizes = ", ".join(f"{split} {count}" for split, count in kept["split"].value_counts().items())
+    say(f"{len(manifest)} images found, {len(kept)} kept ({sizes}), {len(manifest) - len(kept)} dropped")

@@ -1,0 +1,120 @@
+"""Where a result comes from: digests of code, data and recipe, versions, git state, machine."""
+
+import ast
+import functools
+import hashlib
+import importlib.metadata
+import json
+import platform
+import socket
+import subprocess
+from pathlib import Path
+from typing import Any
+
+PACKAGES = ("torch", "torchvision", "numpy", "pandas", "scikit-learn", "safetensors", "snakemake")
+# Modules that write down and report, and decide nothing about a result: a change in them re-trains nothing.
+BOOKKEEPING = ("study.errors", "study.job", "study.provenance")
+
+
+@functools.cache
+def code_digest(script: Path) -> str:
+    """SHA-256 of what a script and the library modules it imports (directly or not) do.
+
+    The syntax trees are compared, without docstrings and comments, so that only a change of the code itself
+    changes the digest.
+
+    Args:
+        script: path of the script; its folder holds the package `study`.
+    """
+    digest = hashlib.sha256()
+    for path in sorted(_reachable(script)):
+        digest.update(path.relative_to(script.parent).as_posix().encode())
+        digest.update(_code_alone(path).encode())
+    return digest.hexdigest()
+
+
+def _reachable(script: Path) -> set[Path]:
+    """The script and every module of `study` that it imports, at any depth and in any function."""
+    found: set[Path] = set()
+    waiting = [script]
+    while waiting:
+        path = waiting.pop()
+        if path in found:
+            continue
+        found.add(path)
+        for node in ast.walk(_tree(path)):
+            names = []
+            if isinstance(node, ast.ImportFrom) and node.module and node.level == 0:
+                names = [node.module, *(f"{node.module}.{alias.name}" for alias in node.names)]
+            elif isinstance(node, ast.Import):
+                names = [alias.name for alias in node.names]
+            for name in names:
+                module = script.parent / Path(*name.split(".")).with_suffix(".py")
+                if name.startswith("study.") and name not in BOOKKEEPING and module.is_file():
+                    waiting.append(module)
+    return found
+
+
+@functools.cache
+def _tree(path: Path) -> ast.Module:
+    return ast.parse(path.read_text(encoding="utf-8"))
+
+
+@functools.cache
+def _code_alone(path: Path) -> str:
+    """The module's source without comments, docstrings and layout."""
+    tree = ast.parse(path.read_text(encoding="utf-8"))
+    for node in ast.walk(tree):
+        if isinstance(node, (ast.Module, ast.ClassDef, ast.FunctionDef, ast.AsyncFunctionDef)):
+            first = node.body[0] if node.body else None
+            if (
+                isinstance(first, ast.Expr)
+                and isinstance(first.value, ast.Constant)
+                and isinstance(first.value.value, str)
+            ):
+                node.body[0] = ast.copy_location(ast.Pass(), first)
+    return ast.unparse(tree)
+
+
+def digest(value: Any) -> str:
+    """SHA-256 of a value that JSON can express, independent of the order of keys."""
+    return hashlib.sha256(json.dumps(value, sort_keys=True).encode()).hexdigest()
+
+
+def git_state(directory: Path) -> dict[str, Any]:
+    """Commit of the checkout and whether tracked files differ from it; None for both outside git."""
+
+    def git(*arguments: str) -> str | None:
+        try:
+            run = subprocess.run(["git", "-C", str(directory), *arguments], capture_output=True, text=True, check=True)
+        except (OSError, subprocess.CalledProcessError):
+            return None
+        return run.stdout.strip()
+
+    status = git("status", "--porcelain", "--untracked-files=no")
+    return {"git_commit": git("rev-parse", "HEAD"), "git_dirty": None if status is None else bool(status)}
+
+
+def versions() -> dict[str, str]:
+    """Versions of Python and of the installed packages that can change a result."""
+    found = {"python": platform.python_version()}
+    for package in PACKAGES:
+        try:
+            found[package] = importlib.metadata.version(package)
+        except importlib.metadata.PackageNotFoundError:
+            continue
+    return found
+
+
+def collect(*, code: str, data: str, recipe: dict[str, Any], settings: dict[str, Any]) -> dict[str, Any]:
+    """The part of `run.json` that says what made the run, but for device, precision and times."""
+    return {
+        **git_state(Path(__file__).parent),
+        "code": code,
+        "data": data,
+        "recipe": digest(recipe),
+        "settings": digest(settings),
+        "versions": versions(),
+        "host": socket.gethostname(),
+        "platform": platform.platform(),
+    }

@@ -1,0 +1,113 @@
+"""The configuration of a study, checked against its JSON Schema before anything runs."""
+
+import difflib
+import math
+from pathlib import Path
+from typing import Any
+
+from study.errors import StudyError
+
+
+def validate_config(config: dict[str, Any], schema: dict[str, Any]) -> None:
+    """Check a merged configuration against the schema and the rules that a schema cannot express.
+
+    Raises:
+        StudyError: one line per problem, each naming the key, the value found and what is allowed.
+    """
+    from jsonschema import Draft202012Validator
+
+    errors = sorted(Draft202012Validator(schema).iter_errors(config), key=lambda e: [str(p) for p in e.absolute_path])
+    problems = [line for error in errors for line in _explain(error)]
+    if not problems:
+        problems = _cross_checks(config)
+    if problems:
+        raise StudyError("configuration: " + "\n  ".join(problems) + "\n  (every key is explained in config/README.md)")
+
+
+def _explain(error: Any) -> list[str]:
+    """The lines for one jsonschema error, in words a user can act on."""
+    key = ".".join(str(part) for part in error.absolute_path)
+    prefix = f"{key}." if key else ""
+    properties = error.schema.get("properties", {})
+    if error.validator == "additionalProperties" and properties:
+        return [
+            f"unknown key '{prefix}{name}'{_did_you_mean(name, properties)}; allowed: {', '.join(properties)}"
+            for name in error.instance
+            if name not in properties
+        ]
+    if error.validator == "required":
+        return [f"missing key '{prefix}{name}'" for name in error.validator_value if name not in error.instance]
+    description = error.schema.get("description", "")
+    return [
+        f"'{key}' is {error.instance!r}, allowed is {_allowed(error)}" + (f" ({description})" if description else "")
+    ]
+
+
+def _did_you_mean(name: Any, allowed: dict[str, Any]) -> str:
+    close = difflib.get_close_matches(str(name), allowed, n=1)
+    return f", did you mean '{close[0]}'?" if close else ""
+
+
+def _allowed(error: Any) -> str:
+    value = error.validator_value
+    words = {
+        "enum": lambda: "one of " + ", ".join(map(str, value)),
+        "type": lambda: " or ".join(value) if isinstance(value, list) else f"a value of type {value}",
+        "minimum": lambda: f"at least {value}",
+        "maximum": lambda: f"at most {value}",
+        "exclusiveMinimum": lambda: f"above {value}",
+        "exclusiveMaximum": lambda: f"below {value}",
+        "pattern": lambda: f"text matching {value}",
+        "minItems": lambda: f"a list of at least {value}",
+        "minLength": lambda: f"text of at least {value} character",
+        "uniqueItems": lambda: "a list without repetition",
+    }
+    return words[error.validator]() if error.validator in words else error.message
+
+
+def _cross_checks(config: dict[str, Any]) -> list[str]:
+    problems = []
+    split = config["split"]
+    total = split["train"] + split["val"] + split["test"]
+    if not math.isclose(total, 1.0, abs_tol=1e-9):
+        problems.append(f"'split.train', 'split.val' and 'split.test' add up to {total:g}, allowed is exactly 1")
+    if config["data"]["url"] and not config["data"]["sha256"]:
+        problems.append("'data.url' is set but 'data.sha256' is not: a download is used only if its hash is known")
+    weights = config["model"]["weights"]
+    if weights not in ("none", "imagenet") and Path(weights).suffix not in (".pth", ".pt", ".safetensors"):
+        problems.append(
+            f"'model.weights' is {weights!r}, allowed is none, imagenet, or a path ending in .pth, .pt or .safetensors"
+        )
+    if weights == "imagenet" and config["model"]["width"] != 1:
+        problems.append(f"'model.width' is {config['model']['width']}, allowed is 1 with 'model.weights: imagenet'")
+    return problems
+
+
+def markdown(schema: dict[str, Any]) -> str:
+    """The reference of all keys as a Markdown table, one row per key in the schema's order."""
+    lines = ["| key | allowed | meaning |", "| --- | --- | --- |"]
+
+    def rows(node: dict[str, Any], prefix: str) -> None:
+        for name, child in node["properties"].items():
+            text = child.get("description", "")
+            lines.append(f"| `{prefix}{name}` | {_kind(child)} | {text} |")
+            if child.get("properties"):
+                rows(child, f"{prefix}{name}.")
+
+    rows(schema, "")
+    return "\n".join(lines)
+
+
+def _kind(node: dict[str, Any]) -> str:
+    if "enum" in node:
+        return ", ".join(f"`{value}`" for value in node["enum"])
+    kinds = node["type"] if isinstance(node["type"], list) else [node["type"]]
+    names = {"object": "section", "array": "list", "null": "`null`", "string": "text", "boolean": "true or false"}
+    if node.get("additionalProperties"):
+        names["object"] = "mapping"
+    bounds = [
+        f"{sign} {node[word]}"
+        for word, sign in (("minimum", "≥"), ("exclusiveMinimum", ">"), ("maximum", "≤"), ("exclusiveMaximum", "<"))
+        if word in node
+    ]
+    return " or ".join(names.get(kind, str(kind)) for kind in kinds) + (" " + ", ".join(bounds) if bounds else "")

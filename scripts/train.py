@@ -1,0 +1,41 @@
+"""Train one recipe with one seed on the packed images."""
+
+from pathlib import Path
+
+from study.job import logged
+
+with logged(snakemake.log[0], threads=snakemake.threads) as say:
+    import pandas as pd
+    import torch
+
+    from study import packing, provenance, training
+    from study.dataset import Augmentation
+    from study.models import ModelSettings
+    from study.recipe import Recipe
+
+    torch.set_num_threads(snakemake.threads)
+    wildcards, settings, recipe = snakemake.wildcards, snakemake.params.settings, dict(snakemake.params.recipe)
+    data = packing.load(Path(snakemake.input.index).parent)
+    made_by = provenance.collect(code=snakemake.params.code, data=data.digest, recipe=recipe, settings=settings)
+    # Beside the outputs, not in them: Snakemake deletes outputs before a job, and the job must find its checkpoints.
+    checkpoints = Path(snakemake.output.run).parent / "checkpoints"
+    weights = snakemake.input.class_weights
+    result = training.train(
+        Recipe(experiment=wildcards.experiment, case=0, **recipe),
+        seed=int(wildcards.seed),
+        data=data,
+        class_weights=pd.read_csv(str(weights))["weight"].to_numpy() if weights else None,
+        model=ModelSettings(**settings["model"]),
+        augmentation=Augmentation(**settings["augmentation"]),
+        settings=training.TrainingSettings(**settings["training"]),
+        initial_weights=Path(str(snakemake.input.initial_weights)) if snakemake.input.initial_weights else None,
+        checkpoint_dir=checkpoints,
+        # Not a param: how often a run is saved decides nothing about its result.
+        checkpoint_every=snakemake.config["checkpoints"]["every"],
+        run_key=provenance.digest([made_by[part] for part in ("code", "data", "recipe", "settings")]),
+        tensorboard_dir=Path(snakemake.output.tensorboard),
+        report=say,
+    )
+    out = snakemake.output
+    training.write_outputs(result, Path(out.history), Path(out.weights), Path(out.run), made_by)
+    say(f"{wildcards.experiment}: {result.outcome}. {result.reason}")
