@@ -7,12 +7,8 @@ from study.job import logged
 with logged(snakemake.log[0]) as say:
     target, url, sha256 = snakemake.output[0], snakemake.params.url, snakemake.params.sha256
     if not url:
-        hint = (
-            "; FER2013 is on Kaggle (msambare/fer2013 as image folders, or fer2013.csv of the 2013 challenge), a zip of "
-            "either works"
-            if "fer2013" in target
-            else ""
-        )
+        kaggle = "; FER2013 is on Kaggle, as image folders (msambare/fer2013, zipped) or as fer2013.csv"
+        hint = kaggle if "fer2013" in target else ""
         raise StudyError(
             f"{target}: no such file or folder (config key 'data.source') and no 'data.url' to fetch it from. "
             f"Place your images there, or change 'data.source'{hint}."

@@ -150,8 +150,8 @@ def read_recipes(path: str | Path) -> dict[str, Recipe]:
         key = recipe.experiment.lower()  # folders of file systems that ignore case
         if key in first_seen:
             raise StudyError(
-                f"{path}, row {row}, column 'experiment': '{recipe.experiment}' stands in row {first_seen[key]} already; "
-                "each name is used once (upper and lower case count as the same)"
+                f"{path}, row {row}, column 'experiment': '{recipe.experiment}' stands in row {first_seen[key]} "
+                "already; each name is used once (upper and lower case count as the same)"
             )
         first_seen[key] = row
         recipes[recipe.experiment] = recipe

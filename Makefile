@@ -1,0 +1,52 @@
+# Thin names for the real commands, and the virtual environment they run in.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+INSTALLED := $(VENV)/installed
+CODE := scripts tests
+SNAKEFILES := Snakefile rules
+
+.DEFAULT_GOAL := help
+.PHONY: help run dry-run test lint format lock docs clean
+
+help: ## list the targets
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 12
+
+$(INSTALLED): requirements.txt
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' \
+	  || { echo "Python 3.11 or newer is needed; $(PYTHON) is $$($(PYTHON) --version). Try: make PYTHON=python3.11 run"; exit 1; }
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements.txt
+	@touch $@
+
+run: $(INSTALLED) ## the default study, end to end
+	. $(BIN)/activate && snakemake --cores all --resources gpu=1
+
+dry-run: $(INSTALLED) ## plan every configuration, run nothing, need no data
+	. $(BIN)/activate && for study in config original fer2013; do \
+	  snakemake -n --quiet --cores 1 --resources gpu=1 --configfile config/$$study.yaml || exit 1; done
+
+lint: $(INSTALLED) ## formatters, linters, types
+	$(BIN)/ruff check $(CODE)
+	$(BIN)/ruff format --check $(CODE)
+	$(BIN)/mypy scripts/study
+	$(BIN)/snakefmt --check $(SNAKEFILES)
+	. $(BIN)/activate && snakemake --lint
+
+test: lint dry-run ## all checks and tests
+	. $(BIN)/activate && python -m pytest
+
+format: $(INSTALLED) ## bring code and rules into their form
+	$(BIN)/ruff check --fix $(CODE)
+	$(BIN)/ruff format $(CODE)
+	$(BIN)/snakefmt $(SNAKEFILES)
+
+lock: $(INSTALLED) ## solve requirements.in into requirements.txt with hashes (needs uv)
+	uv pip compile --quiet --universal --generate-hashes --python-version 3.11 --no-header \
+	  requirements.in --output-file requirements.txt
+
+docs: $(INSTALLED) ## write the generated part of config/README.md
+	$(BIN)/python scripts/config_reference.py
+
+clean: ## remove the environment and everything that was produced
+	rm -rf $(VENV) .snakemake results/*/

@@ -1,0 +1,68 @@
+"""Digests of code: what changes them and what does not."""
+
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from study import provenance
+
+SCRIPT = "from study.job import logged\nfrom study import training\ntraining.run()\n"
+TRAINING = '"""Loop."""\nfrom study.losses import loss\n\n\ndef run():\n    """Run."""\n    return loss()\n'
+
+
+@pytest.fixture
+def code(tmp_path: Path) -> Path:
+    (tmp_path / "study").mkdir()
+    (tmp_path / "train.py").write_text(SCRIPT)
+    (tmp_path / "study/training.py").write_text(TRAINING)
+    (tmp_path / "study/losses.py").write_text("def loss():\n    return 1\n")
+    (tmp_path / "study/job.py").write_text("def logged():\n    return 1\n")
+    (tmp_path / "study/tables.py").write_text("x = 1\n")
+    return tmp_path
+
+
+def digest(code: Path) -> str:
+    for cached in (provenance.code_digest, provenance._tree, provenance._code_alone):
+        cached.cache_clear()
+    return provenance.code_digest(code / "train.py")
+
+
+@pytest.mark.parametrize(
+    ("file", "old", "new", "changes"),
+    [
+        ("study/losses.py", "return 1", "return 2", True),
+        ("study/training.py", "return loss()", "return -loss()", True),
+        ("train.py", "training.run()", "training.run(2)", True),
+        ("study/training.py", '"""Run."""', '"""Run it all."""', False),
+        ("study/losses.py", "return 1", "return 1  # one", False),
+        ("study/losses.py", "def loss():", "\n\ndef loss():", False),
+        ("study/tables.py", "1", "2", False),
+        ("study/job.py", "return 1", "return 2", False),
+    ],
+)
+def test_only_the_code_itself_changes_the_digest(code: Path, file: str, old: str, new: str, changes: bool) -> None:
+    before = digest(code)
+    path = code / file
+    assert old in path.read_text()
+    path.write_text(path.read_text().replace(old, new))
+    assert (digest(code) != before) == changes
+
+
+def test_the_training_script_depends_on_the_training_library_and_not_on_tables() -> None:
+    scripts = Path(__file__).parents[2] / "scripts"
+    modules = {path.stem for path in provenance._reachable(scripts / "train.py")}
+    assert {"train", "training", "dataset", "losses", "models", "stopping"} <= modules
+    assert not {"tables", "figures", "metrics", "images", "job"} & modules
+
+
+def test_git_state(tmp_path: Path) -> None:
+    assert provenance.git_state(tmp_path) == {"git_commit": None, "git_dirty": None}
+    git = ["git", "-C", str(tmp_path), "-c", "user.name=a", "-c", "user.email=a@b"]
+    (tmp_path / "file").write_text("1")
+    for command in (["init", "-q"], ["add", "file"], ["commit", "-qm", "one"]):
+        subprocess.run([*git, *command], check=True)
+    state = provenance.git_state(tmp_path)
+    assert state["git_dirty"] is False and len(state["git_commit"]) == 40
+    (tmp_path / "file").write_text("2")
+    assert provenance.git_state(tmp_path)["git_dirty"] is True

@@ -1,0 +1,112 @@
+"""The table of recipes: what it accepts, and what it says about a wrong cell."""
+
+from pathlib import Path
+
+import pytest
+
+from study.errors import StudyError
+from study.recipe import read_recipes
+
+HEADER = "experiment case optimizer lr min_lr batch_size max_epochs loss activation sampler momentum nesterov reported"
+ROW = "a 1 SGD 0.01 1e-10 64 100 cross_entropy softmax shuffle 0.9 false 0.61"
+
+
+def write(tmp_path: Path, *rows: str, header: str = HEADER) -> Path:
+    path = tmp_path / "experiments.tsv"
+    path.write_text("\n".join("\t".join(row.split(" ")) for row in (header, *rows)) + "\n", encoding="utf-8")
+    return path
+
+
+def changed(column: str, value: str, row: str = ROW) -> str:
+    cells = row.split(" ")
+    cells[HEADER.split(" ").index(column)] = value
+    return " ".join(cells)
+
+
+def test_the_studys_table_holds_its_fourteen_recipes() -> None:
+    recipes = read_recipes(Path(__file__).parents[2] / "config/experiments.tsv")
+    assert list(recipes) == [
+        *(f"sgd_ver{n}" for n in range(1, 7)),
+        *(f"adam_ver{n}" for n in (1, 2, 4, 3, 5, 6, 7, 8)),
+    ]
+    assert {name: recipe.reported for name, recipe in recipes.items() if recipe.reported} == {
+        "sgd_ver1": 0.6115, "sgd_ver2": 0.6133, "sgd_ver3": 0.6654, "sgd_ver4": 0.6427, "sgd_ver5": 0.6622,
+        "sgd_ver6": 0.6606, "adam_ver3": 0.6137, "adam_ver5": 0.6344, "adam_ver6": 0.6249, "adam_ver7": 0.6238,
+        "adam_ver8": 0.6444,
+    }  # fmt: skip
+    # the four weighted SGD recipes drew class-balanced batches, the weighted Adam recipes did not
+    balanced = [name for name, recipe in recipes.items() if recipe.sampler == "balanced"]
+    assert balanced == ["sgd_ver2", "sgd_ver3", "sgd_ver5", "sgd_ver6"]
+    assert recipes["adam_ver7"].weighted and recipes["adam_ver7"].sampler == "shuffle"
+
+
+def test_hyperparameters_leave_out_what_only_tables_show(tmp_path: Path) -> None:
+    recipe = read_recipes(write(tmp_path, ROW))["a"]
+    other = read_recipes(write(tmp_path, changed("reported", "0.7", changed("case", "3"))))["a"]
+    assert recipe.hyperparameters() == other.hyperparameters()
+    assert list(recipe.hyperparameters())[:2] == ["optimizer", "lr"]
+
+
+def test_comments_empty_lines_and_windows_line_ends_are_fine(tmp_path: Path) -> None:
+    path = write(tmp_path, ROW)
+    text = "# my recipes\n\n" + path.read_text(encoding="utf-8")
+    path.write_bytes(text.replace("\n", "\r\n").encode("utf-8-sig"))
+    assert list(read_recipes(path)) == ["a"]
+
+
+@pytest.mark.parametrize(
+    ("column", "value", "message"),
+    [
+        ("experiment", "a/b", "row 2, column 'experiment': found 'a/b', allowed is letters, digits"),
+        ("case", "one", "row 2, column 'case': found 'one', allowed is a whole number of at least 1"),
+        ("optimizer", "RMSprop", "row 2, column 'optimizer': found 'RMSprop', allowed is one of SGD, Adam"),
+        ("lr", "fast", "row 2, column 'lr': found 'fast', allowed is a number above 0"),
+        ("lr", "0", "column 'lr': found '0', allowed is a number above 0"),
+        ("lr", "nan", "column 'lr': found 'nan'"),
+        ("lr", "inf", "column 'lr': found 'inf'"),
+        ("min_lr", "-1", "column 'min_lr': found '-1', allowed is a number of at least 0"),
+        ("min_lr", "0.1", "column 'min_lr': found 0.1, allowed is at most lr = 0.01"),
+        ("batch_size", "6.5", "column 'batch_size': found '6.5', allowed is a whole number"),
+        ("max_epochs", "0", "column 'max_epochs': found '0', allowed is a whole number of at least 1"),
+        ("loss", "mse", "column 'loss': found 'mse', allowed is one of cross_entropy, weighted_cross_entropy"),
+        ("activation", "relu", "column 'activation': found 'relu', allowed is one of softmax, log_softmax, logits"),
+        ("sampler", "random", "column 'sampler': found 'random', allowed is one of shuffle, balanced"),
+        ("momentum", "2", "column 'momentum': found '2', allowed is a number from 0 to 1"),
+        ("nesterov", "yes", "column 'nesterov': found 'yes', allowed is true or false"),
+        ("reported", "61.15", "column 'reported': found '61.15', allowed is an accuracy from 0 to 1"),
+    ],
+)
+def test_a_wrong_cell_is_named(tmp_path: Path, column: str, value: str, message: str) -> None:
+    with pytest.raises(StudyError) as error:
+        read_recipes(write(tmp_path, changed(column, value)))
+    assert message in str(error.value)
+    assert "experiments.tsv" in str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("rows", "header", "message"),
+    [
+        ([ROW, ROW], HEADER, "row 3, column 'experiment': 'a' stands in row 2 already"),
+        ([ROW, changed("experiment", "A")], HEADER, "upper and lower case count as the same"),
+        ([ROW + " x"], HEADER, "row 2: 14 cells found, 13 expected"),
+        ([ROW], HEADER.replace("momentum", "momentun"), "unknown column 'momentun'; did you mean 'momentum'?"),
+        ([ROW], HEADER.replace("lr min_lr", "min_lr min_lr"), "the column 'min_lr' stands twice"),
+        ([ROW.replace("0.01 ", "")], HEADER.replace("lr min_lr", "min_lr"), "missing column 'lr'"),
+        ([], HEADER, "no recipe below the header"),
+        ([ROW.replace(" ", ",")], HEADER.replace(" ", ","), "separated by tabs, not by commas"),
+        ([changed("optimizer", "Adam")], HEADER, "Adam takes neither momentum nor nesterov"),
+        ([changed("nesterov", "true", changed("momentum", "0"))], HEADER, "needs a momentum above 0"),
+    ],
+)
+def test_a_wrong_table_is_explained(tmp_path: Path, rows: list[str], header: str, message: str) -> None:
+    with pytest.raises(StudyError) as error:
+        read_recipes(write(tmp_path, *rows, header=header))
+    assert message in str(error.value)
+
+
+def test_a_missing_and_an_empty_table(tmp_path: Path) -> None:
+    with pytest.raises(StudyError, match="does not exist"):
+        read_recipes(tmp_path / "none.tsv")
+    (tmp_path / "empty.tsv").write_text("\n")
+    with pytest.raises(StudyError, match="the table is empty"):
+        read_recipes(tmp_path / "empty.tsv")

@@ -1,0 +1,78 @@
+"""The configuration: every study is valid, every mistake is named."""
+
+import copy
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from config_reference import with_reference
+from study.errors import StudyError
+from study.settings import validate_config
+
+ROOT = Path(__file__).parents[2]
+SCHEMA = yaml.safe_load((ROOT / "config/schemas/config.schema.yaml").read_text(encoding="utf-8"))
+BASE = yaml.safe_load((ROOT / "config/config.yaml").read_text(encoding="utf-8"))
+
+
+def overlaid(base: dict[str, Any], overlay: dict[str, Any]) -> dict[str, Any]:
+    """What Snakemake makes of a configuration file laid over another."""
+    merged = copy.deepcopy(base)
+    for key, value in overlay.items():
+        merged[key] = overlaid(merged[key], value) if isinstance(value, dict) and key in merged else value
+    return merged
+
+
+@pytest.mark.parametrize("path", sorted(ROOT.glob("config/*.yaml")), ids=lambda path: path.stem)
+def test_every_study_is_valid(path: Path) -> None:
+    validate_config(overlaid(BASE, yaml.safe_load(path.read_text(encoding="utf-8"))), SCHEMA)
+
+
+@pytest.mark.parametrize(
+    ("overlay", "message"),
+    [
+        ({"sedes": [1]}, "unknown key 'sedes', did you mean 'seeds'?"),
+        ({"data": {"image_sise": 48}}, "unknown key 'data.image_sise', did you mean 'image_size'?; allowed: source"),
+        ({"data": {"image_size": "large"}}, "'data.image_size' is 'large', allowed is a value of type integer"),
+        ({"data": {"duplicates": "remove"}}, "'data.duplicates' is 'remove', allowed is one of keep, drop, group"),
+        ({"split": {"train": 0.9}}, "add up to 1.2, allowed is exactly 1"),
+        ({"split": {"train": 1.5}}, "'split.train' is 1.5, allowed is below 1"),
+        ({"seeds": []}, "'seeds' is [], allowed is a list of at least 1"),
+        ({"seeds": [1, 1]}, "allowed is a list without repetition"),
+        ({"study": "a/b"}, "'study' is 'a/b', allowed is text matching"),
+        ({"training": {"device": "gpu"}}, "'training.device' is 'gpu', allowed is text matching"),
+        ({"training": {"precision": "fp8"}}, "'training.precision' is 'fp8', allowed is one of auto, fp32"),
+        ({"data": {"url": "http://localhost/x.zip"}}, "'data.url' is set but 'data.sha256' is not"),
+        ({"data": {"sha256": "abc"}}, "'data.sha256' is 'abc', allowed is text matching"),
+        ({"model": {"weights": "weights.bin"}}, "allowed is none, imagenet, or a path ending in"),
+        ({"model": {"weights": "imagenet"}}, "'model.width' is 0.25, allowed is 1 with 'model.weights: imagenet'"),
+    ],
+)
+def test_a_wrong_value_is_named(overlay: dict[str, Any], message: str) -> None:
+    with pytest.raises(StudyError) as error:
+        validate_config(overlaid(BASE, overlay), SCHEMA)
+    assert message in str(error.value)
+
+
+def test_a_missing_key_and_several_problems_at_once() -> None:
+    config = overlaid(BASE, {"metrics": {"ece_bins": 1}})
+    del config["split"]["seed"]
+    with pytest.raises(StudyError) as error:
+        validate_config(config, SCHEMA)
+    assert "missing key 'split.seed'" in str(error.value)
+    assert "'metrics.ece_bins' is 1, allowed is at least 2" in str(error.value)
+
+
+def test_every_key_is_described_and_the_reference_is_up_to_date() -> None:
+    def undescribed(node: dict[str, Any], prefix: str = "") -> list[str]:
+        return [
+            name
+            for key, child in node["properties"].items()
+            for name in ([prefix + key] if "description" not in child else [])
+            + (undescribed(child, f"{prefix}{key}.") if child.get("properties") else [])
+        ]
+
+    assert undescribed(SCHEMA) == []
+    readme = (ROOT / "config/README.md").read_text(encoding="utf-8")
+    assert with_reference(readme, SCHEMA) == readme, "run `make docs`"
