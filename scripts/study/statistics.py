@@ -1,0 +1,124 @@
+"""Intervals, paired tests and corrections for scores on one set of images.
+
+All of them speak of the trained networks at hand on further images of the same kind. How much another seed of the
+same recipe would differ is a question of its own, answered by several seeds.
+
+Entry points:
+    wilson_interval(correct, images, confidence) -> (low, high)
+    mean_interval(values, confidence) -> (low, high)       over seeds
+    mcnemar(correct_a, correct_b) -> p                     exact, paired
+    holm(p_values) -> adjusted p values
+    resamples(images, samples, seed) -> (samples, images)  bootstrap multiplicities, shared by all runs
+    resampled_scores(labels, predicted, nll, classes, multiplicity) -> {metric: (samples,)}
+    percentile_interval(values, confidence) -> (low, high)
+"""
+
+import math
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.sparse import csr_matrix
+from scipy.stats import t
+from statsmodels.stats.contingency_tables import mcnemar as _mcnemar
+from statsmodels.stats.multitest import multipletests
+from statsmodels.stats.proportion import proportion_confint
+
+RESAMPLED = ("accuracy", "balanced_accuracy", "macro_f1", "nll")
+
+
+def wilson_interval(correct: int, images: int, confidence: float) -> tuple[float, float]:
+    """Interval of an accuracy, `correct` of `images` images.
+
+    Source: Wilson 1927, JASA 22:209–212; statsmodels' `proportion_confint(method="wilson")`.
+    Unlike the normal interval it stays within 0 and 1 and holds near both ends and for few images.
+    """
+    low, high = proportion_confint(correct, images, alpha=1 - confidence, method="wilson")
+    return float(low), float(high)
+
+
+def mean_interval(values: Sequence[float], confidence: float) -> tuple[float, float]:
+    """Interval of the mean over seeds; (nan, nan) for a single seed, which says nothing about the spread.
+
+    Source: Student 1908, Biometrika 6:1–25; `scipy.stats.t`. With two or three seeds it is wide, and rightly so.
+    """
+    if len(values) < 2:
+        return math.nan, math.nan
+    half = t.ppf((1 + confidence) / 2, len(values) - 1) * np.std(values, ddof=1) / math.sqrt(len(values))
+    return float(np.mean(values) - half), float(np.mean(values) + half)
+
+
+def mcnemar(correct_a: NDArray[np.bool_], correct_b: NDArray[np.bool_]) -> float:
+    """Two-sided p value of "both recipes are right equally often", from the images that exactly one of them gets right.
+
+    Source: McNemar 1947, Psychometrika 12:153–157, in its exact (binomial) form; statsmodels' `mcnemar(exact=True)`.
+
+    Args:
+        correct_a, correct_b: whether each image was classified correctly, (N,), the same images in the same order.
+    """
+    only_a = int(np.sum(correct_a & ~correct_b))
+    only_b = int(np.sum(~correct_a & correct_b))
+    return float(_mcnemar([[0, only_a], [only_b, 0]], exact=True).pvalue)
+
+
+def holm(p_values: Sequence[float]) -> list[float]:
+    """p values adjusted so that the chance of any false difference among them stays at the stated level.
+
+    Source: Holm 1979, Scandinavian Journal of Statistics 6:65–70; statsmodels' `multipletests(method="holm")`.
+    """
+    if not len(p_values):
+        return []
+    return [float(p) for p in multipletests(p_values, method="holm")[1]]
+
+
+def resamples(images: int, samples: int, seed: int) -> NDArray[np.float32]:
+    """How often each image is drawn in each bootstrap sample, (samples, images); every row sums to `images`.
+
+    Scoring every run on the same rows makes differences between runs paired. float32 counts to 2^24 exactly.
+    """
+    generator = np.random.default_rng(seed)
+    counts = np.empty((samples, images), np.float32)
+    for row in counts:
+        row[:] = np.bincount(generator.integers(images, size=images), minlength=images)
+    return counts
+
+
+def resampled_scores(
+    labels: NDArray[np.int64],
+    predicted: NDArray[np.int64],
+    nll: NDArray[np.float64],
+    classes: int,
+    multiplicity: NDArray[np.float32],
+) -> dict[str, NDArray[np.float64]]:
+    """Accuracy, balanced accuracy, macro-F1 and mean NLL of each bootstrap sample, each (samples,).
+
+    Defined as in `metrics.evaluate`: a class that a sample holds no image of is left out of its averages.
+    Source: Efron & Tibshirani 1993, An Introduction to the Bootstrap, chapter 13; images are the resampled units.
+
+    Args:
+        labels, predicted: class indices, (images,).
+        nll: −ln p of the true class, (images,); not finite where a network diverged.
+        classes: number of classes K.
+        multiplicity: what `resamples` returned.
+    """
+    images = len(labels)
+    cell = labels * classes + predicted
+    cells = csr_matrix((np.ones(images, np.float32), (np.arange(images), cell)), shape=(images, classes**2))
+    confusion = np.asarray(multiplicity @ cells, np.float64).reshape(-1, classes, classes)
+    hits = np.diagonal(confusion, axis1=1, axis2=2)
+    true, guessed = confusion.sum(axis=2), confusion.sum(axis=1)
+    present = true > 0
+    recall = np.divide(hits, true, out=np.zeros_like(hits), where=present)
+    f1 = np.divide(2 * hits, true + guessed, out=np.zeros_like(hits), where=present)
+    return {
+        "accuracy": hits.sum(axis=1) / images,
+        "balanced_accuracy": recall.sum(axis=1) / present.sum(axis=1),
+        "macro_f1": f1.sum(axis=1) / present.sum(axis=1),
+        "nll": (multiplicity @ nll) / images,
+    }
+
+
+def percentile_interval(values: NDArray[np.float64], confidence: float) -> tuple[float, float]:
+    """The central `confidence` share of bootstrap values; (nan, nan) where they are not numbers."""
+    low, high = np.quantile(values, [(1 - confidence) / 2, (1 + confidence) / 2])
+    return float(low), float(high)

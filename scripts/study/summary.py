@@ -1,0 +1,181 @@
+"""The answer in words: a paragraph for the terminal, and the first page of the report.
+
+Entry points (runs come from `study.runs.load_runs`, with predictions):
+    headline(runs, confidence) -> str                                         one plain paragraph
+    summary_rst(runs, figure, questions, confidence, reported, pack, audit) -> str   reStructuredText
+"""
+
+import base64
+import re
+import textwrap
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from study.runs import Run, by_experiment, choose
+from study.tables import (
+    BETTER,
+    SAME,
+    WORSE,
+    accuracy_interval,
+    case_cells,
+    case_note,
+    case_table,
+    recipe_verdict,
+    verdicts,
+)
+
+
+def plain(text: str) -> str:
+    """Text on one line."""
+    return " ".join(str(text).split())
+
+
+def escape_rst(text: str) -> str:
+    """Text that reStructuredText (and a template around it) shows as it is, on one line; never empty."""
+    printable = "".join(c if c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in plain(text))
+    return re.sub(r"([^\w\s]|_)", r"\\\1", printable) or "\\ "
+
+
+def headline(runs: Sequence[Run], confidence: float) -> str:
+    """Which recipe wins, how sure that is, and what failed: one paragraph of plain text."""
+    return " ".join(answer(runs, confidence, plain, lambda text: text))
+
+
+def answer(
+    runs: Sequence[Run], confidence: float, escape: Callable[[str], str], strong: Callable[[str], str]
+) -> list[str]:
+    """The answer as sentences: the winner, what it cannot be told apart from, what differs, what failed and why."""
+    groups = by_experiment(runs)
+    winner = choose(runs)
+    best = groups[winner]
+    images = best[0].metrics["test"]["images"]
+    low, high = accuracy_interval(best, "test", confidence)
+    over = f"over {len(best)} seeds" if len(best) > 1 else f"from {images:,} test images"
+    opening = f"{strong(escape(winner))} is the best recipe of {len(groups)}"
+    if all(run.failed for run in runs):
+        opening = f"Every recipe failed; {strong(escape(winner))} is merely the best of them"
+    if len(groups) == 1:
+        opening = f"{strong(escape(winner))} is the only recipe"
+    val, test = (float(np.mean([run.metrics[split]["accuracy"] for run in best])) for split in ("val", "test"))
+    sentences = [
+        f"{opening}: chosen by its validation accuracy of {val:.1%}, "
+        f"it classifies {strong(f'{test:.1%}')} of the test images correctly "
+        f"({confidence:.0%} interval {low:.1%} to {high:.1%}, {over}).".replace("%", escape("%"))
+    ]
+    found = verdicts(runs, confidence)
+    names: dict[str, list[str]] = {}
+    for name, group in groups.items():
+        if name != winner and not all(run.failed for run in group):
+            verdict = recipe_verdict([found[run.experiment, run.seed][0] for run in group])
+            names.setdefault(verdict, []).append(escape(name))
+    for verdict, words in (
+        (SAME, "Not distinguishable from it"),
+        (BETTER, "Better on the test images, though validation chose otherwise"),
+        (WORSE, "Worse"),
+    ):
+        if verdict in names:
+            sentences.append(f"{words}: {', '.join(names[verdict])}.")
+    return sentences + _failures(groups, escape)
+
+
+def _failures(groups: Mapping[str, list[Run]], escape: Callable[[str], str]) -> list[str]:
+    failed = []
+    for name, group in groups.items():
+        lost = [run for run in group if run.failed]
+        if lost:
+            share = f" in {len(lost)} of {len(group)} seeds" if len(group) > 1 else ""
+            reasons = "; ".join(dict.fromkeys(escape(run.reason.rstrip(".")) for run in lost if run.reason))
+            failed.append(f"{escape(name)} {lost[0].outcome}{share}" + (f" ({reasons})" if reasons else ""))
+    return [f"Failed: {'; '.join(failed)}."] if failed else []
+
+
+def summary_rst(
+    runs: Sequence[Run],
+    figure: str | Path,
+    questions: Mapping[int, str],
+    confidence: float,
+    reported: bool,
+    pack: Mapping[str, Any],
+    audit: Mapping[str, Any],
+) -> str:
+    """The first page of the report: the answer, the comparison figure, the case tables, the data.
+
+    Sections are underlined with "-"; the text has no title of its own, so that it can stand below one.
+
+    Args:
+        figure: the comparison figure, an SVG, embedded as a data URI.
+        questions: what each case asks, by case number; cases without a question are shown too.
+        reported: show reported values beside measured ones.
+        pack: the content of pack.json.
+        audit: the content of audit.json; its counts are listed.
+    """
+    sentences = answer(runs, confidence, escape_rst, lambda text: f"**{text}**")
+    parts = [sentences[0], *(f"* {sentence}" for sentence in sentences[1:]), _caution(runs), _image(Path(figure))]
+    parts += [_section("The cases")]
+    for case in sorted({run.case for run in runs}):
+        parts += _case(runs, case, questions.get(case, ""), confidence, reported)
+    parts += [_section("The data"), *_data(pack, audit)]
+    return "\n\n".join(parts) + "\n"
+
+
+def _section(title: str) -> str:
+    return f"{title}\n{'-' * len(title)}"
+
+
+def _caution(runs: Sequence[Run]) -> str:
+    seeds = len({run.seed for run in runs})
+    if seeds > 1:
+        return (
+            f"Every recipe was trained with {seeds} seeds. A recipe counts as worse or better only if every one of its "
+            "runs is, on the same test images \\(exact McNemar test, Holm's correction\\)."
+        )
+    return (
+        "Each recipe was trained once. The tests compare these trained networks on the same test images \\(exact "
+        "McNemar test, Holm's correction\\); how much another seed would change is not measured."
+    )
+
+
+def _image(path: Path) -> str:
+    """An image directive with the file inside, in lines below docutils' line-length-limit of 10,000."""
+    data = base64.b64encode(path.read_bytes()).decode("ascii")
+    uri = textwrap.wrap("data:image/svg+xml;base64," + data, 1000, break_on_hyphens=False)
+    alt = "Test accuracy of every recipe with its interval, validation accuracy and failures"
+    return ".. image:: " + "\n   ".join(uri) + f"\n   :alt: {alt}\n   :width: 100%"
+
+
+def _case(runs: Sequence[Run], case: int, question: str, confidence: float, reported: bool) -> list[str]:
+    table = case_table(runs, case, confidence, reported)
+    rows = [["", *(f"**{escape_rst(name)}**" for name in table.columns[1:])]]
+    for label, cells in case_cells(table):
+        texts = [f"**{escape_rst(text)}**" if best else escape_rst(text) for text, best in cells]
+        rows.append([escape_rst(label), *texts])
+    heading = f"**Case {case}.** {escape_rst(question)}" if question else f"**Case {case}.**"
+    return [heading, list_table(rows), f"*{escape_rst(case_note(table, confidence))}*"]
+
+
+def list_table(rows: Sequence[Sequence[str]]) -> str:
+    """A list-table directive; the first row is the header. Cells are reStructuredText already."""
+    lines = [".. list-table::", "   :header-rows: 1", ""]
+    for row in rows:
+        for position, cell in enumerate(row):
+            lines.append(("   * - " if position == 0 else "     - ") + cell)
+    return "\n".join(lines)
+
+
+def _data(pack: Mapping[str, Any], audit: Mapping[str, Any]) -> list[str]:
+    splits = pack["splits"]
+    rows = [["class", *splits]]
+    for name in pack["classes"]:
+        rows.append([escape_rst(name), *(f"{split['counts'].get(name, 0):,}" for split in splits.values())])
+    rows.append(["**all**", *(f"**{split['images']:,}**" for split in splits.values())])
+    size, channels = pack["image_size"], "grayscale" if pack["channels"] == 1 else "colour"
+    parts = [f"Images of {size} × {size} pixels, {channels}, in {len(pack['classes'])} classes:", list_table(rows)]
+    counts = [f"* {escape_rst(key.replace('_', ' '))}: {value:,}" for key, value in audit.items() if _is_number(value)]
+    return parts + (["What the audit found:", "\n".join(counts)] if counts else [])
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool)

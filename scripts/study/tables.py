@@ -1,0 +1,338 @@
+"""The tables of a study: one per case, one row per run, and every pair of recipes.
+
+Entry points (runs come from `study.runs.load_runs`, with predictions; `confidence` is a share such as 0.95):
+    verdicts(runs, confidence) -> {(experiment, seed): (verdict, adjusted p)}
+    case_table(runs, case, confidence, reported) -> DataFrame         tables/case_<n>.csv (to_csv with index=False)
+    case_markdown(table, case, question, confidence) -> str           tables/case_<n>.md
+    comparison(runs, confidence, samples, reported) -> DataFrame      tables/comparison.csv
+    pairwise(runs, confidence, samples) -> DataFrame                  tables/pairwise.csv
+"""
+
+import itertools
+import math
+import re
+from collections import Counter
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from study.errors import StudyError
+from study.runs import FAILURES, Run, by_experiment, choose
+from study.statistics import (
+    RESAMPLED,
+    holm,
+    mcnemar,
+    mean_interval,
+    percentile_interval,
+    resampled_scores,
+    resamples,
+    wilson_interval,
+)
+
+BOOTSTRAP_SEED = 0  # the same resamples in every table and every run of the pipeline
+
+BEST, SAME, WORSE, BETTER = "best", "not distinguishable", "worse", "better"
+
+# Label of a case table's row -> the recipe's field.
+PROPERTIES = {
+    "optimizer": "optimizer",
+    "learning rate": "lr",
+    "minimum learning rate": "min_lr",
+    "batch size": "batch_size",
+    "maximum epochs": "max_epochs",
+    "loss": "loss",
+    "activation": "activation",
+    "sampler": "sampler",
+    "momentum": "momentum",
+    "weight decay": "weight_decay",
+    "Nesterov": "nesterov",
+}
+MEASURES: dict[str, Callable[[Run], float | None]] = {
+    "validation accuracy": lambda run: run.val_accuracy,
+    "test accuracy": lambda run: run.test_accuracy,
+    "test macro-F1": lambda run: run.metrics["test"]["macro_f1"],
+    "test NLL": lambda run: run.metrics["test"]["nll"],
+}
+LOWER_IS_BETTER = ("test NLL",)
+
+
+def verdicts(runs: Sequence[Run], confidence: float) -> dict[tuple[str, int], tuple[str, float]]:
+    """Each run beside the best recipe's run of the same seed, on the same test images.
+
+    The best recipe is chosen on validation, so the test images are fresh and comparing every other recipe with it is
+    one family of tests: exact McNemar, adjusted by Holm. A run is "worse" or "better" if its adjusted p value is at
+    most 1 − confidence, else "not distinguishable". "better" can happen: validation chose, test disagrees.
+
+    Returns:
+        (experiment, seed) -> (verdict, adjusted p value); p is nan for the best recipe itself.
+    """
+    winner = choose(runs)
+    best = {run.seed: run for run in runs if run.experiment == winner}
+    others = [run for run in runs if run.experiment != winner]
+    p_values = holm([mcnemar(_correct(run), _correct(best[run.seed])) for run in others])
+    result = {(winner, seed): (BEST, math.nan) for seed in best}
+    for run, p in zip(others, p_values, strict=True):
+        higher = run.test_accuracy > best[run.seed].test_accuracy
+        verdict = SAME if p > 1 - confidence else BETTER if higher else WORSE
+        result[run.experiment, run.seed] = verdict, p
+    return result
+
+
+def recipe_verdict(verdicts_of_seeds: Sequence[str]) -> str:
+    """One verdict for a recipe with several seeds: it differs from the best only if it does so with every seed."""
+    first = verdicts_of_seeds[0]
+    return first if all(verdict == first for verdict in verdicts_of_seeds) else SAME
+
+
+def _correct(run: Run) -> NDArray[np.bool_]:
+    return run.scores["test"].correct
+
+
+# ---------------------------------------------------------------------------------------------------------- one case
+
+
+def case_table(runs: Sequence[Run], case: int, confidence: float, reported: bool) -> pd.DataFrame:
+    """The study's own arrangement: a row per property of the recipe, then the results; a column per experiment.
+
+    With several seeds a measure is the mean, followed by a row "… spread" (standard deviation over seeds), and the
+    interval is Student's over seeds; with one seed it is Wilson's over the test images. The verdict compares with
+    the best recipe of this case, see `verdicts`.
+
+    Args:
+        reported: add the reported validation accuracy, the measured one minus it, and the note.
+
+    Returns:
+        column "property", then one column per experiment; cells are numbers, text or None.
+
+    Raises:
+        StudyError: if no run belongs to the case.
+    """
+    groups = by_experiment(run for run in runs if run.case == case)
+    if not groups:
+        raise StudyError(
+            f"case {case}: no recipe belongs to it; the table of recipes has {sorted({r.case for r in runs})}"
+        )
+    verdict = verdicts([run for group in groups.values() for run in group], confidence)
+    columns = {name: _case_column(group, confidence, reported, verdict) for name, group in groups.items()}
+    rows = list(next(iter(columns.values())))
+    return pd.DataFrame(
+        {"property": rows, **{name: list(cells.values()) for name, cells in columns.items()}}, dtype=object
+    )
+
+
+def _case_column(
+    group: list[Run], confidence: float, reported: bool, verdict: dict[tuple[str, int], tuple[str, float]]
+) -> dict[str, Any]:
+    recipe = group[0].recipe
+    cells: dict[str, Any] = {label: getattr(recipe, name) for label, name in PROPERTIES.items()}
+    cells["epochs allowed here"] = group[0].record["max_epochs"]
+    outcomes = Counter(run.outcome for run in group)
+    cells["outcome"] = group[0].outcome if len(group) == 1 else ", ".join(f"{n} × {o}" for o, n in outcomes.items())
+    cells["reason"] = "; ".join(dict.fromkeys(run.reason for run in group if run.failed)) or None
+    cells["epochs"] = _over_seeds([run.record["epochs"] for run in group])
+    cells["best epoch"] = _over_seeds([run.record["best_epoch"] for run in group])
+    for label, measure in MEASURES.items():
+        values = [measure(run) for run in group]
+        cells[label] = _mean(values)
+        if len(group) > 1:
+            cells[f"{label} spread"] = None if None in values else float(np.std(np.array(values, float), ddof=1))
+        if label == "test accuracy":
+            cells[f"{label} low"], cells[f"{label} high"] = accuracy_interval(group, "test", confidence)
+    cells["compared with best"] = recipe_verdict([verdict[run.experiment, run.seed][0] for run in group])
+    if reported:
+        cells["reported accuracy"] = recipe.reported
+        cells["measured minus reported"] = (
+            None if recipe.reported is None else cells["validation accuracy"] - recipe.reported
+        )
+        cells["note"] = recipe.reported_note or None
+    return cells
+
+
+def accuracy_interval(group: Sequence[Run], split: str, confidence: float) -> tuple[float, float]:
+    """Interval of a recipe's accuracy: Wilson's over the images for one seed, Student's over several seeds."""
+    if len(group) > 1:
+        return mean_interval([run.metrics[split]["accuracy"] for run in group], confidence)
+    scores = group[0].metrics[split]
+    return wilson_interval(round(scores["accuracy"] * scores["images"]), scores["images"], confidence)
+
+
+def _mean(values: list[float | None]) -> float | None:
+    return None if None in values else float(np.mean(np.array(values, float)))
+
+
+def _over_seeds(values: list[Any]) -> Any:
+    """The value of a single seed, or all of them as text."""
+    return values[0] if len(values) == 1 else ", ".join("–" if value is None else str(value) for value in values)
+
+
+def case_cells(table: pd.DataFrame) -> list[tuple[str, list[tuple[str, bool]]]]:
+    """A case table as it is read: (label, [(text, whether it is the best of its row)]); spread and interval in the cell.
+
+    A failed recipe is never the best of a row. Rows that say nothing are left out: empty ones, momentum, weight decay
+    and Nesterov where no recipe uses them, and the epochs allowed where they are those of the recipes.
+    """
+    rows = {row[0]: list(row[1:]) for row in table.itertuples(index=False, name=None)}
+    alive = [not all_failed(str(outcome)) for outcome in rows["outcome"]]
+    shown = []
+    for label, values in rows.items():
+        part = label.endswith((" spread", " low", " high"))
+        unused = label in ("momentum", "weight decay", "Nesterov") and not any(values)
+        uncapped = label == "epochs allowed here" and values == rows["maximum epochs"]
+        if part or unused or uncapped or all(value is None for value in values):
+            continue
+        texts = [_cell(label, value) for value in values]
+        for extra, form in ((" spread", " ± {:.4f}"), (" low", " ({:.4f}"), (" high", "–{:.4f})")):
+            for k, value in enumerate(rows.get(label + extra, [])):
+                texts[k] += "" if value is None or math.isnan(value) else form.format(value)
+        shown.append((label, list(zip(texts, _best(label, values, alive), strict=True))))
+    return shown
+
+
+def all_failed(outcome: str) -> bool:
+    """Whether an outcome cell ("collapsed", "2 × collapsed, 1 × completed") says that every seed failed."""
+    return all(part.split()[-1] in FAILURES for part in outcome.split(", "))
+
+
+def _best(label: str, values: list[Any], alive: list[bool]) -> list[bool]:
+    if label not in MEASURES or len(values) < 2:
+        return [False] * len(values)
+    sign = -1 if label in LOWER_IS_BETTER else 1
+    scores = [sign * v if ok and v is not None else -math.inf for v, ok in zip(values, alive, strict=True)]
+    return [score == max(scores) and score > -math.inf for score in scores]
+
+
+def _cell(label: str, value: Any) -> str:
+    if value is None:
+        return "–"
+    if label in ("learning rate", "minimum learning rate"):
+        return lr_text(value)
+    if label == "measured minus reported":
+        return f"{value:+.4f}"
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if label in (*MEASURES, "reported accuracy"):
+        return f"{value:.4f}"
+    return str(value).replace("_", " ") if label in ("loss", "activation", "sampler", "outcome") else f"{value}"
+
+
+def lr_text(lr: float) -> str:
+    """A learning rate as papers write it: 1e-2, 5e-4, 0.5, 0."""
+    return f"{lr:g}" if lr == 0 or lr >= 0.1 else re.sub(r"\.?0*e-0*", "e-", f"{lr:.3e}")
+
+
+def case_markdown(table: pd.DataFrame, case: int, question: str, confidence: float) -> str:
+    """A case table as Markdown; the best value of a row is bold."""
+    names = list(table.columns[1:])
+    lines = [f"# Case {case}", "", escape_markdown(question), ""] if question else [f"# Case {case}", ""]
+    lines += ["| | " + " | ".join(map(escape_markdown, names)) + " |", "| --- |" + " --- |" * len(names)]
+    for label, cells in case_cells(table):
+        texts = [f"**{escape_markdown(text)}**" if best else escape_markdown(text) for text, best in cells]
+        lines.append(f"| {label} | " + " | ".join(texts) + " |")
+    return "\n".join([*lines, "", case_note(table, confidence), ""])
+
+
+def case_note(table: pd.DataFrame, confidence: float) -> str:
+    """What the marks of a case table mean, in one paragraph."""
+    rows = table.set_index("property")
+    seeds = "test accuracy spread" in rows.index
+    source = "over seeds (Student)" if seeds else "from the test images (Wilson)"
+    failed = all(all_failed(outcome) for outcome in rows.loc["outcome"])
+    return " ".join(
+        [
+            "Every recipe of this case failed; none is marked best." if failed else "Bold: best of the row.",
+            *(["±: standard deviation over seeds."] if seeds else []),
+            f"In brackets: {confidence:.0%} interval {source}.",
+            "Compared with best: against the recipe of this case with the highest validation accuracy, on the same "
+            "test images (exact McNemar test, Holm's correction).",
+        ]
+    )
+
+
+def escape_markdown(text: str) -> str:
+    """Text that Markdown shows as it is, on one line."""
+    return re.sub(r"([\\`*\[\]<>|&~#$]|(?<!\w)_|_(?!\w))", r"\\\1", " ".join(str(text).split()))
+
+
+# ----------------------------------------------------------------------------------------------------------- all runs
+
+
+def comparison(runs: Sequence[Run], confidence: float, samples: int, reported: bool = False) -> pd.DataFrame:
+    """Every run in a row: recipe, outcome, validation and test scores with intervals, how it compares with the best.
+
+    Accuracies have Wilson's interval, the other test scores a bootstrap interval over images. `vs_best` and
+    `p_vs_best` are explained at `verdicts`.
+
+    Args:
+        samples: bootstrap samples.
+        reported: add the columns `reported` and `reported_difference` (validation accuracy minus reported).
+    """
+    verdict = verdicts(runs, confidence)
+    multiplicity = resamples(runs[0].metrics["test"]["images"], samples, BOOTSTRAP_SEED)
+    rows = []
+    for run in runs:
+        row: dict[str, Any] = {"experiment": run.experiment, "seed": run.seed, "case": run.case}
+        row |= run.recipe.hyperparameters()
+        row |= {"outcome": run.outcome, "reason": run.reason}
+        row |= {name: run.record[name] for name in ("epochs", "best_epoch")}
+        row |= _scores_row(run, _resampled(run, multiplicity), confidence)
+        row["vs_best"], row["p_vs_best"] = verdict[run.experiment, run.seed]
+        row |= {"images_per_second": run.record["images_per_second"], "seconds": run.record["seconds"]}
+        if reported:
+            row["reported"] = run.recipe.reported
+            row["reported_difference"] = None if run.recipe.reported is None else run.val_accuracy - run.recipe.reported
+        rows.append(row)
+    table = pd.DataFrame(rows)
+    return table.astype({"best_epoch": "Int64"})
+
+
+def _scores_row(run: Run, resampled: dict[str, NDArray[np.float64]], confidence: float) -> dict[str, Any]:
+    row: dict[str, Any] = {}
+    for split in ("val", "test"):
+        row[f"{split}_accuracy"] = run.metrics[split]["accuracy"]
+        row[f"{split}_accuracy_low"], row[f"{split}_accuracy_high"] = accuracy_interval([run], split, confidence)
+    for name in RESAMPLED[1:]:
+        row[f"test_{name}"] = run.metrics["test"][name]
+        row[f"test_{name}_low"], row[f"test_{name}_high"] = percentile_interval(resampled[name], confidence)
+    return row | {"test_ece": run.metrics["test"]["ece"], "val_nll": run.metrics["val"]["nll"]}
+
+
+def _resampled(run: Run, multiplicity: NDArray[np.float32]) -> dict[str, NDArray[np.float64]]:
+    scores = run.scores["test"]
+    return resampled_scores(scores.labels, scores.predicted, scores.nll, len(run.classes), multiplicity)
+
+
+def pairwise(runs: Sequence[Run], confidence: float, samples: int) -> pd.DataFrame:
+    """Every pair of recipes with the same seed, on the same test images; an empty table with columns for one recipe.
+
+    Columns: experiment_a, experiment_b, seed, images, accuracy_a, accuracy_b, then for accuracy, balanced_accuracy,
+    macro_f1 and nll the difference a − b with its paired bootstrap interval, only_a_correct, only_b_correct,
+    p_mcnemar (exact), p_holm (adjusted over all pairs of the table), distinguishable (p_holm ≤ 1 − confidence).
+    """
+    multiplicity = resamples(runs[0].metrics["test"]["images"], samples, BOOTSTRAP_SEED)
+    resampled = {(run.experiment, run.seed): _resampled(run, multiplicity) for run in runs}
+    pairs = [(a, b) for a, b in itertools.combinations(runs, 2) if a.seed == b.seed]
+    rows = []
+    for a, b in pairs:
+        row: dict[str, Any] = {"experiment_a": a.experiment, "experiment_b": b.experiment, "seed": a.seed}
+        row |= {"images": a.metrics["test"]["images"], "accuracy_a": a.test_accuracy, "accuracy_b": b.test_accuracy}
+        for name in RESAMPLED:
+            difference = resampled[a.experiment, a.seed][name] - resampled[b.experiment, b.seed][name]
+            both = a.metrics["test"][name], b.metrics["test"][name]
+            row[f"{name}_difference"] = math.nan if None in both else both[0] - both[1]
+            row[f"{name}_low"], row[f"{name}_high"] = percentile_interval(difference, confidence)
+        row["only_a_correct"] = int(np.sum(_correct(a) & ~_correct(b)))
+        row["only_b_correct"] = int(np.sum(_correct(b) & ~_correct(a)))
+        rows.append(row | {"p_mcnemar": mcnemar(_correct(a), _correct(b))})
+    adjusted = holm([row["p_mcnemar"] for row in rows])
+    rows = [row | {"p_holm": p, "distinguishable": p <= 1 - confidence} for row, p in zip(rows, adjusted, strict=True)]
+    return pd.DataFrame(rows, columns=PAIRWISE_COLUMNS)
+
+
+PAIRWISE_COLUMNS = [
+    *("experiment_a", "experiment_b", "seed", "images", "accuracy_a", "accuracy_b"),
+    *(f"{name}_{end}" for name in RESAMPLED for end in ("difference", "low", "high")),
+    *("only_a_correct", "only_b_correct", "p_mcnemar", "p_holm", "distinguishable"),
+]

@@ -1,0 +1,175 @@
+"""Made-up runs in the layout of a real study, for the tests of tables, figures and page.
+
+The numbers are invented: every synthetic network is right about each image with a chosen probability.
+"""
+
+import json
+import math
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from study.metrics import evaluate, read_predictions
+from study.recipe import Recipe
+from study.runs import Run, load_runs
+
+CLASSES = ("angry", "disgust", "fear", "happy", "neutral", "sad", "surprise")
+SHARES = (0.14, 0.015, 0.14, 0.25, 0.17, 0.17, 0.115)
+
+
+@dataclass(frozen=True)
+class Made:
+    """What is made up about one run."""
+
+    recipe: Recipe
+    skill: float = 0.6
+    outcome: str = "completed"
+    seed: int = 0
+    epochs: int = 12
+
+
+def recipe(experiment: str, case: int = 1, **changes: object) -> Recipe:
+    base = Recipe(
+        experiment, case, "SGD", 1e-2, 1e-10, 64, 100, "cross_entropy", "softmax", "shuffle", momentum=0.9,
+        reported=0.5, reported_note="",
+    )  # fmt: skip
+    return replace(base, **changes)  # type: ignore[arg-type]
+
+
+def fourteen() -> list[Made]:
+    """As many recipes as the study has, in five cases, three of them failures."""
+    adam = {"optimizer": "Adam", "momentum": 0.0, "lr": 1e-5, "min_lr": 1e-12, "batch_size": 128, "max_epochs": 200}
+    weighted = {"loss": "weighted_cross_entropy"}
+    log = {"activation": "log_softmax"}
+    balanced = {"sampler": "balanced"}
+    failed = {"reported": None, "reported_note": "stopped; accuracy stuck at 0.1111"}
+    return [
+        Made(recipe("sgd_ver1"), 0.61, "early_stopped"),
+        Made(recipe("sgd_ver2", **weighted, **balanced), 0.60, "early_stopped"),
+        Made(recipe("sgd_ver3", **weighted, **balanced, **log), 0.71),
+        Made(recipe("sgd_ver4", 2, batch_size=128), 0.66),
+        Made(recipe("sgd_ver5", 2, batch_size=128, **weighted, **balanced), 0.70),
+        Made(recipe("sgd_ver6", 2, batch_size=128, **weighted, **balanced, **log), 0.72),
+        Made(recipe("adam_ver1", 3, **{**adam, "lr": 5e-4, "batch_size": 64, **failed}), 0.0, "collapsed"),
+        Made(recipe("adam_ver2", 3, **{**adam, "lr": 1e-3, **failed}), 0.0, "diverged", epochs=3),
+        Made(recipe("adam_ver4", 3, **{**adam, "lr": 1e-4, "batch_size": 64, **failed}), 0.0, "collapsed"),
+        Made(recipe("adam_ver3", 4, **{**adam, "lr": 1e-4}), 0.58),
+        Made(recipe("adam_ver5", 4, **adam), 0.64),
+        Made(recipe("adam_ver6", 4, **{**adam, "batch_size": 64}), 0.63),
+        Made(recipe("adam_ver7", 5, **adam, **weighted), 0.62),
+        Made(recipe("adam_ver8", 5, **adam, **weighted, **log), 0.65),
+    ]
+
+
+def study(
+    folder: Path, made: Sequence[Made], classes: Sequence[str] = CLASSES, images: int = 400, predictions: bool = True
+) -> list[Run]:
+    """Write the files of every run below `folder` and load them."""
+    for one in made:
+        write_run(folder, one, classes, images)
+    recipes = {one.recipe.experiment: one.recipe for one in made}
+    return load_runs(
+        recipes,
+        sorted(folder.glob("train/*/*/run.json")),
+        sorted(folder.glob("evaluate/*/*/metrics.json")),
+        sorted(folder.glob("train/*/*/history.csv")),
+        sorted(folder.glob("evaluate/*/*/predictions.csv")) if predictions else (),
+    )
+
+
+def write_run(folder: Path, made: Made, classes: Sequence[str] = CLASSES, images: int = 400) -> None:
+    """run.json, history.csv, predictions.csv and metrics.json of one run."""
+    place = f"{made.recipe.experiment}/seed_{made.seed}"
+    train, evaluate_ = folder / "train" / place, folder / "evaluate" / place
+    train.mkdir(parents=True)
+    evaluate_.mkdir(parents=True)
+    table = predictions(made, classes, images)
+    table.to_csv(evaluate_ / "predictions.csv", index=False)
+    metrics = evaluate(read_predictions(evaluate_ / "predictions.csv"), 15)
+    (evaluate_ / "metrics.json").write_text(json.dumps(metrics, allow_nan=False))
+    curve = history(made, len(classes))
+    curve.to_csv(train / "history.csv", index=False)
+    (train / "run.json").write_text(json.dumps(record(made, curve), allow_nan=False))
+
+
+def predictions(made: Made, classes: Sequence[str] = CLASSES, images: int = 400) -> pd.DataFrame:
+    """Images are the same for every run; a failed run calls everything by the name of one class."""
+    shares = np.resize(SHARES, len(classes)) / np.resize(SHARES, len(classes)).sum()
+    labels = np.random.default_rng(1).choice(len(classes), 2 * images, p=shares)
+    random = np.random.default_rng([len(made.recipe.experiment), int(1000 * made.skill), made.seed])
+    right = random.random(2 * images) < made.skill
+    guess = np.where(right, labels, random.choice(len(classes), 2 * images, p=shares))
+    logits = random.normal(0, 0.7, (2 * images, len(classes)))
+    logits[np.arange(2 * images), guess] += 2.5
+    if made.outcome == "collapsed":
+        logits = np.zeros((2 * images, len(classes))) + 8.0 * (np.arange(len(classes)) == 3 % len(classes))
+    probability = np.exp(logits) / np.exp(logits).sum(axis=1, keepdims=True)
+    table = pd.DataFrame(
+        {
+            "image_id": [f"image_{k:05d}" for k in range(2 * images)],
+            "split": ["val"] * images + ["test"] * images,
+            "label": np.array(classes)[labels],
+        }
+    )
+    return table.assign(**{f"p_{name}": probability[:, k] for k, name in enumerate(classes)})
+
+
+def history(made: Made, classes: int) -> pd.DataFrame:
+    epoch = np.arange(1, made.epochs + 1)
+    progress = 1 - np.exp(-epoch / 4)
+    wobble = np.random.default_rng([7, made.seed, len(made.recipe.experiment)]).normal(0, 0.01, (4, made.epochs))
+    accuracy = 1 / classes + (made.skill + 0.1 - 1 / classes) * progress + wobble[0]
+    loss = math.log(classes) * (1 - 0.6 * progress) + wobble[1]
+    lr = made.recipe.lr * 0.1 ** (np.arange(made.epochs) // max(2, made.epochs // 3))
+    table = pd.DataFrame(
+        {
+            "epoch": epoch,
+            "lr": lr,
+            "train_loss": loss * 0.9,
+            "train_accuracy": np.clip(accuracy + 0.12 * progress, 0, 1),
+            "val_loss": loss + wobble[2],
+            "val_nll": loss + 0.2 + wobble[3],
+            "val_accuracy": accuracy,
+            "predicted_classes": classes,
+            "seconds": 1.25,
+        }
+    )
+    if made.outcome == "collapsed":
+        table = table.assign(train_accuracy=0.25, val_accuracy=0.25, predicted_classes=1, val_nll=9.0, val_loss=1.915)
+    if made.outcome == "diverged":
+        columns = ["train_loss", "val_loss", "val_nll"]
+        table.loc[table.index[-1], columns] = np.nan
+    return table
+
+
+def record(made: Made, curve: pd.DataFrame) -> dict[str, object]:
+    """The content of run.json."""
+    reasons = {
+        "completed": f"all {made.epochs} epochs run",
+        "early_stopped": "no lower validation loss in 10 epochs",
+        "collapsed": "every validation image was called by one class since epoch 2",
+        "diverged": "the training loss was not finite in epoch 3",
+    }
+    best = None if made.outcome == "diverged" else int(curve["val_accuracy"].idxmax())
+    return {
+        "experiment": made.recipe.experiment,
+        "seed": made.seed,
+        "outcome": made.outcome,
+        "reason": reasons[made.outcome],
+        "epochs": made.epochs,
+        "max_epochs": made.epochs if made.outcome == "completed" else made.epochs + 6,
+        "best_epoch": None if best is None else int(curve["epoch"][best]),
+        "best_val_accuracy": None if best is None else float(curve["val_accuracy"][best]),
+        "images_per_second": 1234.5,
+        "peak_memory_bytes": 1 << 30,
+        "seconds": 1.25 * made.epochs,
+        "parameters": 123456,
+        "device": "cpu",
+        "precision": "fp32",
+        "lr_drops": [],
+        "recipe": {k: v for k, v in asdict(made.recipe).items() if k in made.recipe.hyperparameters()},
+        "provenance": {},
+    }
