@@ -1,0 +1,149 @@
+"""Training, validation and test: at random with every class in proportion, or as the source has it.
+
+The unit that is assigned is the group: exact copies that have to stay together share one, any other image is its own.
+"""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import pandas as pd
+from sklearn.model_selection import train_test_split
+
+from study.errors import StudyError
+
+SPLITS = ("train", "val", "test")
+PRIORITY = ("test", "val", "train")  # of the splits an image may stay in if it has copies in several
+METHODS = ("stratified", "official")
+
+
+@dataclass(frozen=True)
+class SplitSettings:
+    """The `split` section of the configuration.
+
+    Attributes:
+        method: "stratified" (by the fractions below), or "official" (the source's own splits; validation images are
+            taken from training by val / (train + val) if the source has none).
+        train, val, test: fractions, above 0, of sum 1.
+        seed: of the random choice.
+    """
+
+    method: str
+    train: float
+    val: float
+    test: float
+    seed: int
+
+    def __post_init__(self) -> None:
+        if self.method not in METHODS:
+            raise StudyError(f"config key split.method: found {self.method!r}, allowed is one of {', '.join(METHODS)}")
+        fractions = (self.train, self.val, self.test)
+        if min(fractions) <= 0 or not math.isclose(sum(fractions), 1):
+            found = " + ".join(f"{fraction:g}" for fraction in fractions)
+            raise StudyError(f"config keys split.train, val, test: found {found}, allowed are numbers above 0 of sum 1")
+
+
+def assign_splits(images: pd.DataFrame, settings: SplitSettings) -> pd.DataFrame:
+    """The split of every image.
+
+    Args:
+        images: one row per image; columns image_id, label, original_split ("" for none) and group (any value; images of
+            one group end in one split).
+        settings: method, fractions and seed.
+
+    Returns:
+        Columns split and reason, index as `images`. Of a group that the official splits tear apart, the images outside
+        its test (else validation) part get an empty split and a reason.
+
+    Raises:
+        StudyError: a class too small for its splits, or no official split to follow.
+    """
+    ordered = images.sort_values("image_id")
+    result = _official(ordered, settings) if settings.method == "official" else _stratified(ordered, settings)
+    result = result.reindex(images.index)
+    counts = pd.crosstab(images["label"], result["split"]).reindex(columns=list(SPLITS), fill_value=0)
+    for label, row in counts.iterrows():
+        for split in SPLITS:
+            if row[split] == 0:
+                raise StudyError(
+                    f"class '{label}': 0 images kept in the {split} split, needed is at least 1 in each of "
+                    f"{', '.join(SPLITS)}; add images, or remove the class, or use split.method: stratified"
+                )
+    return result
+
+
+def _stratified(images: pd.DataFrame, settings: SplitSettings) -> pd.DataFrame:
+    representatives = images.drop_duplicates("group")
+    split_of_group: dict[object, str] = {}
+    for label, rows in representatives.groupby("label"):
+        parts = two_step_split(list(rows["group"]), settings, f"class '{label}'")
+        split_of_group |= {group: split for split, groups in parts.items() for group in groups}
+    return pd.DataFrame({"split": images["group"].map(split_of_group), "reason": ""}, index=images.index)
+
+
+def two_step_split(items: Sequence, settings: SplitSettings, what: str) -> dict[str, list]:
+    """Items of one class per split: validation and test are cut off together, then divided, each by scikit-learn.
+
+    Raises:
+        StudyError: a split would stay empty; `what` names the class.
+    """
+    held_out = round(settings.val + settings.test, 12)  # 0.1 + 0.2 must not count as more than 0.3
+    test_of_held_out = round(settings.test / held_out, 12)
+
+    def sizes(count: int) -> tuple[int, int, int]:  # as train_test_split rounds
+        rest = math.ceil(held_out * count)
+        test = math.ceil(test_of_held_out * rest)
+        return count - rest, rest - test, test
+
+    if min(sizes(len(items))) < 1:
+        needed = next(count for count in range(1, 10**6) if min(sizes(count)) > 0)
+        raise StudyError(
+            f"{what}: {len(items)} images found (copies of an image counted once), needed are at least {needed} "
+            f"for splits of {settings.train:g}, {settings.val:g} and {settings.test:g}; add images, or remove the class"
+        )
+    train, rest = train_test_split(items, test_size=held_out, random_state=settings.seed)
+    val, test = train_test_split(rest, test_size=test_of_held_out, random_state=settings.seed)
+    return {"train": train, "val": val, "test": test}
+
+
+def _official(images: pd.DataFrame, settings: SplitSettings) -> pd.DataFrame:
+    original = images["original_split"]
+    if not {"train", "test"} <= set(original):
+        found = ", ".join(sorted(set(original) - {""})) or "none"
+        raise StudyError(
+            f"split.method is 'official', which needs the source's own train and test splits; found: {found}. They are "
+            "taken from folders (train, val, test), file names (Training_…, PublicTest_…, PrivateTest_…) or the CSV's "
+            "column Usage; without them use split.method: stratified"
+        )
+    if (original == "").any():
+        outside = images.loc[original == "", "image_id"]
+        raise StudyError(
+            f"split.method is 'official', but {len(outside)} images have no official split, such as "
+            f"'{outside.iloc[0]}'; put them into a folder of a split, or use split.method: stratified"
+        )
+    split = original
+    if "val" not in set(original):
+        split = _with_validation(images, settings)
+    rank = split.map({name: rank for rank, name in enumerate(PRIORITY)})
+    stays = rank == rank.groupby(images["group"]).transform("min")
+    kept_id = images["image_id"].where(stays).groupby(images["group"]).transform("first")
+    kept_split = split.where(stays).groupby(images["group"]).transform("first")
+    reason = ("copy of " + kept_split + " image " + kept_id).where(~stays, "")
+    return pd.DataFrame({"split": split.where(stays, ""), "reason": reason}, index=images.index)
+
+
+def _with_validation(images: pd.DataFrame, settings: SplitSettings) -> pd.Series:
+    """Original splits with a share val / (train + val) of each class's training groups made validation."""
+    split = images["original_split"].copy()
+    in_test = images["group"].isin(images.loc[split == "test", "group"])
+    groups = images[~in_test].drop_duplicates("group")
+    share = round(settings.val / (settings.train + settings.val), 12)
+    for label, rows in groups.groupby("label"):
+        if len(rows) < 2:
+            raise StudyError(
+                f"class '{label}': {len(rows)} training images found (copies of an image counted once), needed are "
+                "at least 2 to take validation images from them; add images, or remove the class"
+            )
+        _, taken = train_test_split(list(rows["group"]), test_size=share, random_state=settings.seed)
+        split[images["group"].isin(taken)] = "val"
+    return split
