@@ -1,0 +1,20 @@
+"""The figures of a study, each drawn from loaded data to one SVG file.
+
+Entry points (runs come from `study.runs.load_runs`; every function returns nothing and writes `path`):
+    curves(runs, experiment, path)                       one recipe: loss and accuracy per epoch; histories needed
+    case_curves(runs, case, question, path)              the recipes of a case side by side; histories needed
+    comparison(runs, confidence, reported, path)         every recipe's test accuracy; predictions needed
+    lr_batch(runs, optimizer, path)                      learning rate × batch size
+    recall(runs, path)                                   recall per class and recipe
+    confusion(runs, experiment, path)                    confusion matrix on the test images
+    class_counts(pack, weights, path)                    pack.json's content, class_weights.csv as a table
+    samples(images, labels, classes, path, per_class=10) packed uint8 images (N, C, S, S) with class indices (N,)
+
+`runs` is always the whole study; each function takes what it needs.
+"""
+
+from study.figures.classes import class_counts, confusion, recall, samples
+from study.figures.curves import case_curves, curves
+from study.figures.recipes import comparison, lr_batch
+
+__all__ = ["case_curves", "class_counts", "comparison", "confusion", "curves", "lr_batch", "recall", "samples"]

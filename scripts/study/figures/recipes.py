@@ -1,0 +1,153 @@
+"""Recipes beside each other: the comparison of all, and learning rate against batch size."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import matplotlib as mpl
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.colors import Normalize
+from matplotlib.patches import Rectangle
+from matplotlib.ticker import PercentFormatter
+
+from study.errors import StudyError
+from study.figures.style import BLUE, GREY, ORANGE, PALE, SEQUENTIAL, VERMILLION, drawing, grid, name, text_on
+from study.runs import Run, by_experiment, choose
+from study.tables import BEST, BETTER, SAME, WORSE, accuracy_interval, lr_text, recipe_verdict, verdicts
+
+WORDS = {BEST: "★ best", SAME: "≈ not distinguishable", WORSE: "worse", BETTER: "▲ better on test"}
+
+
+def comparison(runs: Sequence[Run], confidence: float, reported: bool, path: str | Path) -> None:
+    """Test accuracy of every recipe with its interval, sorted; validation beside it; failures crossed out.
+
+    Args:
+        reported: mark the reported validation accuracies as well.
+    """
+    groups = by_experiment(runs)
+    order = sorted(groups, key=lambda e: (not all(run.failed for run in groups[e]), _mean(groups[e], "test")))
+    winner = choose(runs)
+    found = verdicts(runs, confidence)
+    with drawing(path, 10.2, 1.75 + 0.34 * len(order)) as figure:
+        axes = figure.subplots()
+        axes.axvspan(*accuracy_interval(groups[winner], "test", confidence), color=BLUE, alpha=0.08, linewidth=0)
+        for y, experiment in enumerate(order):
+            group = groups[experiment]
+            verdict = recipe_verdict([found[run.experiment, run.seed][0] for run in group])
+            _row(axes, y, group, confidence, reported, verdict)
+        axes.set_yticks(range(len(order)), [name(experiment, 28) for experiment in order])
+        axes.get_yticklabels()[order.index(winner)].set_fontweight("bold")
+        axes.set_ylim(-0.6, len(order) - 0.4)
+        axes.set_xlabel("Accuracy")
+        axes.xaxis.set_major_formatter(PercentFormatter(1, decimals=0))
+        grid(axes, "x")
+        _legend(axes, groups, confidence, reported, winner)
+        seeds = len({run.seed for run in runs})
+        images = runs[0].metrics["test"]["images"]
+        axes.set_title(f"{len(order)} recipes on {images:,} test images" + (f", {seeds} seeds" if seeds > 1 else ""))
+
+
+def _mean(group: Sequence[Run], split: str) -> float:
+    return float(np.mean([run.metrics[split]["accuracy"] for run in group]))
+
+
+def _row(axes: Axes, y: int, group: Sequence[Run], confidence: float, reported: bool, verdict: str) -> None:
+    """One recipe: interval and marker, the number, and how it compares, in words."""
+    failed = all(run.failed for run in group)
+    color = VERMILLION if failed else GREY if verdict == WORSE else BLUE
+    test = _mean(group, "test")
+    low, high = accuracy_interval(group, "test", confidence)
+    axes.plot([low, high], [y, y], color=color, linewidth=2.2, solid_capstyle="butt")
+    if len(group) > 1:
+        axes.plot([run.test_accuracy for run in group], [y] * len(group), "|", color=color, markersize=9)
+    axes.plot(_mean(group, "val"), y, "o", markersize=6.5, markerfacecolor="white", color=color, markeredgewidth=1.4)
+    axes.plot(test, y, "X" if failed else "o", color=color, markersize=8.5 if failed else 7, markeredgecolor="white")
+    if reported and group[0].recipe.reported is not None:
+        axes.plot(group[0].recipe.reported, y, "D", color=ORANGE, markersize=5.5, markeredgecolor="black")
+    lost = [run for run in group if run.failed]
+    words = WORDS[verdict]
+    if lost:
+        words = f"✕ {lost[0].outcome}" + (f" in {len(lost)} of {len(group)}" if len(group) > 1 else "")
+    right = axes.get_yaxis_transform()
+    axes.text(1.02, y, f"{test:.1%}", transform=right, va="center", fontsize=10, fontweight="bold", color=color)
+    axes.text(1.10, y, words, transform=right, va="center", fontsize=9, color=color)
+
+
+def _legend(axes: Axes, groups: dict[str, list[Run]], confidence: float, reported: bool, winner: str) -> None:
+    several = len(next(iter(groups.values()))) > 1
+    source = "over seeds" if several else "from the images"
+    axes.plot([], [], "-o", color=GREY, markersize=7, label=f"test, {confidence:.0%} interval {source}")
+    axes.plot([], [], "o", color=GREY, markerfacecolor="white", label="validation (chooses the best)")
+    if any(all(run.failed for run in group) for group in groups.values()):
+        axes.plot([], [], "X", color=VERMILLION, markersize=8.5, markeredgecolor="white", label="failed, test")
+    if reported and any(group[0].recipe.reported is not None for group in groups.values()):
+        axes.plot([], [], "D", color=ORANGE, markersize=5.5, markeredgecolor="black", label="reported (validation)")
+    axes.fill_between([], [], [], color=BLUE, alpha=0.12, linewidth=0, label=f"interval of {name(winner, 28)}")
+    axes.legend(loc="upper center", bbox_to_anchor=(0.5, -0.55 / (0.34 * len(groups) + 0.4)), ncols=3, numpoints=1)
+
+
+def lr_batch(runs: Sequence[Run], optimizer: str, path: str | Path) -> None:
+    """Learning rate × batch size of one optimizer: a cell holds its recipes and shows the best one's test accuracy.
+
+    Cells in which every run failed are hatched; the failures are named with their outcome.
+
+    Raises:
+        StudyError: if no recipe uses the optimizer.
+    """
+    groups = by_experiment(run for run in runs if run.recipe.optimizer == optimizer)
+    if not groups:
+        raise StudyError(
+            f"no recipe uses the optimizer {optimizer}; found: {sorted({r.recipe.optimizer for r in runs})}"
+        )
+    rates = sorted({group[0].recipe.lr for group in groups.values()})
+    batches = sorted({group[0].recipe.batch_size for group in groups.values()})
+    cells: dict[tuple[int, int], list[list[Run]]] = {}
+    for group in groups.values():
+        cells.setdefault((batches.index(group[0].recipe.batch_size), rates.index(group[0].recipe.lr)), []).append(group)
+    tallest = 0.75 + 0.19 * max(len(cell) for cell in cells.values())
+    with drawing(path, 2.6 + 2.7 * len(batches), 1.5 + tallest * len(rates)) as figure:
+        axes = figure.subplots()
+        norm = Normalize(0, 1)
+        for (x, y), cell in cells.items():
+            _cell(axes, x, y, cell, norm, tallest)
+        axes.set_xlim(-0.5, len(batches) - 0.5)
+        axes.set_ylim(-0.5, len(rates) - 0.5)
+        axes.set_xticks(range(len(batches)), [str(batch) for batch in batches])
+        axes.set_yticks(range(len(rates)), [lr_text(rate) for rate in rates])
+        axes.set_xlabel("Batch size (images)")
+        axes.set_ylabel("Learning rate")
+        axes.tick_params(length=0)
+        axes.spines[:].set_visible(False)
+        axes.set_title(f"{name(optimizer)}: best test accuracy per cell")
+        scale = mpl.cm.ScalarMappable(norm, SEQUENTIAL)
+        bar = figure.colorbar(
+            scale, ax=axes, format=PercentFormatter(1, decimals=0), fraction=0.05, pad=0.02, aspect=18
+        )
+        bar.set_label("Test accuracy")
+        bar.outline.set_visible(False)
+
+
+def _cell(axes: Axes, x: int, y: int, cell: list[list[Run]], norm: Normalize, height: float) -> None:
+    alive = [group for group in cell if not all(run.failed for run in group)]
+    best = max(_mean(group, "test") for group in (alive or cell))
+    color = mpl.colormaps[SEQUENTIAL](norm(best)) if alive else mpl.colors.to_rgba("white")
+    box = {
+        "facecolor": color,
+        "edgecolor": "white" if alive else PALE,
+        "linewidth": 3,
+        "hatch": None if alive else "////",
+    }
+    axes.add_patch(Rectangle((x - 0.5, y - 0.5), 1, 1, **box))  # type: ignore[arg-type]
+    ink = text_on(color)
+    top = y + 0.5 - 0.32 / height
+    patch = None if alive else {"facecolor": "white", "edgecolor": "none", "pad": 2}
+    mark = "" if alive else "✕ "
+    axes.text(
+        x, top, f"{mark}{best:.1%}", ha="center", va="center", fontsize=14, fontweight="bold", color=ink, bbox=patch
+    )
+    for k, group in enumerate(sorted(cell, key=lambda group: -_mean(group, "test"))):
+        lost = [run for run in group if run.failed]
+        outcome = f" ✕ {lost[0].outcome}" if lost else f" {_mean(group, 'test'):.1%}" if len(cell) > 1 else ""
+        line = name(group[0].experiment, 22) + outcome
+        at = top - (0.33 + 0.19 * k) / height
+        axes.text(x, at, line, ha="center", va="center", fontsize=8.5, color=ink, bbox=patch)
