@@ -17,7 +17,10 @@ from study.settings import validate_config
 from study.source import source_fingerprint
 
 try:
-    validate_config(config, yaml.safe_load((WORKFLOW / "config/schemas/config.schema.yaml").read_text()))
+    validate_config(
+        config,
+        yaml.safe_load((WORKFLOW / "config/schemas/config.schema.yaml").read_text()),
+    )
     RECIPES = read_recipes(config["experiments"])
 except StudyError as error:
     raise WorkflowError(str(error)) from None

@@ -32,15 +32,15 @@ if SOURCE != "digits" and not Path(SOURCE).exists():
         """Download the data set, or say how to get it."""
         output:
             SOURCE,
-        params:
-            url=lookup(dpath="data/url", within=config),
-            sha256=lookup(dpath="data/sha256", within=config),
         log:
             f"{RESULTS}/logs/fetch_data.log",
         benchmark:
             f"{RESULTS}/benchmarks/fetch_data.tsv"
         conda:
             "../envs/data.yaml"
+        params:
+            url=lookup(dpath="data/url", within=config),
+            sha256=lookup(dpath="data/sha256", within=config),
         script:
             "../scripts/fetch_data.py"
 
@@ -60,15 +60,15 @@ if WEIGHTS_FILE and not Path(WEIGHTS_FILE).exists():
         """Download torchvision's pretrained weights once, or say how to get them."""
         output:
             WEIGHTS_FILE,
-        params:
-            model=lookup(dpath="model/name", within=config),
-            weights=WEIGHTS,
         log:
             f"{RESULTS}/logs/fetch_weights.log",
         benchmark:
             f"{RESULTS}/benchmarks/fetch_weights.tsv"
         conda:
             "../envs/train.yaml"
+        params:
+            model=lookup(dpath="model/name", within=config),
+            weights=WEIGHTS,
         script:
             "../scripts/fetch_weights.py"
 
@@ -81,21 +81,21 @@ rule manifest:
     output:
         manifest=f"{RESULTS}/data/manifest.csv",
         audit=f"{RESULTS}/data/audit.json",
+    log:
+        f"{RESULTS}/logs/manifest.log",
+    benchmark:
+        f"{RESULTS}/benchmarks/manifest.tsv"
+    conda:
+        "../envs/data.yaml"
+    threads: config["resources"]["workers"]
+    resources:
+        mem_mb=4000,
+        runtime=60,
     params:
         data=lookup(dpath="data", within=config),
         split=lookup(dpath="split", within=config),
         source=source_identity,
         code=script_digest("manifest"),
-    log:
-        f"{RESULTS}/logs/manifest.log",
-    benchmark:
-        f"{RESULTS}/benchmarks/manifest.tsv"
-    threads: config["resources"]["workers"]
-    resources:
-        mem_mb=4000,
-        runtime=60,
-    conda:
-        "../envs/data.yaml"
     script:
         "../scripts/manifest.py"
 
@@ -110,19 +110,19 @@ rule pack:
     output:
         PACKED,
         index=f"{RESULTS}/data/pack.json",
-    params:
-        data=lookup(dpath="data", within=config),
-        code=script_digest("pack"),
     log:
         f"{RESULTS}/logs/pack.log",
     benchmark:
         f"{RESULTS}/benchmarks/pack.tsv"
+    conda:
+        "../envs/data.yaml"
     threads: config["resources"]["workers"]
     resources:
         mem_mb=4000,
         runtime=60,
-    conda:
-        "../envs/data.yaml"
+    params:
+        data=lookup(dpath="data", within=config),
+        code=script_digest("pack"),
     script:
         "../scripts/pack.py"
 
@@ -133,15 +133,15 @@ rule class_weights:
         index=rules.pack.output.index,
     output:
         f"{RESULTS}/data/class_weights.csv",
-    params:
-        scheme=lookup(dpath="loss/class_weights", within=config),
-        beta=lookup(dpath="loss/effective_number_beta", within=config),
-        code=script_digest("class_weights"),
     log:
         f"{RESULTS}/logs/class_weights.log",
     benchmark:
         f"{RESULTS}/benchmarks/class_weights.tsv"
     conda:
         "../envs/data.yaml"
+    params:
+        scheme=lookup(dpath="loss/class_weights", within=config),
+        beta=lookup(dpath="loss/effective_number_beta", within=config),
+        code=script_digest("class_weights"),
     script:
         "../scripts/class_weights.py"

@@ -20,9 +20,14 @@ def recipe_of(wildcards):
 
 def training_settings(wildcards):
     """All else that decides a training, as one value for the same reason."""
-    settings = {section: config[section] for section in ("model", "augmentation", "training")}
+    settings = {
+        section: config[section] for section in ("model", "augmentation", "training")
+    }
     known = WEIGHTS in ("none", "imagenet") or not Path(WEIGHTS).exists()
-    return {**settings, "initial_weights": WEIGHTS if known else source_fingerprint(WEIGHTS)}
+    return {
+        **settings,
+        "initial_weights": WEIGHTS if known else source_fingerprint(WEIGHTS),
+    }
 
 
 rule train:
@@ -38,21 +43,21 @@ rule train:
         weights=f"{RUN}/best.safetensors",
         run=f"{RUN}/run.json",
         tensorboard=directory(f"{RUN}/tensorboard"),
-    params:
-        recipe=recipe_of,
-        settings=training_settings,
-        code=script_digest("train"),
     log:
         RESULTS + "/logs/train/{experiment}_seed_{seed}.log",
     benchmark:
         RESULTS + "/benchmarks/train/{experiment}_seed_{seed}.tsv"
+    conda:
+        "../envs/train.yaml"
     threads: config["resources"]["train_threads"]
     resources:
         gpu=1,
         mem_mb=config["resources"]["train_mem_mb"],
         runtime=config["resources"]["train_runtime_minutes"],
-    conda:
-        "../envs/train.yaml"
+    params:
+        recipe=recipe_of,
+        settings=training_settings,
+        code=script_digest("train"),
     script:
         "../scripts/train.py"
 
@@ -67,19 +72,19 @@ rule evaluate:
     output:
         predictions=RESULTS + "/evaluate/{experiment}/seed_{seed}/predictions.csv",
         metrics=RESULTS + "/evaluate/{experiment}/seed_{seed}/metrics.json",
-    params:
-        ece_bins=lookup(dpath="metrics/ece_bins", within=config),
-        settings=training_settings,
-        code=script_digest("evaluate"),
     log:
         RESULTS + "/logs/evaluate/{experiment}_seed_{seed}.log",
     benchmark:
         RESULTS + "/benchmarks/evaluate/{experiment}_seed_{seed}.tsv"
+    conda:
+        "../envs/train.yaml"
     resources:
         gpu=1,
         mem_mb=8000,
         runtime=60,
-    conda:
-        "../envs/train.yaml"
+    params:
+        ece_bins=lookup(dpath="metrics/ece_bins", within=config),
+        settings=training_settings,
+        code=script_digest("evaluate"),
     script:
         "../scripts/evaluate.py"

@@ -49,9 +49,9 @@ def _reachable(script: Path) -> set[Path]:
             elif isinstance(node, ast.Import):
                 names = [alias.name for alias in node.names]
             for name in names:
-                module = script.parent / Path(*name.split(".")).with_suffix(".py")
-                if name.startswith("study.") and name not in BOOKKEEPING and module.is_file():
-                    waiting.append(module)
+                if name.startswith("study.") and name not in BOOKKEEPING:
+                    module = script.parent / Path(*name.split("."))
+                    waiting += [path for path in (module.with_suffix(".py"), module / "__init__.py") if path.is_file()]
     return found
 
 

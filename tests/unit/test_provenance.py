@@ -8,7 +8,7 @@ import pytest
 from study import provenance
 
 SCRIPT = "from study.job import logged\nfrom study import training\ntraining.run()\n"
-TRAINING = '"""Loop."""\nfrom study.losses import loss\n\n\ndef run():\n    """Run."""\n    return loss()\n'
+TRAINING = '"""Loop."""\nfrom study import nets\nfrom study.losses import loss\n\n\ndef run():\n    """Run."""\n    return loss()\n'
 
 
 @pytest.fixture
@@ -19,6 +19,9 @@ def code(tmp_path: Path) -> Path:
     (tmp_path / "study/losses.py").write_text("def loss():\n    return 1\n")
     (tmp_path / "study/job.py").write_text("def logged():\n    return 1\n")
     (tmp_path / "study/tables.py").write_text("x = 1\n")
+    (tmp_path / "study/nets").mkdir()
+    (tmp_path / "study/nets/__init__.py").write_text("from study.nets.vgg import y\n")
+    (tmp_path / "study/nets/vgg.py").write_text("y = 1\n")
     return tmp_path
 
 
@@ -37,6 +40,8 @@ def digest(code: Path) -> str:
         ("study/training.py", '"""Run."""', '"""Run it all."""', False),
         ("study/losses.py", "return 1", "return 1  # one", False),
         ("study/losses.py", "def loss():", "\n\ndef loss():", False),
+        ("study/nets/vgg.py", "1", "2", True),
+        ("study/nets/__init__.py", "y", "y as z", True),
         ("study/tables.py", "1", "2", False),
         ("study/job.py", "return 1", "return 2", False),
     ],

@@ -1,0 +1,26 @@
+"""Let Snakemake build its report of the finished study, and put it in place whole."""
+
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+import yaml
+from study.errors import StudyError
+from study.job import logged
+
+with logged(snakemake.log[0]) as say, tempfile.TemporaryDirectory() as scratch:
+    config = Path(scratch, "config.yaml")
+    config.write_text(yaml.safe_dump(snakemake.config, sort_keys=False, allow_unicode=True), encoding="utf-8")
+    page = Path(scratch, "report.html")
+    # A second Snakemake that only reads: no lock, no profile, and these files alone as targets.
+    command = [sys.executable, "-m", "snakemake", "--snakefile", snakemake.params.snakefile, "--nolock"]
+    command += ["--profile", "none", "--workflow-profile", "none", "--configfile", config, "--report", page, "--"]
+    run = subprocess.run([*command, *snakemake.input.shown], text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+    if run.returncode:
+        raise StudyError(f"Snakemake could not build the report:\n{run.stdout}")
+    target = Path(snakemake.output[0])
+    part = target.with_name(f".{target.name}.part")
+    part.write_bytes(page.read_bytes())
+    part.replace(target)
+    say(f"{target}: {target.stat().st_size / 1e6:.1f} MB")

@@ -1,0 +1,110 @@
+"""What tests share: a copy of the pipeline to run in, and the real data set where it is at hand."""
+
+import os
+import re
+import shutil
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+import yaml
+
+ROOT = Path(__file__).parents[1]
+PIPELINE = ("Snakefile", "rules", "scripts", "config", "envs", "profiles", "report")
+
+RECIPES = """\
+experiment\tcase\toptimizer\tlr\tmin_lr\tbatch_size\tmax_epochs\tloss\tactivation\tsampler\tmomentum\treported
+plain\t1\tSGD\t0.01\t1e-10\t64\t1\tcross_entropy\tlog_softmax\tshuffle\t0.9\t0.6
+weighted\t1\tAdam\t0.001\t1e-10\t128\t1\tweighted_cross_entropy\tsoftmax\tbalanced\t\t
+"""
+
+SMALL = {
+    "study": "small",
+    "experiments": "config/small.tsv",
+    "cases": {"1": "With and without weights"},
+    "data": {"image_size": 32},
+    "model": {"name": "vgg11", "width": 0.125, "head_hidden": 16},
+    "metrics": {"bootstrap_samples": 100},
+}
+
+
+@dataclass
+class Workspace:
+    """A copy of the pipeline in a folder of its own, run with the Snakemake of the running Python."""
+
+    root: Path
+    configfile: str = "config/small.yaml"
+
+    def snakemake(self, *arguments: str, check: bool = True) -> subprocess.CompletedProcess[str]:
+        """Run Snakemake; its output and errors come back as one text in `stdout`."""
+        command = [sys.executable, "-m", "snakemake", "--configfile", self.configfile, "--cores", "2"]
+        environment = {**os.environ, "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}"}
+        run = subprocess.run(
+            [*command, "--resources", "gpu=1", *arguments],
+            cwd=self.root, env=environment, text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+        )  # fmt: skip
+        if check and run.returncode:
+            pytest.fail(f"snakemake {' '.join(arguments)} failed:\n{run.stdout[-8000:]}")
+        return run
+
+    def planned(self, *arguments: str) -> dict[str, int]:
+        """Number of jobs per rule that a run would start now."""
+        text = self.snakemake("--dry-run", *arguments).stdout
+        table = re.search(r"Job stats:\njob +count\n[- ]+\n(.*?)\n\n", text, re.DOTALL)
+        rows = [line.split() for line in table.group(1).splitlines()] if table else []
+        return {rule: int(count) for rule, count in rows if rule not in ("total", "all")}
+
+    def configure(self, **overlay: object) -> None:
+        """Lay values over the workspace's configuration."""
+        path = self.root / self.configfile
+        config = yaml.safe_load(path.read_text(encoding="utf-8"))
+        for key, value in overlay.items():
+            config[key] = {**config.get(key, {}), **value} if isinstance(value, dict) else value
+        path.write_text(yaml.safe_dump(config, allow_unicode=True), encoding="utf-8")
+
+
+def copy_pipeline(target: Path) -> Workspace:
+    """The pipeline's files, with a study of two small recipes beside the shipped ones."""
+    for name in PIPELINE:
+        source = ROOT / name
+        if source.is_dir():
+            shutil.copytree(source, target / name, ignore=shutil.ignore_patterns("__pycache__"))
+        else:
+            shutil.copy2(source, target / name)
+    (target / "config/small.tsv").write_text(RECIPES, encoding="utf-8")
+    (target / "config/small.yaml").write_text(yaml.safe_dump(SMALL), encoding="utf-8")
+    return Workspace(target)
+
+
+@pytest.fixture
+def workspace(tmp_path: Path) -> Workspace:
+    """A fresh copy of the pipeline, nothing run yet."""
+    return copy_pipeline(tmp_path)
+
+
+@pytest.fixture(scope="session")
+def finished(tmp_path_factory: pytest.TempPathFactory) -> Workspace:
+    """A copy of the pipeline in which the small study was run once. Tests that change it copy it first."""
+    workspace = copy_pipeline(tmp_path_factory.mktemp("finished"))
+    workspace.snakemake()
+    return workspace
+
+
+@pytest.fixture
+def finished_copy(finished: Workspace, tmp_path: Path) -> Workspace:
+    """The finished study, to be changed at will; time stamps are kept."""
+    root = tmp_path / "study"
+    shutil.copytree(finished.root, root, symlinks=True)
+    return Workspace(root)
+
+
+@pytest.fixture(scope="session")
+def fer2013_zip() -> Path:
+    """The real data set as a zip of image folders, or a skip that says where it was looked for."""
+    places = [os.environ.get("FER2013_ZIP"), ROOT / "resources/fer2013.zip", ROOT.parent / "shared/data/fer2013.zip"]
+    for place in places:
+        if place and Path(place).is_file():
+            return Path(place)
+    pytest.skip("FER2013 is not here: set FER2013_ZIP or place resources/fer2013.zip")

@@ -1,0 +1,70 @@
+"""What a reader may rely on in every rule, environment and file."""
+
+import re
+import subprocess
+from pathlib import Path
+
+import pytest
+import yaml
+from conftest import ROOT, Workspace
+
+BLOCKS = {
+    match.group(1): match.group(0)
+    for path in sorted(ROOT.glob("rules/*.smk"))
+    for match in re.finditer(r"^ *rule (\w+):\n(?:(?: .*)?\n)+", path.read_text(encoding="utf-8"), re.MULTILINE)
+}
+# the lock's name of a package where conda-forge has another one
+CONDA_NAMES = {"pytorch": "torch", "matplotlib-base": "matplotlib"}
+
+
+def test_rules_are_found() -> None:
+    assert {"manifest", "pack", "class_weights", "train", "evaluate", "report"} <= set(BLOCKS)
+
+
+@pytest.mark.parametrize("rule", BLOCKS)
+def test_every_rule_is_documented_logged_benchmarked_and_has_an_environment(rule: str) -> None:
+    block = BLOCKS[rule]
+    assert re.match(r' *rule \w+:\n +"""[A-Z].*\."""\n', block), "a docstring of one sentence comes first"
+    for directive in ("output:", "log:", "benchmark:", "conda:", "script:"):
+        assert directive in block
+    assert (ROOT / "scripts" / f"{rule}.py").is_file(), "the script is named after its rule"
+    assert "lambda" not in block
+
+
+def test_the_layout() -> None:
+    for name in ("Snakefile", "rules", "scripts", "config", "envs", "results/.gitkeep", "tests", "LICENSE"):
+        assert (ROOT / name).exists()
+    for path in ROOT.glob("rules/*.smk"):
+        text = path.read_text(encoding="utf-8")
+        assert text.startswith("# Needs:") and "# Makes:" in text, f"{path.name} opens with what it needs and makes"
+
+
+@pytest.mark.parametrize("path", sorted(ROOT.glob("envs/*.yaml")), ids=lambda path: path.stem)
+def test_conda_environments_carry_the_pins_of_the_lock(path: Path) -> None:
+    lock = dict(re.findall(r"^([A-Za-z0-9_.-]+)==([^ ;\\]+)", (ROOT / "requirements.txt").read_text(), re.MULTILINE))
+    packages = [entry.split("=") for entry in yaml.safe_load(path.read_text(encoding="utf-8"))["dependencies"]]
+    pins = {name: version for name, version in packages if name != "python"}
+    assert pins and pins == {name: lock[CONDA_NAMES.get(name, name)] for name in pins}
+
+
+def test_the_lock_has_a_hash_for_every_package() -> None:
+    entries = re.split(r"\n(?=[a-z0-9])", (ROOT / "requirements.txt").read_text(encoding="utf-8").strip())
+    assert len(entries) > 50
+    assert [entry.split(" ")[0] for entry in entries if "--hash=sha256:" not in entry] == []
+
+
+def test_the_repository_holds_no_results_and_no_data() -> None:
+    listing = subprocess.run(["git", "-C", str(ROOT), "ls-files", "-z"], capture_output=True, text=True, check=False)
+    if listing.returncode:
+        pytest.skip("not a git checkout")
+    files = [name for name in listing.stdout.split("\0") if name]
+    assert [name for name in files if name.startswith("results/")] == ["results/.gitkeep"]
+    assert [name for name in files if (ROOT / name).is_file() and (ROOT / name).stat().st_size > 1_000_000] == []
+
+
+@pytest.mark.parametrize("study", sorted(path.stem for path in ROOT.glob("config/*.yaml")))
+def test_every_configuration_is_planned_without_data(workspace: Workspace, study: str) -> None:
+    workspace.configfile = f"config/{study}.yaml"
+    planned = workspace.planned()
+    assert planned["train"] == planned["evaluate"] == 14
+    assert ("fetch_data" in planned) == ("fetch_weights" in planned) == (study != "config")

@@ -1,0 +1,123 @@
+"""What trains again after a change, and what does not, with real Snakemake on a finished small study."""
+
+import os
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from conftest import RECIPES, Workspace
+
+
+def replace(workspace: Workspace, file: str, old: str, new: str) -> None:
+    path = workspace.root / file
+    text = path.read_text(encoding="utf-8")
+    assert old in text
+    path.write_text(text.replace(old, new, 1), encoding="utf-8")
+
+
+def test_a_finished_study_has_nothing_to_do(finished: Workspace) -> None:
+    assert finished.planned() == {}
+
+
+def add_a_row(workspace: Workspace) -> None:
+    replace(workspace, "config/small.tsv", RECIPES, RECIPES + RECIPES.splitlines()[1].replace("plain", "new") + "\n")
+
+
+def change_one_lr(workspace: Workspace) -> None:
+    replace(workspace, "config/small.tsv", "plain\t1\tSGD\t0.01", "plain\t1\tSGD\t0.02")
+
+
+def change_one_momentum_to_the_value_of_another_column(workspace: Workspace) -> None:
+    replace(workspace, "config/small.tsv", "shuffle\t0.9\t0.6", "shuffle\t0.01\t0.6")
+
+
+def change_training_code(workspace: Workspace) -> None:
+    replace(workspace, "scripts/study/stopping.py", "self.patience = patience", "self.patience = patience + 0")
+
+
+def change_augmentation(workspace: Workspace) -> None:
+    workspace.configure(augmentation={"shift": 0.2})
+
+
+def add_a_seed(workspace: Workspace) -> None:
+    workspace.configure(seeds=[0, 1])
+
+
+def change_the_class_weights(workspace: Workspace) -> None:
+    workspace.configure(loss={"class_weights": "balanced"})
+
+
+@pytest.mark.parametrize(
+    ("change", "trainings"),
+    [
+        (add_a_row, 1),
+        (change_one_lr, 1),
+        (change_one_momentum_to_the_value_of_another_column, 1),
+        (change_training_code, 2),
+        (change_augmentation, 2),
+        (add_a_seed, 2),
+        (change_the_class_weights, 1),
+    ],
+    ids=lambda value: getattr(value, "__name__", str(value)),
+)
+def test_what_trains_again(finished_copy: Workspace, change: Callable[[Workspace], None], trainings: int) -> None:
+    change(finished_copy)
+    assert finished_copy.planned().get("train") == trainings
+
+
+def comment(workspace: Workspace) -> None:
+    for script in (workspace.root / "scripts").rglob("*.py"):
+        script.write_text(script.read_text(encoding="utf-8") + "\n# a remark\n", encoding="utf-8")
+
+
+def touch_everything(workspace: Workspace) -> None:
+    for path in (workspace.root / "results").rglob("*"):
+        if path.is_file() and "/data/" in path.as_posix():
+            path.touch()
+
+
+def fresh_checkout(workspace: Workspace) -> None:
+    for path in workspace.root.rglob("*"):
+        if path.is_file() and not {".snakemake", "results"} & set(path.relative_to(workspace.root).parts):
+            os.utime(path)
+
+
+def change_what_is_only_shown(workspace: Workspace) -> None:
+    replace(workspace, "config/small.tsv", "shuffle\t0.9\t0.6", "shuffle\t0.9\t0.7")
+
+
+def change_metrics(workspace: Workspace) -> None:
+    workspace.configure(metrics={"ece_bins": 10, "confidence": 0.9})
+
+
+def change_resources(workspace: Workspace) -> None:
+    workspace.configure(resources={"train_threads": 1, "train_mem_mb": 1000}, checkpoints={"every": 5})
+
+
+def move_the_folder(workspace: Workspace) -> None:
+    target = workspace.root.with_name("moved")
+    shutil.move(workspace.root, target)
+    workspace.root = Path(target)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        comment,
+        touch_everything,
+        fresh_checkout,
+        change_what_is_only_shown,
+        change_metrics,
+        change_resources,
+        move_the_folder,
+    ],
+    ids=lambda value: value.__name__,
+)
+def test_what_does_not_train_again(finished_copy: Workspace, change: Callable[[Workspace], None]) -> None:
+    change(finished_copy)
+    assert "train" not in finished_copy.planned()
+
+
+def test_more_threads_train_nothing(finished: Workspace) -> None:
+    assert finished.planned("--cores", "1") == {}
