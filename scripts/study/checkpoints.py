@@ -1,0 +1,130 @@
+"""Saving the state of a run so that it survives anything, and finding the newest that is whole."""
+
+import hashlib
+import io
+import os
+import re
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from study.errors import StudyError
+
+KEPT = 2  # the newest and the one before it
+DIGEST_BYTES = hashlib.sha256().digest_size
+
+
+def write_atomically(path: Path, *parts: bytes | memoryview) -> None:
+    """Write a file so that `path` is, at any instant, absent, the old file or the whole new one.
+
+    Written aside in the same folder, flushed to the disk, renamed.
+
+    Raises:
+        OSError: if it cannot be written; nothing is left behind.
+    """
+    aside = path.with_name(f".{path.name}.tmp")  # one name: what a kill leaves behind is overwritten next time
+    try:
+        with aside.open("wb") as file:
+            for part in parts:
+                file.write(part)
+            file.flush()
+            os.fsync(file.fileno())
+        aside.replace(path)
+    except BaseException:
+        aside.unlink(missing_ok=True)
+        raise
+    _sync_folder(path.parent)
+
+
+def _sync_folder(folder: Path) -> None:
+    """Make a rename durable."""
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+class Checkpoints:
+    """The checkpoints of one run in a folder.
+
+    Each file is the SHA-256 of the rest followed by what `torch.save` wrote. The two newest are kept.
+
+    Args:
+        folder: created with the first checkpoint; None saves and finds nothing.
+        key: stands for recipe, data, code and settings. A checkpoint with another key is never used.
+        report: takes a line for the log.
+    """
+
+    def __init__(self, folder: Path | None, key: str, report: Callable[[str], None]) -> None:
+        self.folder = folder
+        self.key = key
+        self.report = report
+
+    def save(self, epoch: int, state: dict[str, Any]) -> None:
+        """Save the state after an epoch: tensors, numbers, strings, and lists and dicts of them.
+
+        A disk that is full or read-only is reported and does not end the run.
+        """
+        if self.folder is None:
+            return
+        buffer = io.BytesIO()
+        torch.save({"key": self.key, "epoch": epoch, "state": state}, buffer)
+        content = buffer.getbuffer()
+        try:
+            self.folder.mkdir(parents=True, exist_ok=True)
+            write_atomically(self._path(epoch), hashlib.sha256(content).digest(), content)
+            for path in self._of_this_run()[KEPT:]:
+                path.unlink(missing_ok=True)
+        except OSError as error:
+            self.report(
+                f"checkpoint of epoch {epoch} not written ({error}); the run goes on, but could not resume here"
+            )
+
+    def load(self) -> tuple[int, dict[str, Any]] | None:
+        """Epoch and state of the newest checkpoint that is whole and of this run, on the CPU; None without one."""
+        others = self.folder is not None and self.folder.is_dir() and any(self.folder.iterdir())
+        if others and not self._of_this_run():
+            self.report(f"{self.folder}: checkpoints of another recipe, data set or version of the code are not used")
+        for path in self._of_this_run():
+            try:
+                return self._read(path)
+            except (OSError, StudyError) as error:
+                self.report(f"checkpoint not used: {error}")
+        return None
+
+    def _read(self, path: Path) -> tuple[int, dict[str, Any]]:
+        content = memoryview(path.read_bytes())
+        if hashlib.sha256(content[DIGEST_BYTES:]).digest() != content[:DIGEST_BYTES]:
+            raise StudyError(f"{path}: damaged, its SHA-256 is not the one it was written with")
+        saved = torch.load(io.BytesIO(content[DIGEST_BYTES:]), map_location="cpu", weights_only=True)
+        if saved["key"] != self.key:
+            raise StudyError(f"{path}: from another recipe, data set or version of the code")
+        return saved["epoch"], saved["state"]
+
+    def _path(self, epoch: int) -> Path:
+        assert self.folder is not None
+        return self.folder / f"{self._prefix()}-{epoch:06d}.checkpoint"
+
+    def _prefix(self) -> str:
+        return hashlib.sha256(self.key.encode()).hexdigest()[:16]
+
+    def _of_this_run(self) -> list[Path]:
+        """Files of this key, newest epoch first."""
+        if self.folder is None or not self.folder.is_dir():
+            return []
+        pattern = re.compile(re.escape(self._prefix()) + r"-\d+\.checkpoint")
+        return sorted((path for path in self.folder.iterdir() if pattern.fullmatch(path.name)), reverse=True)
+
+
+def clear(folder: Path) -> None:
+    """Remove all checkpoints, of this run and of others that were given up, and the folder: the run is done."""
+    if not folder.is_dir():
+        return
+    for path in folder.iterdir():
+        if path.name.endswith((".checkpoint", ".tmp")):
+            path.unlink(missing_ok=True)
+    if not any(folder.iterdir()):
+        folder.rmdir()

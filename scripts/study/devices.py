@@ -1,0 +1,180 @@
+"""Which device a run uses and at which precision, and the lease that keeps two jobs off one GPU."""
+
+import os
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TextIO
+
+import torch
+
+from study.errors import StudyError
+
+PRECISIONS = ("auto", "fp32", "tf32", "bf16", "fp16")
+POLL_SECONDS = 0.5
+
+
+def visible_gpus() -> list[str]:
+    """UUIDs of the GPUs that this process may use, in PyTorch's order; empty on a machine without.
+
+    The CUDA driver has applied `CUDA_VISIBLE_DEVICES` (indices or UUIDs) already. A UUID names the same GPU in every
+    process, while index 0 is another GPU in each job of a scheduler. Everything below asks here, so that tests can
+    stand in for hardware.
+    """
+    if not torch.cuda.is_available():
+        return []
+    return [str(torch.cuda.get_device_properties(index).uuid) for index in range(torch.cuda.device_count())]
+
+
+def select_device(choice: str) -> torch.device:
+    """The device of the config key `training.device`; "cuda" without an index means any of the visible GPUs.
+
+    Raises:
+        StudyError: if the choice is unknown or the machine does not have it.
+    """
+    key = f"config key 'training.device': found '{choice}'"
+    kind, _, index = choice.partition(":")
+    if kind not in ("auto", "cpu", "cuda") or (":" in choice and not (kind == "cuda" and index.isdecimal())):
+        raise StudyError(f"{key}, allowed is auto, cpu, cuda or cuda:N")
+    gpus = visible_gpus() if kind != "cpu" else []
+    if kind == "cuda" and not gpus:
+        raise StudyError(
+            f"{key}, but PyTorch {torch.__version__} sees no CUDA device here (CUDA_VISIBLE_DEVICES is "
+            f"{os.environ.get('CUDA_VISIBLE_DEVICES', 'not set')!r}); set it to 'auto' or 'cpu', or install a driver "
+            "and a PyTorch build that match the GPU"
+        )
+    if index and int(index) >= len(gpus):
+        raise StudyError(f"{key}, allowed here is cuda:0 to cuda:{len(gpus) - 1}")
+    if not gpus:
+        return torch.device("cpu")
+    return torch.device("cuda", int(index)) if index else torch.device("cuda")
+
+
+@contextmanager
+def leased(choice: str, slots: int, report: Callable[[str], None]) -> Iterator[torch.device]:
+    """The device of `select_device`, held against other jobs of this user on this machine if it is a GPU.
+
+    The lease is a file lock: the kernel frees it when the process ends, however it ends. While all slots of all
+    allowed GPUs are taken, the job waits and says so. Without a GPU nothing happens.
+
+    Args:
+        choice: config key `training.device`.
+        slots: jobs that may share one GPU, at least 1.
+        report: takes a line for the log.
+    """
+    device = select_device(choice)
+    if device.type != "cuda":
+        yield device
+        return
+    gpus = visible_gpus()
+    allowed = [device.index] if device.index is not None else list(range(len(gpus)))
+    index, lock = _acquire(gpus, allowed, slots, report)
+    with lock:
+        torch.cuda.set_device(index)
+        yield torch.device("cuda", index)
+
+
+def _acquire(gpus: list[str], allowed: list[int], slots: int, report: Callable[[str], None]) -> tuple[int, TextIO]:
+    """Index of a GPU and its lock; returns only once it has one."""
+    folder = Path(tempfile.gettempdir()) / f"gpu-leases-{os.getuid()}"
+    folder.mkdir(mode=0o700, exist_ok=True)
+    waited = False
+    while True:
+        for slot in range(slots):  # the first slot of every GPU before the second of any
+            for index in allowed:
+                lock = _try_lock(folder / f"{gpus[index]}.{slot}.lock")
+                if lock:
+                    report(f"GPU {index} ({gpus[index]}), slot {slot + 1} of {slots}: leased")
+                    return index, lock
+        if not waited:
+            where = f"GPU {allowed[0]} is" if len(allowed) == 1 else f"all {len(allowed)} GPUs are"
+            report(f"{where} taken by other jobs ({slots} at a time on each); waiting until one ends")
+            waited = True
+        time.sleep(POLL_SECONDS)
+
+
+def _try_lock(path: Path) -> TextIO | None:
+    """The open, locked file, or None if another process holds it. The file stays: removing it would race."""
+    import fcntl  # absent on Windows, where this is never reached without a GPU
+
+    lock = path.open("a")
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        lock.close()
+        return None
+    return lock
+
+
+@dataclass(frozen=True)
+class Precision:
+    """Arithmetic of convolutions and matrix products; weights and losses stay float32.
+
+    Attributes:
+        name: fp32, tf32, bf16 or fp16.
+        dtype: what autocast turns their inputs into; None for no autocast.
+    """
+
+    name: str
+    dtype: torch.dtype | None
+
+    def autocast(self, device: torch.device) -> torch.autocast:
+        """Context in which the forward pass runs."""
+        return torch.autocast(device.type, dtype=self.dtype or torch.bfloat16, enabled=self.dtype is not None)
+
+
+def select_precision(choice: str, device: torch.device) -> Precision:
+    """The precision of the config key `training.precision`; "auto" is bf16 where the hardware has it, else fp32.
+
+    Raises:
+        StudyError: if the choice is unknown or the device does not compute in it.
+    """
+    supported = supported_precisions(device)
+    if choice == "auto":
+        choice = "bf16" if "bf16" in supported else "fp32"
+    if choice not in supported:
+        known = "is not known" if choice not in PRECISIONS else f"is not supported by this {device.type} device"
+        raise StudyError(
+            f"config key 'training.precision': '{choice}' {known}, allowed here is auto, {', '.join(supported)}"
+        )
+    return Precision(choice, {"bf16": torch.bfloat16, "fp16": torch.float16}.get(choice))
+
+
+def supported_precisions(device: torch.device) -> list[str]:
+    """What the hardware computes in without emulation: on CUDA bf16 and TF32 from compute capability 8.0."""
+    if device.type == "cuda":
+        ampere = torch.cuda.get_device_capability(device) >= (8, 0)
+        return ["fp32", "fp16", *(["tf32", "bf16"] if ampere else [])]
+    return ["fp32", *(["bf16"] if cpu_has_bf16() else [])]
+
+
+def cpu_has_bf16(cpuinfo: Path = Path("/proc/cpuinfo")) -> bool:
+    """Whether the processor multiplies bf16 (AVX512-BF16 or AMX), by the kernel's list; False where there is none.
+
+    PyTorch emulates bf16 elsewhere, slower than float32, and the names of its own queries change between versions.
+    """
+    try:
+        lines = cpuinfo.read_text(encoding="utf-8", errors="replace").splitlines()
+    except OSError:
+        return False
+    flags = next((line for line in lines if line.startswith("flags")), "").split()
+    return "avx512_bf16" in flags or "amx_bf16" in flags
+
+
+def configure(device: torch.device, precision: Precision, deterministic: bool) -> None:
+    """Set PyTorch's global switches for one run. On CPU there is nothing to set: its kernels are deterministic."""
+    if device.type != "cuda":
+        return
+    internal = "tf32" if precision.name == "tf32" else "ieee"
+    torch.backends.cuda.matmul.fp32_precision = internal
+    torch.backends.cudnn.conv.fp32_precision = internal  # type: ignore[attr-defined]
+    torch.backends.cudnn.benchmark = not deterministic  # picks the fastest kernel by a race, another one each time
+    torch.backends.cudnn.deterministic = deterministic
+    if deterministic:
+        os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # as PyTorch's notes on reproducibility ask
+    # Warn only: operations without a deterministic form (max pooling's gradient) are exact where windows don't overlap.
+    torch.use_deterministic_algorithms(deterministic, warn_only=True)
+    torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]

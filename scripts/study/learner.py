@@ -1,0 +1,178 @@
+"""Model, loss and optimizer of one run on its device, and what they do in one epoch."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.optim.lr_scheduler import ReduceLROnPlateau
+
+from study import devices
+from study.dataset import Images, Normalize, evaluation_batches
+from study.losses import Criterion, common_nll
+from study.recipe import Recipe
+from study.stopping import EarlyStopping
+
+
+@dataclass(frozen=True)
+class TrainingSettings:
+    """What all recipes of a study share.
+
+    Attributes:
+        max_epochs: cap over the recipes' own numbers of epochs; None for none.
+        best_from_epoch: the first epoch that can be the best one.
+        early_stopping_patience, early_stopping_min_delta: see `EarlyStopping`.
+        scheduler_factor, scheduler_patience, scheduler_eps: see PyTorch's `ReduceLROnPlateau`.
+        precision: auto, fp32, tf32, bf16 or fp16.
+        device: auto, cpu, cuda or cuda:N.
+        deterministic: whether CUDA may only use kernels that repeat to the last bit.
+        gpu_slots: jobs that may share one GPU.
+    """
+
+    max_epochs: int | None
+    best_from_epoch: int
+    early_stopping_patience: int
+    early_stopping_min_delta: float
+    scheduler_factor: float
+    scheduler_patience: int
+    scheduler_eps: float
+    precision: str
+    device: str
+    deterministic: bool
+    gpu_slots: int = 1
+
+
+class Learner:
+    """Model, loss, optimizer, schedule and stopping of one run on its device.
+
+    Args:
+        class_weights: float (K,) for the loss; None for all ones.
+    """
+
+    def __init__(
+        self,
+        recipe: Recipe,
+        settings: TrainingSettings,
+        model: nn.Module,
+        class_weights: np.ndarray | None,
+        device: torch.device,
+    ) -> None:
+        self.device = device
+        self.precision = devices.select_precision(settings.precision, device)
+        devices.configure(device, self.precision, settings.deterministic)
+        self.model = model.to(device).to(memory_format=torch.channels_last)
+        self.criterion = Criterion(
+            recipe.activation, None if class_weights is None else torch.from_numpy(class_weights).to(device)
+        )
+        self.optimizer = make_optimizer(recipe, self.model)
+        self.scaler = torch.amp.GradScaler(device.type, enabled=self.precision.name == "fp16")
+        self.scheduler = ReduceLROnPlateau(
+            self.optimizer,
+            mode="min",
+            factor=settings.scheduler_factor,
+            patience=settings.scheduler_patience,
+            min_lr=recipe.min_lr,
+            eps=settings.scheduler_eps,
+        )
+        self.stopping = EarlyStopping(settings.early_stopping_patience, settings.early_stopping_min_delta)
+
+    @property
+    def lr(self) -> float:
+        """The learning rate of the next step."""
+        return self.optimizer.param_groups[0]["lr"]
+
+    def weights(self) -> dict[str, Tensor]:
+        """A copy of the model's state as it is now."""
+        return {name: tensor.detach().clone() for name, tensor in self.model.state_dict().items()}
+
+    def state_dict(self) -> dict[str, Any]:
+        """All that changes from epoch to epoch. Random numbers are not among it: they follow from seed and epoch."""
+        return {name: part.state_dict() for name, part in self._parts().items()}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Continue from `state_dict()`."""
+        for name, part in self._parts().items():
+            part.load_state_dict(state[name])
+
+    def _parts(self) -> dict[str, Any]:
+        return {
+            "model": self.model,
+            "optimizer": self.optimizer,
+            "scheduler": self.scheduler,
+            "stopping": self.stopping,
+            "scaler": self.scaler,
+        }
+
+
+def make_optimizer(recipe: Recipe, model: nn.Module) -> torch.optim.Optimizer:
+    """PyTorch's SGD or Adam, fused: one kernel for all parameters."""
+    if recipe.optimizer == "SGD":
+        return torch.optim.SGD(
+            model.parameters(),
+            lr=recipe.lr,
+            momentum=recipe.momentum,
+            weight_decay=recipe.weight_decay,
+            nesterov=recipe.nesterov,
+            fused=True,
+        )
+    return torch.optim.Adam(model.parameters(), lr=recipe.lr, weight_decay=recipe.weight_decay, fused=True)
+
+
+def train_epoch(learner: Learner, batches: Iterable[tuple[Tensor, Tensor]]) -> tuple[float, float]:
+    """One optimizer step per batch; mean loss and accuracy over the epoch's images, as each batch met the model.
+
+    The sums stay on the device until the end: nothing waits for it in between.
+    """
+    learner.model.train()
+    totals = torch.zeros(3, dtype=torch.float64, device=learner.device)
+    count = 0
+    for images, labels in batches:
+        with learner.precision.autocast(learner.device):
+            logits = learner.model(images)
+        losses, weights = learner.criterion(logits, labels)
+        total_loss, total_weight = losses.sum(), weights.sum()
+        learner.scaler.scale(total_loss / total_weight).backward()
+        learner.scaler.step(learner.optimizer)
+        learner.scaler.update()
+        learner.optimizer.zero_grad(set_to_none=True)
+        totals += torch.stack([total_loss.detach(), total_weight, (logits.argmax(1) == labels).sum()])
+        count += len(labels)
+    loss, weight, correct = totals.tolist()
+    return loss / weight, correct / count
+
+
+@dataclass(frozen=True)
+class Validation:
+    """Means over the validation images.
+
+    Attributes:
+        loss: what the recipe trains on, class weights included.
+        nll: comparable between recipes, see `common_nll`.
+        accuracy: share of images predicted right.
+        predicted: indices of the classes that were predicted at all.
+    """
+
+    loss: float
+    nll: float
+    accuracy: float
+    predicted: list[int]
+
+
+@torch.inference_mode()
+def validate(learner: Learner, data: Images, normalize: Normalize) -> Validation:
+    """Loss and accuracy of the model as it is now."""
+    learner.model.eval()
+    totals = torch.zeros(4, dtype=torch.float64, device=learner.device)
+    predictions = []
+    with learner.precision.autocast(learner.device):  # around the loop, so that weights are converted once
+        for images, labels in evaluation_batches(data, normalize):
+            logits = learner.model(images)
+            losses, weights = learner.criterion(logits, labels)
+            predictions.append(logits.argmax(1))
+            correct = (predictions[-1] == labels).sum()
+            totals += torch.stack([losses.sum(), weights.sum(), common_nll(logits, labels).sum(), correct])
+    loss, weight, nll, correct = totals.tolist()
+    predicted = torch.cat(predictions).unique().tolist()
+    return Validation(loss / weight, nll / len(data), correct / len(data), predicted)

@@ -1,0 +1,210 @@
+"""Networks by name: torchvision's backbones with the study's head, and VGGs of any width."""
+
+import difflib
+import functools
+from collections import OrderedDict
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+
+from study.errors import StudyError
+
+# VGG's configurations in torchvision's letters (Simonyan & Zisserman 2014, table 1)
+VGG = {"vgg11": "A", "vgg13": "B", "vgg16": "D", "vgg19": "E"}
+# Take a fixed image size, return several outputs, or have no linear layer at the end.
+UNSUITABLE = ("vit_", "maxvit", "inception", "googlenet", "squeezenet")
+
+
+@dataclass(frozen=True)
+class ModelSettings:
+    """The network.
+
+    Attributes:
+        name: a torchvision classifier, e.g. "vgg19", "resnet18".
+        width: factor on the channels of a VGG; 1 for all others.
+        weights: "none", "imagenet" or the path of a state dict. Which file that is, is for the caller of `build`.
+        head_hidden: units of the head's hidden layer.
+        dropout: probability in the head.
+    """
+
+    name: str
+    width: float = 1.0
+    weights: str = "none"
+    head_hidden: int = 256
+    dropout: float = 0.1
+
+
+@functools.cache
+def model_names() -> tuple[str, ...]:
+    """All names that `build` takes."""
+    import torchvision.models
+
+    names = torchvision.models.list_models(module=torchvision.models)
+    return tuple(name for name in names if not name.startswith(UNSUITABLE))
+
+
+def build(settings: ModelSettings, classes: int, image_size: int, seed: int, weights: Path | None = None) -> nn.Module:
+    """A network that maps float (B, 3, S, S) to logits (B, classes), on the CPU, in training mode.
+
+    Args:
+        classes: number of classes.
+        image_size: S in pixels; checked to be large enough.
+        seed: decides the initial weights, which are torchvision's (He et al. 2015) for the backbone and PyTorch's
+            own for the head's linear layers. The global generator is left as it was.
+        weights: state dict to start from, see `load_weights`.
+
+    Raises:
+        StudyError: on an unknown name, a width that the model has not, images too small for it, unfitting weights.
+    """
+    _check(settings)
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        model, head = _vgg(settings, classes) if settings.name.startswith("vgg") else _torchvision(settings, classes)
+    if weights is not None:
+        load_weights(model, head, weights)
+    _try(model, settings, image_size)
+    return model.train()
+
+
+def parameter_count(model: nn.Module) -> int:
+    """Number of trained parameters."""
+    return sum(parameter.numel() for parameter in model.parameters())
+
+
+def _check(settings: ModelSettings) -> None:
+    names = model_names()
+    if settings.name not in names:
+        close = difflib.get_close_matches(settings.name, names, n=3)
+        hint = f"; did you mean {' or '.join(close)}?" if close else ";"
+        raise StudyError(f"config key 'model.name': found '{settings.name}'{hint} Allowed: {', '.join(names)}")
+    if settings.width != 1 and not settings.name.startswith("vgg"):
+        raise StudyError(
+            f"config key 'model.width': found {settings.width:g} for {settings.name}, allowed is 1; "
+            "only the VGG family has a width"
+        )
+    if settings.width <= 0:
+        raise StudyError(f"config key 'model.width': found {settings.width:g}, allowed is a number above 0")
+
+
+def _head(features: int, settings: ModelSettings, classes: int) -> nn.Sequential:
+    """The study's head: one hidden layer with dropout."""
+    return nn.Sequential(
+        nn.Linear(features, settings.head_hidden),
+        nn.ReLU(inplace=True),
+        nn.Dropout(settings.dropout),
+        nn.Linear(settings.head_hidden, classes),
+    )
+
+
+def _vgg(settings: ModelSettings, classes: int) -> tuple[nn.Module, str]:
+    """VGG's convolutions, the average of each map, and the head; with the path of the head's module.
+
+    torchvision's own VGG class would first draw 120 million parameters of the classifier that is not used.
+    """
+    from torchvision.models.vgg import cfgs, make_layers
+
+    name, _, norm = settings.name.partition("_")
+    channels = [c if c == "M" else max(1, round(c * settings.width)) for c in cfgs[VGG[name]]]
+    features = make_layers(channels, batch_norm=bool(norm))
+    for layer in features:
+        if isinstance(layer, nn.Conv2d):  # as torchvision's VGG does
+            nn.init.kaiming_normal_(layer.weight, mode="fan_out", nonlinearity="relu")
+            if layer.bias is not None:
+                nn.init.zeros_(layer.bias)
+    last = [c for c in channels if c != "M"][-1]
+    parts = {
+        "features": features,
+        "avgpool": nn.AdaptiveAvgPool2d(1),
+        "flatten": nn.Flatten(),
+        "head": _head(last, settings, classes),
+    }
+    return nn.Sequential(OrderedDict(parts)), "head"
+
+
+def _torchvision(settings: ModelSettings, classes: int) -> tuple[nn.Module, str]:
+    """A torchvision classifier whose last linear layer is replaced by the head; with the path of the head's module."""
+    import torchvision.models
+
+    model = torchvision.models.get_model(settings.name, weights=None)
+    path, last = [(path, module) for path, module in model.named_modules() if isinstance(module, nn.Linear)][-1]
+    parent, _, attribute = path.rpartition(".")
+    setattr(model.get_submodule(parent), attribute, _head(last.in_features, settings, classes))
+    return model, path
+
+
+def _try(model: nn.Module, settings: ModelSettings, image_size: int) -> None:
+    """One forward pass, so that images too small for the network are an error that says so."""
+    model.eval()
+    try:
+        with torch.inference_mode():
+            model(torch.zeros(1, 3, image_size, image_size))
+    except RuntimeError as error:
+        raise StudyError(
+            f"config key 'data.image_size': found {image_size}, which {settings.name} cannot take; allowed is a larger "
+            f"size (the VGG family: at least 32). PyTorch says: {str(error).splitlines()[0]}"
+        ) from None
+
+
+def load_weights(model: nn.Module, head: str, path: Path) -> None:
+    """Start `model` from a state dict: a backbone, or backbone and head.
+
+    Args:
+        head: path of the head's module. Its keys may be missing, and what a pretrained file has in its place is
+            ignored.
+        path: .safetensors, or .pth / .pt with nothing but tensors in it.
+
+    Raises:
+        StudyError: naming the keys that are missing, not known or of another shape.
+    """
+    given = read_state_dict(path)
+    expected = model.state_dict()
+    in_head = {key for key in expected if key.startswith(f"{head}.")}
+    # older files lack this counter, which only a batch norm without momentum reads
+    optional = in_head | {key for key in expected if key.endswith("num_batches_tracked")}
+    missing = [key for key in expected if key not in given and key not in optional]
+    known_parts = {key.split(".")[0] for key in expected}
+    replaced = (f"{head}.weight", f"{head}.bias")
+    unknown = [k for k in given if k not in expected and k.split(".")[0] in known_parts and k not in replaced]
+    shapes = [
+        f"{key} {tuple(given[key].shape)} instead of {tuple(value.shape)}"
+        for key, value in expected.items()
+        if key in given and given[key].shape != value.shape
+    ]
+    problems = {"missing": missing, "not in the model": unknown, "of another shape": shapes}
+    if any(problems.values()):
+        text = "; ".join(f"{what}: {_some(keys)}" for what, keys in problems.items() if keys)
+        raise StudyError(f"{path}: these weights don't fit the model of the config key 'model'; {text}")
+    model.load_state_dict({key: given.get(key, value) for key, value in expected.items()})
+
+
+def _some(keys: list[str], limit: int = 4) -> str:
+    more = f" and {len(keys) - limit} more" if len(keys) > limit else ""
+    return ", ".join(keys[:limit]) + more
+
+
+def read_state_dict(path: Path) -> dict[str, Tensor]:
+    """Tensors by name from a file, without running any code it may contain.
+
+    Raises:
+        StudyError: if the file is missing or holds anything but a flat dict of tensors.
+    """
+    try:
+        if path.suffix == ".safetensors":
+            from safetensors.torch import load_file
+
+            return load_file(path)
+        state = torch.load(path, map_location="cpu", weights_only=True)
+    except FileNotFoundError:
+        raise StudyError(f"{path}: the file of weights does not exist (config key 'model.weights')") from None
+    except Exception as error:  # PyTorch, pickle, zip and safetensors each raise their own
+        raise StudyError(
+            f"{path}: not readable as a file of tensors, allowed is a state dict as .safetensors, .pth or .pt "
+            f"({str(error).splitlines()[0]})"
+        ) from None
+    if not isinstance(state, dict) or not state or not all(isinstance(value, Tensor) for value in state.values()):
+        raise StudyError(
+            f"{path}: allowed is a state dict, a flat mapping of names to tensors; save model.state_dict()"
+        )
+    return state

@@ -1,0 +1,40 @@
+"""When a run ends before its last epoch."""
+
+from typing import Any
+
+
+class EarlyStopping:
+    """Stop after `patience` epochs in a row without a strict improvement of the validation loss.
+
+    An equal loss is no improvement: a saturated run whose loss is constant stops too. NaN never improves.
+
+    Args:
+        patience: epochs without improvement that are tolerated; the last of them stops the run.
+        min_delta: an improvement lowers the best loss by more than this.
+    """
+
+    def __init__(self, patience: int, min_delta: float = 0.0) -> None:
+        if patience < 1:
+            raise ValueError(f"patience is {patience}, allowed is at least 1")
+        self.patience = patience
+        self.min_delta = min_delta
+        self.best = float("inf")
+        self.epochs_without_improvement = 0
+
+    def step(self, val_loss: float) -> bool:
+        """Take the loss of one more epoch; True when training should stop."""
+        if val_loss < self.best - self.min_delta:
+            self.best = val_loss
+            self.epochs_without_improvement = 0
+        else:
+            self.epochs_without_improvement += 1
+        return self.epochs_without_improvement >= self.patience
+
+    def state_dict(self) -> dict[str, Any]:
+        """What has been seen so far; patience and min_delta belong to the settings."""
+        return {"best": self.best, "epochs_without_improvement": self.epochs_without_improvement}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Continue from `state_dict()`."""
+        self.best = state["best"]
+        self.epochs_without_improvement = state["epochs_without_improvement"]
