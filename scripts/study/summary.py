@@ -2,7 +2,8 @@
 
 Entry points (runs come from `study.runs.load_runs`, with predictions):
     headline(runs, confidence) -> str                                         one plain paragraph
-    summary_rst(runs, figure, questions, confidence, reported, pack, audit) -> str   reStructuredText
+    summary_rst(runs, figure, questions, confidence, reported, pack, audit) -> str
+        reStructuredText; see `study.audit` for the layout of `audit`
 """
 
 import base64
@@ -95,7 +96,7 @@ def _failures(groups: Mapping[str, list[Run]], escape: Callable[[str], str]) -> 
 def summary_rst(
     runs: Sequence[Run],
     figure: str | Path,
-    questions: Mapping[int, str],
+    questions: Mapping[Any, str],
     confidence: float,
     reported: bool,
     pack: Mapping[str, Any],
@@ -110,13 +111,14 @@ def summary_rst(
         questions: what each case asks, by case number; cases without a question are shown too.
         reported: show reported values beside measured ones.
         pack: the content of pack.json.
-        audit: the content of audit.json; its counts are listed.
+        audit: the content of audit.json.
     """
+    asked = {int(case): question for case, question in questions.items()}  # YAML keys may be text
     sentences = answer(runs, confidence, escape_rst, lambda text: f"**{text}**")
     parts = [sentences[0], *(f"* {sentence}" for sentence in sentences[1:]), _caution(runs), _image(Path(figure))]
     parts += [_section("The cases")]
     for case in sorted({run.case for run in runs}):
-        parts += _case(runs, case, questions.get(case, ""), confidence, reported)
+        parts += _case(runs, case, asked.get(case, ""), confidence, reported)
     parts += [_section("The data"), *_data(pack, audit)]
     return "\n\n".join(parts) + "\n"
 
@@ -173,9 +175,46 @@ def _data(pack: Mapping[str, Any], audit: Mapping[str, Any]) -> list[str]:
     rows.append(["**all**", *(f"**{split['images']:,}**" for split in splits.values())])
     size, channels = pack["image_size"], "grayscale" if pack["channels"] == 1 else "colour"
     parts = [f"Images of {size} × {size} pixels, {channels}, in {len(pack['classes'])} classes:", list_table(rows)]
-    counts = [f"* {escape_rst(key.replace('_', ' '))}: {value:,}" for key, value in audit.items() if _is_number(value)]
-    return parts + (["What the audit found:", "\n".join(counts)] if counts else [])
+    return [*parts, "\n".join(f"* {escape_rst(fact)}" for fact in audit_facts(audit))]
 
 
-def _is_number(value: Any) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool)
+def audit_facts(audit: Mapping[str, Any]) -> list[str]:
+    """What `audit.json` says, as plain sentences; findings that number zero are left out.
+
+    Args:
+        audit: as returned by `study.audit.audit`.
+    """
+    found, done, leakage = audit["found"], audit["done"], audit["leakage"]
+    facts = [f"{audit['source']['images']:,} images in the source, {audit['kept']['images']:,} used."]
+    if found["duplicate_groups"]:
+        contradictory = f", {found['contradictory_groups']:,} groups of them with contradictory labels"
+        facts.append(
+            f"{found['duplicate_images']:,} images have exact copies, in {found['duplicate_groups']:,} groups"
+            + (contradictory if found["contradictory_groups"] else "")
+            + f" ({_policy(done['duplicates'])}; contradictory ones: {_policy(done['contradictory'])})."
+        )
+    for name in ("unreadable", "blank", "odd_size", "odd_mode"):
+        if found[name]:
+            facts.append(f"{found[name]:,} images {FINDINGS[name]} ({_policy(done[name])}).")
+    if done["oversampled"]:
+        added = ", ".join(f"{count:,} of {name}" for name, count in done["oversampled"].items())
+        facts.append(f"Copies added before the split: {added}.")
+    for name, words in (("official", "In the source's own split"), ("final", "In the split used here")):
+        if leakage[name]:
+            images = leakage[name]["val"]["images"] + leakage[name]["test"]["images"]
+            total = leakage[name]["total"]
+            facts.append(f"{words}, {total:,} of {images:,} validation and test images have an exact copy in training.")
+    return facts
+
+
+FINDINGS = {
+    "unreadable": "could not be read",
+    "blank": "are blank",
+    "odd_size": "have another size than most",
+    "odd_mode": "have another colour mode than most",
+}
+
+
+def _policy(done: Mapping[str, Any]) -> str:
+    """A policy of the configuration with its effect: "keep", "drop: 12 dropped"."""
+    return str(done["policy"]) + (f": {done['dropped']:,} dropped" if done["dropped"] else "")

@@ -154,7 +154,8 @@ def _case_column(
 def accuracy_interval(group: Sequence[Run], split: str, confidence: float) -> tuple[float, float]:
     """Interval of a recipe's accuracy: Wilson's over the images for one seed, Student's over several seeds."""
     if len(group) > 1:
-        return mean_interval([run.metrics[split]["accuracy"] for run in group], confidence)
+        low, high = mean_interval([run.metrics[split]["accuracy"] for run in group], confidence)
+        return max(low, 0.0), min(high, 1.0)
     scores = group[0].metrics[split]
     return wilson_interval(round(scores["accuracy"] * scores["images"]), scores["images"], confidence)
 
@@ -169,7 +170,7 @@ def _over_seeds(values: list[Any]) -> Any:
 
 
 def case_cells(table: pd.DataFrame) -> list[tuple[str, list[tuple[str, bool]]]]:
-    """A case table as it is read: (label, [(text, whether it is the best of its row)]); spread and interval in the cell.
+    """A case table as it is read: (label, [(text, best of its row)]); spread and interval are part of the text.
 
     A failed recipe is never the best of a row. Rows that say nothing are left out: empty ones, momentum, weight decay
     and Nesterov where no recipe uses them, and the epochs allowed where they are those of the recipes.

@@ -4,13 +4,12 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import matplotlib as mpl
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 from numpy.typing import NDArray
 
-from study.figures.style import BLUE, GREY, ORANGE, PURPLE, SEQUENTIAL, SKY, drawing, grid, name, text_on
+from study.figures.style import BLUE, GREY, ORANGE, PALE, PURPLE, SHADES, SKY, drawing, grid, headed, name
 from study.runs import Run, by_experiment
 
 SPLIT_COLORS = {"train": BLUE, "val": SKY, "test": ORANGE}
@@ -31,14 +30,14 @@ def confusion(runs: Sequence[Run], experiment: str, path: str | Path) -> None:
         axes.set_xticks(
             range(len(classes)), [name(c) for c in classes], rotation=35, ha="right", rotation_mode="anchor"
         )
-        axes.set_yticks(range(len(classes)), [f"{name(c)}  n = {n:,}" for c, n in zip(classes, images, strict=True)])
+        axes.set_yticks(range(len(classes)), [f"{name(c)} ({n:,})" for c, n in zip(classes, images, strict=True)])
         axes.set_xlabel("Predicted class")
-        axes.set_ylabel("True class")
+        axes.set_ylabel("True class (test images)")
+        axes.set_title("Percent of each row; blank: none", fontsize=9, fontweight="normal", color=GREY)
         accuracy = np.trace(counts) / counts.sum()
         seeds = f", {len(group)} seeds" if len(group) > 1 else ""
         failed = "".join(f" ✕ {o}" for o in dict.fromkeys(run.outcome for run in group if run.failed))
-        axes.set_title(f"{name(experiment, 30)}{failed}: {accuracy:.1%} of the test images{seeds}", fontsize=11, x=-0.2)
-        figure.supxlabel("Cells: percent of the row's true class; blank: none", fontsize=8.5, color=GREY)
+        headed(figure, f"{name(experiment, 30)}{failed}: {accuracy:.1%} of test images right{seeds}")
 
 
 def recall(runs: Sequence[Run], path: str | Path) -> None:
@@ -53,12 +52,13 @@ def recall(runs: Sequence[Run], path: str | Path) -> None:
         axes = figure.subplots()
         _heat(axes, np.array([values[e] for e in order]), aspect="auto")
         heads = [f"{name(classes[k], 16)}, n = {images[k]:,}" for k in columns]
-        heads[0] += " (rarest)"
+        rarest = int(np.argmax(images[columns] > 0))
+        heads[rarest] += " (rarest)"
         axes.set_xticks(range(len(classes)), heads, rotation=35, ha="left", rotation_mode="anchor")
         axes.xaxis.tick_top()
-        axes.get_xticklabels()[0].set_fontweight("bold")
+        axes.get_xticklabels()[rarest].set_fontweight("bold")
         axes.set_yticks(range(len(order)), [name(e, 28) + _crosses(groups[e]) for e in order])
-        axes.set_title("Recall per class on the test images, in percent")
+        headed(figure, "Recall per class on the test images, in percent")
 
 
 def _mean_recall(group: Sequence[Run]) -> NDArray[np.float64]:
@@ -72,16 +72,14 @@ def _crosses(group: Sequence[Run]) -> str:
 
 def _heat(axes: Axes, share: NDArray[np.float64], aspect: str = "equal") -> None:
     """Shares as coloured cells with whole percents; nothing is written where the share is zero or undefined."""
-    palette = mpl.colormaps[SEQUENTIAL]
     rows, columns = share.shape
     edges = np.arange(columns + 1) - 0.5, np.arange(rows + 1) - 0.5
     cells = np.ma.masked_invalid(share)
-    axes.pcolormesh(*edges, cells, cmap=palette, vmin=0, vmax=1, edgecolors="white", linewidth=1.5)
+    axes.pcolormesh(*edges, cells, cmap=SHADES, vmin=0, vmax=1, edgecolors=PALE, linewidth=0.8)
     for (row, column), value in np.ndenumerate(share):
         if value > 0:
-            color = text_on(palette(value))
             text = f"{100 * value:.0f}" if value >= 0.005 else "<1"
-            axes.text(column, row, text, ha="center", va="center", color=color, fontsize=9.5)
+            axes.text(column, row, text, ha="center", va="center", fontsize=9.5)
     axes.set_aspect(aspect)  # type: ignore[arg-type]
     axes.invert_yaxis()
     axes.tick_params(length=0)
@@ -103,9 +101,9 @@ def class_counts(pack: Mapping[str, Any], weights: pd.DataFrame, path: str | Pat
     with drawing(path, 9.6, 1.5 + 0.5 * len(labels)) as figure:
         left, right = figure.subplots(1, 2, sharey=True, width_ratios=(3, 2))
         thickness = 0.8 / len(counts)
-        for position, (split, values) in enumerate(counts.items()):
-            y = np.arange(len(labels)) + (1 - position) * thickness
-            bars = left.barh(y, np.array(values)[order], thickness * 0.94, color=SPLIT_COLORS[split], label=split)
+        for position, (split, images) in enumerate(counts.items()):
+            offsets = np.arange(len(labels)) + (1 - position) * thickness
+            bars = left.barh(offsets, np.array(images)[order], thickness * 0.94, color=SPLIT_COLORS[split], label=split)
             left.bar_label(bars, fmt="{:,.0f}", padding=3, fontsize=8, color="#333333")
         left.set_yticks(range(len(labels)), labels)
         left.set_xlabel("Images")
@@ -116,7 +114,7 @@ def class_counts(pack: Mapping[str, Any], weights: pd.DataFrame, path: str | Pat
         right.hlines(range(len(labels)), 0, weight, color=PURPLE, linewidth=2.5)
         right.plot(weight, range(len(labels)), "o", color=PURPLE, markersize=8)
         for y, value in enumerate(weight):
-            right.annotate(f"{value:.3g}", (value, y), (8, 0), textcoords="offset points", va="center", fontsize=9)
+            right.annotate(f"{value:#.3g}", (value, y), (8, 0), textcoords="offset points", va="center", fontsize=9)
         right.set_xlim(0, 1.2 * weight.max())
         right.set_xlabel("Weight in the weighted loss")
         right.set_title("Class weights")
@@ -135,25 +133,21 @@ def samples(
         labels: class indices, (N,).
         per_class: images shown per class; fewer where a class has fewer.
     """
-    with drawing(path, 2.6 + 0.72 * per_class, 0.5 + 0.75 * len(classes)) as figure:
-        rows = figure.subplots(len(classes), 1, squeeze=False)[:, 0]
-        for k, (axes, label) in enumerate(zip(rows, classes, strict=True)):
-            members = np.flatnonzero(labels == k)
-            chosen = members[np.unique(np.linspace(0, len(members) - 1, per_class).astype(int))] if len(members) else []
-            axes.imshow(_strip(images[chosen], per_class), interpolation="none", vmin=0, vmax=255, cmap="gray")
-            axes.set_axis_off()
-            axes.text(
-                -0.02, 0.5, f"{name(label, 22)}\n{len(members):,} images", transform=axes.transAxes,
-                ha="right", va="center", fontsize=9.5, linespacing=1.3,
-            )  # fmt: skip
-        figure.suptitle("Training images per class", fontsize=12, fontweight="bold")
-
-
-def _strip(images: NDArray[np.uint8], places: int) -> NDArray[np.uint8]:
-    """Images (n, C, S, S) beside each other with white gaps, as (S, width, 3) with room for `places` images."""
-    size = images.shape[-1]
-    gap = max(1, size // 16)
-    strip = np.full((size, places * (size + gap) - gap, 3), 255, np.uint8)
-    for k, image in enumerate(images):
-        strip[:, k * (size + gap) : k * (size + gap) + size] = np.moveaxis(image, 0, -1)  # one channel spreads to three
-    return strip
+    size, gap = images.shape[-1], max(1, images.shape[-1] // 12)
+    step = size + gap
+    sheet = np.full((len(classes) * step - gap, per_class * step - gap, 3), 255, np.uint8)
+    counts = np.bincount(labels, minlength=len(classes))
+    for row, count in enumerate(counts):
+        spread = np.unique(np.linspace(0, max(count - 1, 0), per_class).astype(int))[:count]
+        for column, k in enumerate(np.flatnonzero(labels == row)[spread]):
+            image = np.moveaxis(images[k], 0, -1)  # one channel spreads to three
+            sheet[row * step : row * step + size, column * step : column * step + size] = image
+    with drawing(path, 2.1 + 0.72 * per_class, 0.5 + 0.72 * len(classes)) as figure:
+        axes = figure.subplots()
+        axes.imshow(sheet, interpolation="none")
+        heads = [f"{name(c, 24)}\n{n:,} images" for c, n in zip(classes, counts, strict=True)]
+        axes.set_yticks(np.arange(len(classes)) * step + size / 2, heads, fontsize=9.5, linespacing=1.3)
+        axes.set_xticks([])
+        axes.tick_params(length=0)
+        axes.spines[:].set_visible(False)
+        headed(figure, "Training images per class")

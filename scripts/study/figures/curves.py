@@ -1,6 +1,7 @@
 """Loss and accuracy against the epoch."""
 
 import math
+import textwrap
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -9,11 +10,11 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullFormatter, PercentFormatter
 
-from study.figures.style import BLUE, GREY, ORANGE, VERMILLION, drawing, grid, name, series
+from study.figures.style import BLUE, GREY, ORANGE, VERMILLION, drawing, grid, headed, name, series
 from study.runs import Run, by_experiment
 from study.tables import lr_text
 
-LOG_FROM = 8.0  # ratio of largest to smallest loss from which the axis is logarithmic
+LOG_FROM = 6.0  # ratio of largest to smallest loss from which the axis is logarithmic
 
 # column of history.csv -> (label, colour, dashes)
 LOSSES = {
@@ -54,13 +55,12 @@ def curves(runs: Sequence[Run], experiment: str, path: str | Path) -> None:
             _epochs(axes, max(len(run.history) for run in group))
             for run in group:
                 _lr_drops(axes, run.history, labelled=len(group) == 1)
-        for run in group:
-            _best_epoch(left, right, run)
-        left.set_title("Loss", pad=22)
-        right.set_title("Accuracy", pad=22)
+        best = f"best epoch: {group[0].record['best_epoch']}" if len(group) == 1 else "best epoch of a seed"
+        for k, run in enumerate(group):
+            _best_epoch(left, right, run, best if k == 0 else None)
         for axes in (left, right):
             axes.legend(loc="upper center", bbox_to_anchor=(0.5, -0.17), ncols=2, columnspacing=1.4, handlelength=2.6)
-        figure.suptitle(_title(group), x=0.01, ha="left", fontsize=12, fontweight="bold")
+        headed(figure, _title(group))
 
 
 def case_curves(runs: Sequence[Run], case: int, question: str, path: str | Path) -> None:
@@ -83,8 +83,7 @@ def case_curves(runs: Sequence[Run], case: int, question: str, path: str | Path)
         for axes in (left, right):
             _epochs(axes, max(len(run.history) for group in groups.values() for run in group))
         figure.legend(loc="outside right center", handlelength=3)
-        title = f"Case {case}. {name(question, 110)}" if question else f"Case {case}"
-        figure.suptitle(title, x=0.01, ha="left", fontsize=12, fontweight="bold")
+        headed(figure, textwrap.fill(f"Case {case}. {name(question, 200)}" if question else f"Case {case}", 110))
 
 
 def _title(group: Sequence[Run]) -> str:
@@ -110,7 +109,7 @@ def _lines(axes: Axes, history: pd.DataFrame, columns: dict[str, tuple[str, str,
 
 
 def _line(axes: Axes, history: pd.DataFrame, column: str, look: dict[str, str], thin: bool, label: str | None) -> None:
-    """One curve; where it ends in values that are not finite, a cross marks the last finite one."""
+    """One curve; where it turns into values that are not finite, a cross marks the last finite one."""
     values = history[column].where(np.isfinite(history[column]))
     marker = "o" if len(history) == 1 else None
     width = 1.0 if thin else 1.8
@@ -128,20 +127,18 @@ def _lr_drops(axes: Axes, history: pd.DataFrame, labelled: bool) -> None:
         axes.axvline(at, color=GREY, linewidth=0.8, zorder=0)
         if labelled:
             axes.text(
-                at, 1.01, f"lr {lr_text(lr[k])}", transform=axes.get_xaxis_transform(),
-                ha="center", va="bottom", fontsize=7.5, color=GREY,
+                at, 1.015, f"lr {lr_text(lr[k])}", transform=axes.get_xaxis_transform(),
+                ha="center", va="bottom", fontsize=7, color=GREY, rotation=90,
             )  # fmt: skip
 
 
-def _best_epoch(loss: Axes, accuracy: Axes, run: Run) -> None:
+def _best_epoch(loss: Axes, accuracy: Axes, run: Run, label: str | None) -> None:
     """The epoch whose weights were kept, on the validation curves."""
     best = run.record["best_epoch"]
     if best is None:
         return
     row = run.history[run.history["epoch"] == best].iloc[0]
     look = {"marker": "o", "markersize": 8, "markerfacecolor": "white", "markeredgewidth": 2, "linestyle": "none"}
-    known = accuracy.get_legend_handles_labels()[1]
-    label = f"best epoch: {best}" if len({*known}) == len(ACCURACIES) + 1 else None
     accuracy.plot(best, row["val_accuracy"], color=BLUE, label=label, zorder=5, **look)  # type: ignore[arg-type]
     loss.plot(best, row["val_nll"], color=VERMILLION, zorder=5, **look)  # type: ignore[arg-type]
 

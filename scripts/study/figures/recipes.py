@@ -3,15 +3,16 @@
 from collections.abc import Sequence
 from pathlib import Path
 
-import matplotlib as mpl
 import numpy as np
 from matplotlib.axes import Axes
+from matplotlib.cm import ScalarMappable
 from matplotlib.colors import Normalize
+from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
-from matplotlib.ticker import PercentFormatter
+from matplotlib.ticker import MaxNLocator, PercentFormatter
 
 from study.errors import StudyError
-from study.figures.style import BLUE, GREY, ORANGE, PALE, SEQUENTIAL, VERMILLION, drawing, grid, name, text_on
+from study.figures.style import BLUE, GREY, ORANGE, PALE, SHADES, VERMILLION, drawing, grid, name
 from study.runs import Run, by_experiment, choose
 from study.tables import BEST, BETTER, SAME, WORSE, accuracy_interval, lr_text, recipe_verdict, verdicts
 
@@ -41,10 +42,13 @@ def comparison(runs: Sequence[Run], confidence: float, reported: bool, path: str
         axes.set_xlabel("Accuracy")
         axes.xaxis.set_major_formatter(PercentFormatter(1, decimals=0))
         grid(axes, "x")
-        _legend(axes, groups, confidence, reported, winner)
+        _legend(figure, axes, groups, confidence, reported, winner)
         seeds = len({run.seed for run in runs})
         images = runs[0].metrics["test"]["images"]
-        axes.set_title(f"{len(order)} recipes on {images:,} test images" + (f", {seeds} seeds" if seeds > 1 else ""))
+        axes.set_title(
+            f"Accuracy of {len(order)} recipe{'s' * (len(order) > 1)} on {images:,} test images"
+            + (f", {seeds} seeds" if seeds > 1 else "")
+        )
 
 
 def _mean(group: Sequence[Run], split: str) -> float:
@@ -60,8 +64,8 @@ def _row(axes: Axes, y: int, group: Sequence[Run], confidence: float, reported: 
     axes.plot([low, high], [y, y], color=color, linewidth=2.2, solid_capstyle="butt")
     if len(group) > 1:
         axes.plot([run.test_accuracy for run in group], [y] * len(group), "|", color=color, markersize=9)
-    axes.plot(_mean(group, "val"), y, "o", markersize=6.5, markerfacecolor="white", color=color, markeredgewidth=1.4)
-    axes.plot(test, y, "X" if failed else "o", color=color, markersize=8.5 if failed else 7, markeredgecolor="white")
+    axes.plot(_mean(group, "val"), y, "o", markersize=9.5, markerfacecolor="none", color=color, markeredgewidth=1.3)
+    axes.plot(test, y, "X" if failed else "o", color=color, markersize=8 if failed else 6.5, markeredgecolor="white")
     if reported and group[0].recipe.reported is not None:
         axes.plot(group[0].recipe.reported, y, "D", color=ORANGE, markersize=5.5, markeredgecolor="black")
     lost = [run for run in group if run.failed]
@@ -73,17 +77,19 @@ def _row(axes: Axes, y: int, group: Sequence[Run], confidence: float, reported: 
     axes.text(1.10, y, words, transform=right, va="center", fontsize=9, color=color)
 
 
-def _legend(axes: Axes, groups: dict[str, list[Run]], confidence: float, reported: bool, winner: str) -> None:
+def _legend(
+    figure: Figure, axes: Axes, groups: dict[str, list[Run]], confidence: float, reported: bool, winner: str
+) -> None:
     several = len(next(iter(groups.values()))) > 1
     source = "over seeds" if several else "from the images"
     axes.plot([], [], "-o", color=GREY, markersize=7, label=f"test, {confidence:.0%} interval {source}")
-    axes.plot([], [], "o", color=GREY, markerfacecolor="white", label="validation (chooses the best)")
+    axes.plot([], [], "o", color=GREY, markersize=9.5, markerfacecolor="none", label="validation (chooses the best)")
     if any(all(run.failed for run in group) for group in groups.values()):
         axes.plot([], [], "X", color=VERMILLION, markersize=8.5, markeredgecolor="white", label="failed, test")
     if reported and any(group[0].recipe.reported is not None for group in groups.values()):
         axes.plot([], [], "D", color=ORANGE, markersize=5.5, markeredgecolor="black", label="reported (validation)")
     axes.fill_between([], [], [], color=BLUE, alpha=0.12, linewidth=0, label=f"interval of {name(winner, 28)}")
-    axes.legend(loc="upper center", bbox_to_anchor=(0.5, -0.55 / (0.34 * len(groups) + 0.4)), ncols=3, numpoints=1)
+    figure.legend(loc="outside lower center", ncols=3)
 
 
 def lr_batch(runs: Sequence[Run], optimizer: str, path: str | Path) -> None:
@@ -107,9 +113,11 @@ def lr_batch(runs: Sequence[Run], optimizer: str, path: str | Path) -> None:
     tallest = 0.75 + 0.19 * max(len(cell) for cell in cells.values())
     with drawing(path, 2.6 + 2.7 * len(batches), 1.5 + tallest * len(rates)) as figure:
         axes = figure.subplots()
-        norm = Normalize(0, 1)
+        norm = _accuracy_scale(runs)
         for (x, y), cell in cells.items():
             _cell(axes, x, y, cell, norm, tallest)
+        for x, y in sorted(set(np.ndindex(len(batches), len(rates))) - set(cells)):
+            axes.text(x, y, "no recipe", ha="center", va="center", fontsize=8.5, color=GREY)
         axes.set_xlim(-0.5, len(batches) - 0.5)
         axes.set_ylim(-0.5, len(rates) - 0.5)
         axes.set_xticks(range(len(batches)), [str(batch) for batch in batches])
@@ -119,35 +127,39 @@ def lr_batch(runs: Sequence[Run], optimizer: str, path: str | Path) -> None:
         axes.tick_params(length=0)
         axes.spines[:].set_visible(False)
         axes.set_title(f"{name(optimizer)}: best test accuracy per cell")
-        scale = mpl.cm.ScalarMappable(norm, SEQUENTIAL)
-        bar = figure.colorbar(
-            scale, ax=axes, format=PercentFormatter(1, decimals=0), fraction=0.05, pad=0.02, aspect=18
-        )
-        bar.set_label("Test accuracy")
-        bar.outline.set_visible(False)
+        if not all(run.failed for group in groups.values() for run in group):
+            _colour_key(figure, axes, norm)
+
+
+def _colour_key(figure: Figure, axes: Axes, norm: Normalize) -> None:
+    ticks = MaxNLocator(5, steps=[1, 2, 5, 10])
+    key = figure.colorbar(ScalarMappable(norm, SHADES), ax=axes, fraction=0.05, pad=0.02, aspect=18, ticks=ticks)
+    key.ax.yaxis.set_major_formatter(PercentFormatter(1, decimals=0))
+    key.set_label("Test accuracy")
+    key.outline.set_visible(False)
+
+
+def _accuracy_scale(runs: Sequence[Run]) -> Normalize:
+    """From the lowest to the highest test accuracy of runs that did not fail, in steps of 5 %, over all optimizers."""
+    values = [run.test_accuracy for run in runs if not run.failed] or [0.0, 1.0]
+    low = max(np.floor(20 * min(values)) / 20 - 0.05, 0.0)  # a step of room: the lowest cell is not white
+    return Normalize(low, max(np.ceil(20 * max(values)) / 20, low + 0.05))
 
 
 def _cell(axes: Axes, x: int, y: int, cell: list[list[Run]], norm: Normalize, height: float) -> None:
     alive = [group for group in cell if not all(run.failed for run in group)]
     best = max(_mean(group, "test") for group in (alive or cell))
-    color = mpl.colormaps[SEQUENTIAL](norm(best)) if alive else mpl.colors.to_rgba("white")
-    box = {
-        "facecolor": color,
-        "edgecolor": "white" if alive else PALE,
-        "linewidth": 3,
-        "hatch": None if alive else "////",
-    }
-    axes.add_patch(Rectangle((x - 0.5, y - 0.5), 1, 1, **box))  # type: ignore[arg-type]
-    ink = text_on(color)
+    face = SHADES(norm(best)) if alive else "none"
+    if not alive:
+        axes.add_patch(Rectangle((x - 0.5, y - 0.5), 1, 1, facecolor="none", edgecolor=PALE, linewidth=0, hatch="////"))
+    axes.add_patch(Rectangle((x - 0.5, y - 0.5), 1, 1, facecolor=face, edgecolor="white", linewidth=4))
     top = y + 0.5 - 0.32 / height
     patch = None if alive else {"facecolor": "white", "edgecolor": "none", "pad": 2}
     mark = "" if alive else "✕ "
-    axes.text(
-        x, top, f"{mark}{best:.1%}", ha="center", va="center", fontsize=14, fontweight="bold", color=ink, bbox=patch
-    )
+    axes.text(x, top, f"{mark}{best:.1%}", ha="center", va="center", fontsize=14, fontweight="bold", bbox=patch)
     for k, group in enumerate(sorted(cell, key=lambda group: -_mean(group, "test"))):
         lost = [run for run in group if run.failed]
         outcome = f" ✕ {lost[0].outcome}" if lost else f" {_mean(group, 'test'):.1%}" if len(cell) > 1 else ""
         line = name(group[0].experiment, 22) + outcome
         at = top - (0.33 + 0.19 * k) / height
-        axes.text(x, at, line, ha="center", va="center", fontsize=8.5, color=ink, bbox=patch)
+        axes.text(x, at, line, ha="center", va="center", fontsize=8.5, bbox=patch)

@@ -10,6 +10,7 @@ from typing import Any
 import matplotlib as mpl
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_svg import FigureCanvasSVG
+from matplotlib.colors import LinearSegmentedColormap
 from matplotlib.figure import Figure
 
 # Okabe & Ito 2008, Color Universal Design; https://jfly.uni-koeln.de/color/
@@ -18,7 +19,7 @@ PURPLE, SKY, BLACK = "#CC79A7", "#56B4E9", "#000000"
 GREY, PALE = "#6b6b6b", "#d9d9d9"
 SERIES = (BLUE, VERMILLION, GREEN, PURPLE, ORANGE, SKY, BLACK)
 DASHES = ("-", "--", ":", "-.")
-SEQUENTIAL = "cividis"
+SHADES = LinearSegmentedColormap.from_list("shades", ["#ffffff", "#c6dbef", "#5ba3d0"])  # black text reads on all of it
 
 STYLE: dict[Any, Any] = {
     "svg.fonttype": "none",  # text stays text: searchable, sharp, readable by screen readers
@@ -57,6 +58,7 @@ def drawing(path: str | Path, width: float, height: float) -> Iterator[Figure]:
         figure = Figure(figsize=(width, height), layout="constrained")
         FigureCanvasSVG(figure)
         yield figure
+        figure.draw_without_rendering()  # layout once more with the ticks that fit the first one
         figure.savefig(path, format="svg", metadata={"Date": None})
 
 
@@ -69,16 +71,14 @@ def name(text: str, longest: int = 20) -> str:
     return f"{clean[:head]}…{clean[len(clean) - (longest - 1 - head) :]}"
 
 
-def text_on(color: tuple[float, ...]) -> str:
-    """Black or white, whichever reads better on an RGB(A) colour (relative luminance, WCAG 2.1)."""
-    linear = [c / 12.92 if c <= 0.04045 else ((c + 0.055) / 1.055) ** 2.4 for c in color[:3]]
-    luminance = 0.2126 * linear[0] + 0.7152 * linear[1] + 0.0722 * linear[2]
-    return "black" if (luminance + 0.05) ** 2 > 0.05 * 1.05 else "white"
+def headed(figure: Figure, text: str) -> None:
+    """A bold title at the left edge of the figure."""
+    figure.suptitle(text, x=0.01, ha="left", fontsize=12, fontweight="bold")
 
 
 def series(position: int) -> dict[str, Any]:
-    """Colour and dashes of the n-th line of a figure; lines differ in more than colour from the eighth on."""
-    return {"color": SERIES[position % len(SERIES)], "linestyle": DASHES[position // len(SERIES) % len(DASHES)]}
+    """Colour and dashes of the n-th line of a figure; neighbours differ in both."""
+    return {"color": SERIES[position % len(SERIES)], "linestyle": DASHES[position % len(DASHES)]}
 
 
 def grid(axes: Axes, axis: str = "both") -> None:
