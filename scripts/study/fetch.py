@@ -17,7 +17,14 @@ TIMEOUT = 30.0  # seconds without a byte
 BLOCK = 1 << 20  # bytes read at once
 
 
-def fetch(url: str | None, target: Path, *, sha256: str | None = None, size: int | None = None, what: str) -> None:
+def fetch(
+    url: str | None,
+    target: Path | str,
+    *,
+    sha256: str | None = None,
+    size: int | None = None,
+    what: str = "the file",
+) -> None:
     """Put the file of `url` at `target`; a file that is there already is verified and left alone.
 
     Args:
@@ -31,6 +38,7 @@ def fetch(url: str | None, target: Path, *, sha256: str | None = None, size: int
         StudyError: no address, no network, a cut connection, another size or hash; it says where to get the file
             and where to place it.
     """
+    target = Path(target)
     by_hand = f"Place {what} by hand at {target}" + (f" (from {url})." if url else ".")
     if sha256 and not re.fullmatch(r"[0-9a-f]{8,64}", sha256.lower()):
         raise StudyError(f"sha256 of {what}: found '{sha256}', allowed are 8 to 64 hexadecimal digits")

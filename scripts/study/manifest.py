@@ -200,7 +200,7 @@ def _check_classes(images: pd.DataFrame, kept: pd.DataFrame) -> None:
 
 def write_manifest(manifest: pd.DataFrame, path: Path) -> None:
     """Write a manifest as CSV."""
-    manifest.to_csv(path, index=False, encoding="utf-8")
+    manifest.to_csv(path, index=False, encoding="utf-8", lineterminator="\n")
 
 
 def read_manifest(path: Path) -> pd.DataFrame:

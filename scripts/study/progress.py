@@ -21,11 +21,12 @@ SECONDS_BETWEEN_LINES = 10.0
 def progress(title: str, total: int | None) -> Iterator[Callable[[int], None]]:
     """A bar on stderr for as long as the block lasts; call the value with the number of items just finished.
 
-    `total` is None where it is not known."""
+    `total` is None where it is not known.
+    """
     console = Console(stderr=True)
     if console.is_terminal:
-        columns = TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn()
-        with Progress(*columns, console=console) as bar:
+        name = TextColumn("{task.description}", markup=False)
+        with Progress(name, BarColumn(), MofNCompleteColumn(), TimeRemainingColumn(), console=console) as bar:
             task = bar.add_task(title, total=total)
             yield lambda done: bar.advance(task, done)
     else:

@@ -87,12 +87,10 @@ def two_step_split(items: Sequence, settings: SplitSettings, what: str) -> dict[
     Raises:
         StudyError: a split would stay empty; `what` names the class.
     """
-    held_out = round(settings.val + settings.test, 12)  # 0.1 + 0.2 must not count as more than 0.3
-    test_of_held_out = round(settings.test / held_out, 12)
 
-    def sizes(count: int) -> tuple[int, int, int]:  # as train_test_split rounds
-        rest = math.ceil(held_out * count)
-        test = math.ceil(test_of_held_out * rest)
+    def sizes(count: int) -> tuple[int, int, int]:
+        rest = _ceil(count * (settings.val + settings.test))
+        test = _ceil(rest * settings.test / (settings.val + settings.test))
         return count - rest, rest - test, test
 
     if min(sizes(len(items))) < 1:
@@ -101,9 +99,15 @@ def two_step_split(items: Sequence, settings: SplitSettings, what: str) -> dict[
             f"{what}: {len(items)} images found (copies of an image counted once), needed are at least {needed} "
             f"for splits of {settings.train:g}, {settings.val:g} and {settings.test:g}; add images, or remove the class"
         )
-    train, rest = train_test_split(items, test_size=held_out, random_state=settings.seed)
-    val, test = train_test_split(rest, test_size=test_of_held_out, random_state=settings.seed)
+    _, val_size, test_size = sizes(len(items))
+    train, rest = train_test_split(items, test_size=val_size + test_size, random_state=settings.seed)
+    val, test = train_test_split(rest, test_size=test_size, random_state=settings.seed)
     return {"train": train, "val": val, "test": test}
+
+
+def _ceil(size: float) -> int:
+    """Rounded up as by train_test_split, but for what binary fractions add: (0.1 + 0.2) · 10 is 3, not 4."""
+    return math.ceil(size - 1e-9)
 
 
 def _official(images: pd.DataFrame, settings: SplitSettings) -> pd.DataFrame:
@@ -137,13 +141,13 @@ def _with_validation(images: pd.DataFrame, settings: SplitSettings) -> pd.Series
     split = images["original_split"].copy()
     in_test = images["group"].isin(images.loc[split == "test", "group"])
     groups = images[~in_test].drop_duplicates("group")
-    share = round(settings.val / (settings.train + settings.val), 12)
+    share = settings.val / (settings.train + settings.val)
     for label, rows in groups.groupby("label"):
         if len(rows) < 2:
             raise StudyError(
                 f"class '{label}': {len(rows)} training images found (copies of an image counted once), needed are "
                 "at least 2 to take validation images from them; add images, or remove the class"
             )
-        _, taken = train_test_split(list(rows["group"]), test_size=share, random_state=settings.seed)
+        _, taken = train_test_split(list(rows["group"]), test_size=_ceil(len(rows) * share), random_state=settings.seed)
         split[images["group"].isin(taken)] = "val"
     return split
