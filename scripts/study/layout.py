@@ -58,7 +58,7 @@ def read_layout(source: str, paths: Iterable[str]) -> tuple[list[Entry], list[st
         filled[class_folder] = filled.get(class_folder, False) or names[-1] != ""
         if names[-1]:
             entries.append(Entry(path, inside[0], _split_of_name(names[-1]) or folder))
-    _check(source, entries, filled)
+    _check(source, entries, filled, ignored)
     return entries, ignored
 
 
@@ -92,9 +92,11 @@ def _split_folders(source: str, parts: list[list[str]]) -> dict[str, str]:
     return splits
 
 
-def _check(source: str, entries: list[Entry], filled: dict[str, bool]) -> None:
+def _check(source: str, entries: list[Entry], filled: dict[str, bool], ignored: list[str]) -> None:
     if not filled:
-        raise StudyError(f"{source}: no class folder found; expected is one folder of images per class")
+        tables = [path for path in ignored if path.lower().endswith(".csv")]
+        hint = f"; to read the table '{tables[0]}' in it, name that file (unpacked) as data.source" if tables else ""
+        raise StudyError(f"{source}: no class folder found; expected is one folder of images per class{hint}")
     if empty := sorted(folder for folder, has_file in filled.items() if not has_file):
         raise StudyError(f"{source}: the class folder '{empty[0]}' holds no image; add images or remove the folder")
     check_labels(source, entries)

@@ -239,6 +239,13 @@ def test_a_file_that_is_no_zip_is_named(tmp_path: Path) -> None:
         open_source(data_settings(tmp_path / "images.tar"))
 
 
+def test_a_table_in_a_zip_is_pointed_out(tmp_path: Path) -> None:
+    with zipfile.ZipFile(tmp_path / "archive.zip", "w") as archive:
+        archive.writestr("fer2013.csv", "emotion,pixels,Usage")
+    with pytest.raises(StudyError, match=r"no class folder found; .*'fer2013\.csv' in it, name that file"):
+        open_source(data_settings(tmp_path / "archive.zip"))
+
+
 def test_a_damaged_zip_entry_is_unreadable(tmp_path: Path) -> None:
     path = write_zip(tmp_path / "images.zip", write_tree(tmp_path / "tree", {"a": 1, "b": 1}))
     content = bytearray(path.read_bytes())

@@ -1,0 +1,28 @@
+"""Work is shared out over threads, its results keep their order, and its progress is told."""
+
+import pytest
+
+from study.progress import CHUNK, in_parallel
+
+
+@pytest.mark.parametrize("workers", [1, 3])
+@pytest.mark.parametrize("count", [0, 1, CHUNK, 3 * CHUNK + 1])
+def test_results_keep_the_order_of_the_items(workers: int, count: int) -> None:
+    assert in_parallel("Squaring", lambda number: number**2, range(count), workers) == [n**2 for n in range(count)]
+
+
+def test_the_exception_of_the_first_wrong_item_is_raised() -> None:
+    def work(number: int) -> float:
+        if number in (CHUNK + 1, 5 * CHUNK):
+            raise ValueError(f"item {number}")
+        return number
+
+    with pytest.raises(ValueError, match=f"item {CHUNK + 1}"):
+        in_parallel("Working", work, range(10 * CHUNK), 4)
+
+
+def test_a_log_gets_a_line_at_the_end(capsys: pytest.CaptureFixture[str]) -> None:
+    in_parallel("Reading images", str, range(500), 2)
+    lines = capsys.readouterr().err.splitlines()
+    assert len(lines) == 1
+    assert lines[0].startswith("Reading images: 500 of 500, ")
