@@ -280,6 +280,7 @@ def comparison(runs: Sequence[Run], confidence: float, samples: int, reported: b
         row |= {name: run.record[name] for name in ("epochs", "best_epoch")}
         row |= _scores_row(run, _resampled(run, multiplicity), confidence)
         row["vs_best"], row["p_vs_best"] = verdict[run.experiment, run.seed]
+        row |= {"test_images": run.metrics["test"]["images"], "confidence": confidence}
         row |= {"images_per_second": run.record["images_per_second"], "seconds": run.record["seconds"]}
         if reported:
             row["reported"] = run.recipe.reported
