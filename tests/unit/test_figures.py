@@ -1,0 +1,168 @@
+"""Every figure is drawn for ordinary and awkward studies, says what it should, and comes out the same twice."""
+
+import xml.etree.ElementTree as ElementTree
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import made_runs
+import numpy as np
+import pandas as pd
+import pytest
+from made_runs import Made, fourteen, recipe
+
+from study import figures
+from study.errors import StudyError
+from study.figures.style import name
+from study.runs import Run, choose
+
+AWKWARD = ["<script>alert(1)</script>", "$x_1$ & $y$", "_hidden", "a long class name that does not end soon", "0", "\t"]
+
+Draw = Callable[[list[Run], Path], None]
+DRAWN: dict[str, Draw] = {
+    "curves": lambda runs, path: figures.curves(runs, runs[-1].experiment, path),
+    "case_curves": lambda runs, path: figures.case_curves(runs, runs[0].case, "Which <b>?", path),
+    "comparison": lambda runs, path: figures.comparison(runs, 0.95, True, path),
+    "lr_batch": lambda runs, path: figures.lr_batch(runs, runs[-1].recipe.optimizer, path),
+    "recall": figures.recall,
+    "confusion": lambda runs, path: figures.confusion(runs, runs[-1].experiment, path),
+}
+
+
+@pytest.fixture(scope="module")
+def runs(tmp_path_factory: pytest.TempPathFactory) -> list[Run]:
+    return made_runs.study(tmp_path_factory.mktemp("runs"), fourteen())
+
+
+def texts(path: Path) -> list[str]:
+    """Every text of an SVG, which has to be XML."""
+    return ["".join(node.itertext()) for node in ElementTree.parse(path).iter("{http://www.w3.org/2000/svg}text")]
+
+
+def draw(figure: str, runs: list[Run], folder: Path) -> list[str]:
+    path = folder / f"{figure}.svg"
+    DRAWN[figure](runs, path)
+    return texts(path)
+
+
+def test_curves_mark_lr_drops_and_best_epoch(runs: list[Run], tmp_path: Path) -> None:
+    figures.curves(runs, "sgd_ver1", tmp_path / "curves.svg")
+    shown = texts(tmp_path / "curves.svg")
+    assert {"lr 1e-3", "lr 1e-4", "Epoch", "Loss (nats per image)", "Accuracy"} <= set(shown)
+    assert f"best epoch: {runs[0].record['best_epoch']}" in shown
+    assert "sgd_ver1: early stopped after 12 epochs" in shown
+    assert any(text.startswith("ln 7") for text in shown)
+
+
+def test_curves_of_a_diverged_run_have_no_best_epoch(runs: list[Run], tmp_path: Path) -> None:
+    figures.curves(runs, "adam_ver2", tmp_path / "curves.svg")
+    shown = texts(tmp_path / "curves.svg")
+    assert "adam_ver2: diverged after 3 epochs" in shown
+    assert not any("best epoch" in text for text in shown)
+
+
+def test_comparison_says_winner_failures_and_reported(runs: list[Run], tmp_path: Path) -> None:
+    shown = draw("comparison", runs, tmp_path)
+    assert shown.count("★ best") == 1
+    assert shown.count("✕ collapsed") == 2
+    assert shown.count("✕ diverged") == 1
+    assert "reported (validation)" in shown
+    assert f"interval of {choose(runs)}" in shown
+    assert {run.experiment for run in runs} <= set(shown)
+    figures.comparison(runs, 0.95, False, tmp_path / "plain.svg")
+    assert "reported (validation)" not in texts(tmp_path / "plain.svg")
+
+
+def test_lr_batch_holds_the_optimizers_recipes(runs: list[Run], tmp_path: Path) -> None:
+    shown = " ".join(draw("lr_batch", runs, tmp_path))
+    for run in runs:
+        assert (run.experiment in shown) == (run.recipe.optimizer == "Adam")
+    assert "adam_ver1 ✕ collapsed" in shown
+    assert "no recipe" in shown
+
+
+def test_recall_names_the_rarest_class_first(runs: list[Run], tmp_path: Path) -> None:
+    rarest = [text for text in draw("recall", runs, tmp_path) if "rarest" in text]
+    assert len(rarest) == 1
+    assert rarest[0].startswith("disgust, n = ")
+
+
+def test_confusion_shows_images_per_row(runs: list[Run], tmp_path: Path) -> None:
+    figures.confusion(runs, "sgd_ver1", tmp_path / "confusion.svg")
+    count = sum(runs[0].metrics["test"]["confusion"][3])
+    assert f"happy ({count})" in texts(tmp_path / "confusion.svg")
+
+
+@pytest.mark.parametrize("figure", DRAWN)
+def test_awkward_names_and_several_seeds(figure: str, tmp_path: Path) -> None:
+    made = [
+        Made(recipe("a")),
+        Made(recipe("b", lr=1.0, reported=None), 0.0, "collapsed"),
+        Made(recipe("c", 2), epochs=1),
+    ]
+    made = [replace(one, seed=seed) for one in made for seed in (0, 1)]
+    runs = made_runs.study(tmp_path, made, AWKWARD)
+    shown = " ".join(draw(figure, runs, tmp_path))
+    assert "<script" not in (tmp_path / f"{figure}.svg").read_text(encoding="utf-8")
+    if figure in ("confusion", "recall"):
+        assert "$x_1$ & $y$" in shown
+        assert "_hidden" in shown
+
+
+@pytest.mark.parametrize("figure", DRAWN)
+def test_a_study_of_one_recipe(figure: str, runs: list[Run], tmp_path: Path) -> None:
+    assert draw(figure, runs[:1], tmp_path)
+
+
+@pytest.mark.parametrize("figure", DRAWN)
+def test_a_study_of_failures(figure: str, runs: list[Run], tmp_path: Path) -> None:
+    assert draw(figure, [run for run in runs if run.failed], tmp_path)
+
+
+@pytest.mark.parametrize("figure", DRAWN)
+def test_the_same_data_give_the_same_bytes(figure: str, runs: list[Run], tmp_path: Path) -> None:
+    draw(figure, runs[:3], tmp_path)
+    first = (tmp_path / f"{figure}.svg").read_bytes()
+    draw(figure, runs[:3], tmp_path)
+    assert (tmp_path / f"{figure}.svg").read_bytes() == first
+    assert b"http://" not in first.replace(b"http://www.w3.org", b"").replace(b"http://purl.org", b"").replace(
+        b"http://creativecommons.org", b""
+    )
+
+
+def test_a_class_without_test_images_is_an_empty_row(tmp_path: Path) -> None:
+    runs = made_runs.study(tmp_path, [Made(recipe("a"))], ["cat", "dog"])
+    runs[0].metrics["test"].update(confusion=[[5, 1], [0, 0]], recall={"cat": 5 / 6, "dog": None})
+    assert "dog (0)" in draw("confusion", runs, tmp_path)
+    assert any(text.startswith("cat") and "rarest" in text for text in draw("recall", runs, tmp_path))
+
+
+def test_class_counts_and_weights(tmp_path: Path) -> None:
+    counts = {"train": [700, 5, 90], "val": [150, 0, 20], "test": [150, 1, 20]}
+    classes = ["01", "None", "<b>"]
+    splits = {s: {"images": sum(n), "counts": dict(zip(classes, n, strict=True))} for s, n in counts.items()}
+    weights = pd.DataFrame({"class": classes, "count": counts["train"], "weight": [0.12, 0.99375, 0.887]})
+    figures.class_counts({"classes": classes, "splits": splits}, weights, tmp_path / "counts.svg")
+    shown = texts(tmp_path / "counts.svg")
+    assert {"01", "None", "<b>", "700", "0.994"} <= set(shown)
+
+
+@pytest.mark.parametrize("channels", [1, 3])
+def test_samples_take_few_images_and_none(channels: int, tmp_path: Path) -> None:
+    images = np.random.default_rng(0).integers(0, 256, (12, channels, 8, 8), dtype=np.uint8)
+    labels = np.array([0] * 11 + [1])
+    figures.samples(images, labels, ["many", "one", "none"], tmp_path / "samples.svg", per_class=5)
+    shown = texts(tmp_path / "samples.svg")
+    assert {"11 images", "1 images", "0 images"} <= set(shown)
+    assert "data:image/png;base64," in (tmp_path / "samples.svg").read_text()
+
+
+def test_unknown_optimizer(runs: list[Run], tmp_path: Path) -> None:
+    with pytest.raises(StudyError, match=r"no recipe uses the optimizer LBFGS; found: \['Adam', 'SGD'\]"):
+        figures.lr_batch(runs, "LBFGS", tmp_path / "figure.svg")
+
+
+def test_long_names_keep_both_ends() -> None:
+    assert name("short") == "short"
+    assert name("mushroom_edible_boletus_edulis", 20) == "mushroom_edi…_edulis"
+    assert name("two\nlines\x00") == "two lines\N{REPLACEMENT CHARACTER}"

@@ -1,0 +1,129 @@
+"""Intervals and tests against independent implementations, closed formulas and simulation."""
+
+import math
+
+import numpy as np
+import pytest
+from scipy.stats import binomtest, bootstrap, multivariate_normal, t
+from sklearn.metrics import balanced_accuracy_score, f1_score
+
+from study.statistics import (
+    holm,
+    mcnemar,
+    mean_interval,
+    percentile_interval,
+    resampled_scores,
+    resamples,
+    wilson_interval,
+)
+
+
+@pytest.mark.parametrize(("correct", "images"), [(0, 10), (7, 10), (10, 10), (2390, 3589)])
+def test_wilson_is_scipys(correct: int, images: int) -> None:
+    expected = binomtest(correct, images).proportion_ci(0.95, method="wilson")
+    assert wilson_interval(correct, images, 0.95) == pytest.approx((expected.low, expected.high))
+
+
+def test_wilson_covers_at_the_stated_rate() -> None:
+    random = np.random.default_rng(0)
+    draws = random.binomial(200, 0.8, 4000)
+    intervals = {k: wilson_interval(int(k), 200, 0.95) for k in np.unique(draws)}
+    covered = np.mean([intervals[k][0] <= 0.8 <= intervals[k][1] for k in draws])
+    assert 0.93 < covered < 0.97
+
+
+def test_interval_over_seeds_is_students() -> None:
+    values = [0.61, 0.64, 0.66]
+    expected = t.interval(0.95, 2, np.mean(values), np.std(values, ddof=1) / math.sqrt(3))
+    assert mean_interval(values, 0.95) == pytest.approx(expected)
+
+
+def test_one_seed_has_no_interval_over_seeds() -> None:
+    assert all(math.isnan(end) for end in mean_interval([0.6], 0.95))
+
+
+def _with_discordant(only_a: int, only_b: int) -> tuple[np.ndarray, np.ndarray]:
+    a = np.array([True] * only_a + [False] * only_b + [True] * 30 + [False] * 5)
+    b = np.array([False] * only_a + [True] * only_b + [True] * 30 + [False] * 5)
+    return a, b
+
+
+@pytest.mark.parametrize(("only_a", "only_b"), [(3, 12), (12, 3), (1, 0), (40, 22)])
+def test_mcnemar_is_the_binomial_test_of_the_images_that_differ(only_a: int, only_b: int) -> None:
+    expected = binomtest(only_a, only_a + only_b).pvalue
+    assert mcnemar(*_with_discordant(only_a, only_b)) == pytest.approx(expected)
+
+
+@pytest.mark.parametrize("each", [0, 6])
+def test_mcnemar_sees_nothing_in_a_tie(each: int) -> None:
+    assert mcnemar(*_with_discordant(each, each)) == 1.0
+
+
+def test_holm_by_hand() -> None:
+    assert holm([0.01, 0.04, 0.03]) == pytest.approx([0.03, 0.06, 0.06])
+    assert holm([]) == []
+
+
+def test_false_alarms_stay_below_the_stated_rate() -> None:
+    """Six equally good recipes with correlated mistakes; any "difference" among the 15 pairs is a false alarm."""
+    random = np.random.default_rng(0)
+    alarms = 0
+    for _ in range(150):
+        hardness = random.random(300)
+        right = [hardness + random.normal(0, 0.3, 300) < 0.6 for _ in range(6)]
+        alarms += min(holm([mcnemar(right[i], right[j]) for i in range(6) for j in range(i)])) <= 0.05
+    assert alarms / 150 <= 0.09  # 0.05 and two standard errors
+
+
+@pytest.fixture
+def answers() -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    random = np.random.default_rng(5)
+    labels = random.choice(4, 250, p=[0.5, 0.3, 0.18, 0.02])
+    predicted = np.where(random.random(250) < 0.7, labels, random.integers(0, 4, 250))
+    return labels, predicted, random.exponential(1.0, 250)
+
+
+def test_every_resample_holds_as_many_images() -> None:
+    counts = resamples(50, 20, seed=1)
+    assert (counts.sum(axis=1) == 50).all()
+    assert (counts == resamples(50, 20, seed=1)).all()
+    assert (counts != resamples(50, 20, seed=2)).any()
+
+
+def test_resampled_scores_are_scikit_learns_on_the_drawn_images(answers: tuple[np.ndarray, ...]) -> None:
+    labels, predicted, nll = answers
+    counts = resamples(len(labels), 25, seed=3)
+    scores = resampled_scores(labels, predicted, nll, 4, counts)
+    for row, count in enumerate(counts.astype(int)):
+        drawn = np.repeat(np.arange(len(labels)), count)
+        present = np.unique(labels[drawn])
+        assert scores["accuracy"][row] == pytest.approx((labels == predicted)[drawn].mean())
+        f1 = f1_score(labels[drawn], predicted[drawn], labels=present, average="macro", zero_division=0)
+        assert scores["macro_f1"][row] == pytest.approx(f1)
+        assert scores["nll"][row] == pytest.approx(nll[drawn].mean(), rel=1e-5)
+        if len(present) == 4:
+            expected = balanced_accuracy_score(labels[drawn], predicted[drawn])
+            assert scores["balanced_accuracy"][row] == pytest.approx(expected)
+
+
+def test_percentile_interval_agrees_with_scipys_bootstrap(answers: tuple[np.ndarray, ...]) -> None:
+    labels, predicted, nll = answers
+    ours = percentile_interval(resampled_scores(labels, predicted, nll, 4, resamples(250, 4000, 0))["nll"], 0.95)
+    theirs = bootstrap((nll,), np.mean, n_resamples=4000, method="percentile", rng=1).confidence_interval
+    assert ours == pytest.approx((theirs.low, theirs.high), abs=0.02)
+
+
+def test_paired_difference_is_tighter_than_two_intervals() -> None:
+    """Two recipes that share their mistakes: the shared resamples take out what is common."""
+    random = np.random.default_rng(2)
+    both = np.exp(multivariate_normal([0, 0], [[1, 0.95], [0.95, 1]]).rvs(400, random_state=random))
+    zero = np.zeros(400, np.int64)
+    counts = resamples(400, 1000, 0)
+    a, b = (resampled_scores(zero, zero, both[:, k], 1, counts)["nll"] for k in (0, 1))
+    assert (a - b).std() < 0.5 * math.hypot(a.std(), b.std())
+
+
+def test_a_diverged_network_has_no_nll_interval(answers: tuple[np.ndarray, ...]) -> None:
+    labels, predicted, _ = answers
+    scores = resampled_scores(labels, predicted, np.full(250, np.nan), 4, resamples(250, 10, 0))
+    assert np.isnan(percentile_interval(scores["nll"], 0.95)).all()
