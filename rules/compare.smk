@@ -150,7 +150,9 @@ rule figures:
         "../envs/compare.yaml"
     params:
         recipes=SHOWN_RECIPES,
-        cases=lookup(dpath="cases", within=config),
+        cases=CASES,
+        questions=lookup(dpath="cases", within=config),
+        optimizers=USED_OPTIMIZERS,
         confidence=lookup(dpath="metrics/confidence", within=config),
         reported=lookup(dpath="tables/reported", within=config),
         code=script_digest("figures"),
@@ -204,6 +206,7 @@ rule report:
         "../envs/compare.yaml"
     params:
         snakefile=workflow.main_snakefile,
+        stylesheet=str(WORKFLOW / "report/style.css"),
         code=script_digest("report"),
     script:
         "../scripts/report.py"

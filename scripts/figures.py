@@ -1,0 +1,30 @@
+"""Draw every figure of the study."""
+
+import json
+from pathlib import Path
+
+import pandas as pd
+from study import figures, packing
+from study.job import logged
+from study.recipe import Recipe
+from study.runs import load_runs
+
+with logged(snakemake.log[0]) as say:
+    given, files, out = snakemake.params, snakemake.input, snakemake.output
+    recipes = {name: Recipe(**row) for name, row in given.recipes.items()}
+    runs = load_runs(recipes, files.runs, files.metrics, files.histories, files.predictions)
+    figures.comparison(runs, given.confidence, given.reported, out.comparison)
+    figures.recall(runs, out.recall)
+    for optimizer, path in zip(given.optimizers, out.lr_batch, strict=True):
+        figures.lr_batch(runs, optimizer, path)
+    for case, path in zip(given.cases, out.cases, strict=True):
+        figures.case_curves(runs, case, given.questions.get(str(case), ""), path)
+    for experiment, curves, confusion in zip(recipes, out.curves, out.confusion, strict=True):
+        figures.curves(runs, experiment, curves)
+        figures.confusion(runs, experiment, confusion)
+    index = json.loads(Path(files.index).read_text(encoding="utf-8"))
+    weights = pd.read_csv(str(files.class_weights), dtype={"class": str}, keep_default_na=False)
+    figures.class_counts(index, weights, out.class_counts)
+    data = packing.load(Path(files.index).parent)
+    figures.samples(data.images["train"], data.labels["train"], data.classes, out.samples)
+    say(f"{len(out)} figures in {Path(out.comparison).parent}")

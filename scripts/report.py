@@ -15,8 +15,9 @@ with logged(snakemake.log[0]) as say, tempfile.TemporaryDirectory() as scratch:
     page = Path(scratch, "report.html")
     # A second Snakemake that only reads: no lock, no profile, and these files alone as targets.
     command = [sys.executable, "-m", "snakemake", "--snakefile", snakemake.params.snakefile, "--nolock"]
-    command += ["--profile", "none", "--workflow-profile", "none", "--configfile", config, "--report", page, "--"]
-    run = subprocess.run([*command, *snakemake.input.shown], text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+    command += ["--profile", "none", "--workflow-profile", "none", "--configfile", config]
+    command += ["--report", page, "--report-stylesheet", snakemake.params.stylesheet, "--", *snakemake.input.shown]
+    run = subprocess.run(command, text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
     if run.returncode:
         raise StudyError(f"Snakemake could not build the report:\n{run.stdout}")
     target = Path(snakemake.output[0])

@@ -41,7 +41,7 @@ def digest(code: Path) -> str:
         ("study/losses.py", "return 1", "return 1  # one", False),
         ("study/losses.py", "def loss():", "\n\ndef loss():", False),
         ("study/nets/vgg.py", "1", "2", True),
-        ("study/nets/__init__.py", "y", "y as z", True),
+        ("study/nets/__init__.py", "import y", "import y as z", True),
         ("study/tables.py", "1", "2", False),
         ("study/job.py", "return 1", "return 2", False),
     ],
