@@ -73,7 +73,6 @@ def leased(choice: str, slots: int, report: Callable[[str], None]) -> Iterator[t
     allowed = [device.index] if device.index is not None else list(range(len(gpus)))
     index, lock = _acquire(gpus, allowed, slots, report)
     with lock:
-        torch.cuda.set_device(index)
         yield torch.device("cuda", index)
 
 
@@ -168,6 +167,7 @@ def configure(device: torch.device, precision: Precision, deterministic: bool) -
     """Set PyTorch's global switches for one run. On CPU there is nothing to set: its kernels are deterministic."""
     if device.type != "cuda":
         return
+    torch.cuda.set_device(device)  # where PyTorch puts what names no device
     internal = "tf32" if precision.name == "tf32" else "ieee"
     torch.backends.cuda.matmul.fp32_precision = internal
     torch.backends.cudnn.conv.fp32_precision = internal  # type: ignore[attr-defined]

@@ -14,6 +14,7 @@ from study.dataset import Images, Normalize, evaluation_batches
 from study.errors import StudyError
 from study.learner import TrainingSettings
 from study.losses import probabilities
+from study.records import DESCRIPTION
 
 if TYPE_CHECKING:
     from study.packing import PackedData
@@ -64,15 +65,16 @@ def _probabilities(
 
 def _check(weights: Path, data: "PackedData", model: models.ModelSettings) -> None:
     """Compare what the weights' file says of itself with what it is used for."""
+    _, channels, _, side = data.images["val"].shape
     wanted: dict[str, Any] = {
-        "classes": json.dumps(data.classes, ensure_ascii=False),
+        "classes": list(data.classes),
         "model": model.name,
-        "width": str(model.width),
-        "head_hidden": str(model.head_hidden),
-        "image_size": str(data.images["val"].shape[-1]),
-        "channels": str(data.images["val"].shape[1]),
+        "width": model.width,
+        "head_hidden": model.head_hidden,
+        "image_size": side,
+        "channels": channels,
     }
-    found = read_metadata(weights)
+    found = read_description(weights)
     for name, value in wanted.items():
         if found.get(name) != value:
             raise StudyError(
@@ -81,13 +83,13 @@ def _check(weights: Path, data: "PackedData", model: models.ModelSettings) -> No
             )
 
 
-def read_metadata(weights: Path) -> dict[str, str]:
-    """What a file of weights says of itself."""
+def read_description(weights: Path) -> dict[str, Any]:
+    """What a file of weights says of itself: see `TrainingResult.description`; empty for another program's file."""
     from safetensors import SafetensorError, safe_open
 
     try:
         with safe_open(weights, framework="pt") as file:
-            return file.metadata() or {}
+            return json.loads((file.metadata() or {}).get(DESCRIPTION, "{}"))
     except FileNotFoundError:
         raise StudyError(f"{weights}: the weights do not exist; train first") from None
     except SafetensorError as error:

@@ -31,7 +31,7 @@ class TrainingResult:
     Attributes:
         history: one row per epoch, columns of history.csv.
         weights: state dict of the best epoch (of the initial model if there is none), contiguous, on the CPU.
-        metadata: of the weights' file; says what they are and how images are prepared for them.
+        description: of the weights, kept in their file: what they are and how images are prepared for them.
         made: what only training knows of the provenance: device, precision, threads, start, end, resumes.
         checkpoint_dir: what is of no more use once the outputs are written.
     """
@@ -54,12 +54,15 @@ class TrainingResult:
     recipe: dict[str, Any]
     history: list[dict[str, Any]]
     weights: dict[str, Tensor]
-    metadata: dict[str, str]
+    description: dict[str, Any]
     made: dict[str, Any]
     checkpoint_dir: Path | None
 
 
-NOT_IN_RUN_JSON = ("history", "weights", "metadata", "made", "checkpoint_dir")
+NOT_IN_RUN_JSON = ("history", "weights", "description", "made", "checkpoint_dir")
+
+# The only key of the metadata of best.safetensors: safetensors writes several in an order that changes between runs.
+DESCRIPTION = "description"
 
 
 def write_outputs(result: TrainingResult, history: Path, weights: Path, run: Path, provenance: dict[str, Any]) -> None:
@@ -72,7 +75,8 @@ def write_outputs(result: TrainingResult, history: Path, weights: Path, run: Pat
 
     for path in (history, weights, run):
         path.parent.mkdir(parents=True, exist_ok=True)
-    write_atomically(weights, save(result.weights, metadata=result.metadata))
+    description = json.dumps(result.description, ensure_ascii=False)
+    write_atomically(weights, save(result.weights, metadata={DESCRIPTION: description}))
     write_atomically(history, history_csv(result.history).encode())
     values = {f.name: getattr(result, f.name) for f in fields(result) if f.name not in NOT_IN_RUN_JSON}
     values["provenance"] = {**provenance, **result.made}

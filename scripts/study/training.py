@@ -1,6 +1,5 @@
 """The epoch loop: one recipe, one seed, from packed images to the weights of the best epoch."""
 
-import json
 import math
 import resource
 import sys
@@ -272,19 +271,19 @@ def _result(
         recipe=recipe.hyperparameters(),
         history=progress.history,
         weights={name: value.cpu().contiguous() for name, value in progress.best_weights.items()},
-        metadata={
+        description={
             "experiment": recipe.experiment,
-            "seed": str(seed),
-            "epoch": str(progress.best_epoch),
-            "classes": json.dumps(data.classes, ensure_ascii=False),
+            "seed": seed,
+            "epoch": progress.best_epoch,
+            "classes": list(data.classes),
             "model": model.name,
-            "width": str(model.width),
-            "head_hidden": str(model.head_hidden),
-            "dropout": str(model.dropout),
-            "image_size": str(side),
-            "channels": str(channels),
-            "mean": json.dumps(dataset.MEAN),
-            "std": json.dumps(dataset.STD),
+            "width": model.width,
+            "head_hidden": model.head_hidden,
+            "dropout": model.dropout,
+            "image_size": side,
+            "channels": channels,
+            "mean": list(dataset.MEAN),
+            "std": list(dataset.STD),
         },
         made={
             "device": _device_name(learner.device),

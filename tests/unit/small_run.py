@@ -1,0 +1,103 @@
+"""A training small enough for a test: which quadrant of an image is bright. Runs as a program, too, to be killed."""
+
+import json
+import sys
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from study.dataset import Augmentation
+from study.models import ModelSettings
+from study.packing import PackedData
+from study.recipe import Recipe
+from study.training import TrainingResult, TrainingSettings, train, write_outputs
+
+CLASSES = ("left", "right", "top")
+SIZES = {"train": 60, "val": 30, "test": 30}
+
+RECIPE = Recipe(
+    experiment="small",
+    case=1,
+    optimizer="Adam",
+    lr=0.003,
+    min_lr=1e-8,
+    batch_size=16,
+    max_epochs=6,
+    loss="cross_entropy",
+    activation="logits",
+    sampler="shuffle",
+)
+MODEL = ModelSettings(name="vgg11", width=0.0625, head_hidden=16)
+AUGMENTATION = Augmentation(vertical_flip=0.5, shift=0.05, rotation=5, erasing=0.2)
+SETTINGS = TrainingSettings(
+    max_epochs=None,
+    best_from_epoch=1,
+    early_stopping_patience=10,
+    early_stopping_min_delta=0.0,
+    scheduler_factor=0.1,
+    scheduler_patience=5,
+    scheduler_eps=1e-8,
+    precision="fp32",
+    device="cpu",
+    deterministic=True,
+)
+
+
+def small_data(channels: int = 1, sizes: dict[str, int] = SIZES) -> PackedData:
+    """Noise with a bright half or quarter that tells the class; the classes take turns."""
+    generator = np.random.default_rng(1)
+    images, labels, ids = {}, {}, {}
+    for split, count in sizes.items():
+        pixels = generator.integers(0, 60, (count, channels, 32, 32), dtype=np.uint8)
+        classes = np.arange(count, dtype=np.int64) % len(CLASSES)
+        pixels[classes == 0, :, 8:24, :12] += 150
+        pixels[classes == 1, :, 8:24, 20:] += 150
+        pixels[classes == 2, :, 14:18, :] += 150
+        images[split], labels[split] = pixels, classes
+        ids[split] = [f"{split}_{i}" for i in range(count)]
+    return PackedData(classes=CLASSES, images=images, labels=labels, image_ids=ids, digest="small")
+
+
+def small_train(
+    recipe: Recipe = RECIPE,
+    *,
+    data: PackedData | None = None,
+    settings: TrainingSettings = SETTINGS,
+    report: Callable[[str], None] = lambda line: None,
+    **changes: Any,
+) -> TrainingResult:
+    """`train` with everything small; `changes` replace its arguments."""
+    torch.set_num_threads(1)
+    arguments: dict[str, Any] = {
+        "seed": 3,
+        "class_weights": None,
+        "model": MODEL,
+        "augmentation": AUGMENTATION,
+        "initial_weights": None,
+        "checkpoint_dir": None,
+        "checkpoint_every": 1,
+        "run_key": "key",
+        "tensorboard_dir": None,
+    }
+    return train(recipe, data=data or small_data(), settings=settings, report=report, **{**arguments, **changes})
+
+
+def write(result: TrainingResult, folder: Path) -> dict[str, Any]:
+    """Write the outputs to a folder; the content of run.json."""
+    write_outputs(result, folder / "history.csv", folder / "best.safetensors", folder / "run.json", {"code": "c"})
+    return json.loads((folder / "run.json").read_text())
+
+
+if __name__ == "__main__":
+    out = Path(sys.argv[1])
+    finished = small_train(
+        replace(RECIPE, max_epochs=int(sys.argv[2])),
+        checkpoint_dir=out / "checkpoints",
+        checkpoint_every=int(sys.argv[3]),
+        report=lambda line: print(line, flush=True),
+    )
+    write(finished, out)
