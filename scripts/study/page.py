@@ -5,6 +5,7 @@ Entry point:
 """
 
 import math
+import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -126,6 +127,7 @@ def _row(row: dict[Any, Any], columns: list[Column], axis: tuple[float, float]) 
         "failed": row["outcome"] in FAILURES,
         "best": row["vs_best"] == BEST,
         "reason": row["reason"],
+        "brief": re.split(r"[;(]|\. ", row["reason"], maxsplit=1)[0].strip(),
         "cells": [_cell(row, column, axis) for column in columns],
     }
 

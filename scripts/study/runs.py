@@ -6,7 +6,7 @@ Entry points:
 """
 
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -181,6 +181,18 @@ def by_experiment(runs: Iterable[Run]) -> dict[str, list[Run]]:
     return groups
 
 
+def all_failed(group: Iterable[Run]) -> bool:
+    """Whether every run of a recipe collapsed or diverged."""
+    return all(run.failed for run in group)
+
+
+def failure(group: Sequence[Run]) -> str:
+    """How runs of a recipe failed, in words: "", "collapsed", or "collapsed in 1 of 3 seeds"."""
+    lost = [run.outcome for run in group if run.failed]
+    share = f" in {len(lost)} of {len(group)} seeds" if lost and len(group) > 1 else ""
+    return " and ".join(dict.fromkeys(lost)) + share
+
+
 def choose(runs: Iterable[Run]) -> str:
     """The experiment with the highest mean validation accuracy over its seeds; test scores play no part.
 
@@ -191,7 +203,7 @@ def choose(runs: Iterable[Run]) -> str:
     def rank(group: list[Run]) -> tuple[bool, float, float]:
         nlls = [run.metrics["val"]["nll"] for run in group]
         nll = float(np.mean(nlls)) if all(value is not None for value in nlls) else np.inf
-        return not all(run.failed for run in group), float(np.mean([run.val_accuracy for run in group])), -nll
+        return not all_failed(group), float(np.mean([run.val_accuracy for run in group])), -nll
 
     groups = by_experiment(runs)
     return max(groups, key=lambda name: rank(groups[name]))

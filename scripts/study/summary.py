@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 
-from study.runs import Run, by_experiment, choose
+from study.runs import Run, all_failed, by_experiment, choose, failure
 from study.tables import (
     BETTER,
     SAME,
@@ -42,13 +42,18 @@ def escape_rst(text: str) -> str:
 
 def headline(runs: Sequence[Run], confidence: float) -> str:
     """Which recipe wins, how sure that is, and what failed: one paragraph of plain text."""
-    return " ".join(answer(runs, confidence, plain, lambda text: text))
+    failed: dict[str, list[str]] = {}
+    for name, outcome, _ in failures(runs):
+        failed.setdefault(outcome, []).append(name)
+    sentences = answer(runs, confidence, plain, lambda text: text)
+    sentences += [f"{outcome.capitalize()}: {', '.join(names)}." for outcome, names in failed.items()]
+    return " ".join(sentences)
 
 
 def answer(
     runs: Sequence[Run], confidence: float, escape: Callable[[str], str], strong: Callable[[str], str]
 ) -> list[str]:
-    """The answer as sentences: the winner, what it cannot be told apart from, what differs, what failed and why."""
+    """The answer as sentences: the winner, what it cannot be told apart from, what is better or worse."""
     groups = by_experiment(runs)
     winner = choose(runs)
     best = groups[winner]
@@ -56,7 +61,7 @@ def answer(
     low, high = accuracy_interval(best, "test", confidence)
     over = f"over {len(best)} seeds" if len(best) > 1 else f"from {images:,} test images"
     opening = f"{strong(escape(winner))} is the best recipe of {len(groups)}"
-    if all(run.failed for run in runs):
+    if all_failed(runs):
         opening = f"Every recipe failed; {strong(escape(winner))} is merely the best of them"
     if len(groups) == 1:
         opening = f"{strong(escape(winner))} is the only recipe"
@@ -69,7 +74,7 @@ def answer(
     found = verdicts(runs, confidence)
     names: dict[str, list[str]] = {}
     for name, group in groups.items():
-        if name != winner and not all(run.failed for run in group):
+        if name != winner and not all_failed(group):
             verdict = recipe_verdict([found[run.experiment, run.seed][0] for run in group])
             names.setdefault(verdict, []).append(escape(name))
     for verdict, words in (
@@ -79,18 +84,17 @@ def answer(
     ):
         if verdict in names:
             sentences.append(f"{words}: {', '.join(names[verdict])}.")
-    return sentences + _failures(groups, escape)
+    return sentences
 
 
-def _failures(groups: Mapping[str, list[Run]], escape: Callable[[str], str]) -> list[str]:
-    failed = []
-    for name, group in groups.items():
-        lost = [run for run in group if run.failed]
-        if lost:
-            share = f" in {len(lost)} of {len(group)} seeds" if len(group) > 1 else ""
-            reasons = "; ".join(dict.fromkeys(escape(run.reason.rstrip(".")) for run in lost if run.reason))
-            failed.append(f"{escape(name)} {lost[0].outcome}{share}" + (f" ({reasons})" if reasons else ""))
-    return [f"Failed: {'; '.join(failed)}."] if failed else []
+def failures(runs: Sequence[Run]) -> list[tuple[str, str, str]]:
+    """Each recipe with a failed run: its name, the outcome (and in how many seeds), and the reasons given."""
+    found = []
+    for name, group in by_experiment(runs).items():
+        if words := failure(group):
+            reasons = " ".join(dict.fromkeys(plain(run.reason) for run in group if run.failed and run.reason))
+            found.append((name, words, reasons))
+    return found
 
 
 def summary_rst(
@@ -116,6 +120,9 @@ def summary_rst(
     asked = {int(case): question for case, question in questions.items()}  # YAML keys may be text
     sentences = answer(runs, confidence, escape_rst, lambda text: f"**{text}**")
     parts = [sentences[0], *(f"* {sentence}" for sentence in sentences[1:]), _caution(runs), _image(Path(figure))]
+    if failed := failures(runs):
+        parts.append(_section("What failed, and why"))
+        parts += [f"* **{escape_rst(name)}** {outcome}: {escape_rst(reason)}" for name, outcome, reason in failed]
     parts += [_section("The cases")]
     for case in sorted({run.case for run in runs}):
         parts += _case(runs, case, asked.get(case, ""), confidence, reported)

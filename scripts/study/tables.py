@@ -176,7 +176,7 @@ def case_cells(table: pd.DataFrame) -> list[tuple[str, list[tuple[str, bool]]]]:
     and Nesterov where no recipe uses them, and the epochs allowed where they are those of the recipes.
     """
     rows = {row[0]: list(row[1:]) for row in table.itertuples(index=False, name=None)}
-    alive = [not all_failed(str(outcome)) for outcome in rows["outcome"]]
+    alive = [not outcome_is_failure(str(outcome)) for outcome in rows["outcome"]]
     shown = []
     for label, values in rows.items():
         part = label.endswith((" spread", " low", " high"))
@@ -192,7 +192,7 @@ def case_cells(table: pd.DataFrame) -> list[tuple[str, list[tuple[str, bool]]]]:
     return shown
 
 
-def all_failed(outcome: str) -> bool:
+def outcome_is_failure(outcome: str) -> bool:
     """Whether an outcome cell ("collapsed", "2 × collapsed, 1 × completed") says that every seed failed."""
     return all(part.split()[-1] in FAILURES for part in outcome.split(", "))
 
@@ -240,7 +240,7 @@ def case_note(table: pd.DataFrame, confidence: float) -> str:
     rows = table.set_index("property")
     seeds = "test accuracy spread" in rows.index
     source = "over seeds (Student)" if seeds else "from the test images (Wilson)"
-    failed = all(all_failed(outcome) for outcome in rows.loc["outcome"])
+    failed = all(outcome_is_failure(outcome) for outcome in rows.loc["outcome"])
     return " ".join(
         [
             "Every recipe of this case failed; none is marked best." if failed else "Bold: best of the row.",

@@ -60,8 +60,7 @@ def test_headline_names_winner_interval_and_failures(runs: list[Run]) -> None:
     assert text.startswith(f"{choose(runs)} is the best recipe of 14: chosen by its validation accuracy of ")
     assert "95% interval" in text
     assert "Not distinguishable from it: " in text
-    assert "adam_ver1 collapsed (every validation image was called by one class since epoch 2)" in text
-    assert "adam_ver2 diverged" in text
+    assert "Collapsed: adam_ver1, adam_ver4. Diverged: adam_ver2." in text
 
 
 def test_headline_of_one_recipe_and_of_failures_alone(runs: list[Run]) -> None:
@@ -73,7 +72,7 @@ def test_headline_of_one_recipe_and_of_failures_alone(runs: list[Run]) -> None:
 def test_headline_counts_failed_seeds(tmp_path: Path) -> None:
     made = [replace(Made(recipe("a")), seed=seed, outcome=("completed", "diverged")[seed]) for seed in (0, 1)]
     text = headline(made_runs.study(tmp_path, made), 0.95)
-    assert "a diverged in 1 of 2 seeds" in text
+    assert "Diverged in 1 of 2 seeds: a." in text
     assert "over 2 seeds" in text
 
 
@@ -81,6 +80,7 @@ def test_first_page_opens_on_the_answer_and_embeds_the_figure(runs: list[Run], t
     html = page(runs, tmp_path, list(CLASSES))
     assert html.index(choose(runs)) < html.index("data:image/svg+xml;base64,") < html.index("The cases")
     assert html.count("<table") == 5 + 1
+    assert "<strong>adam_ver1</strong> collapsed: every validation image was called by one class" in html
     assert "<strong>Case 1.</strong> Which?" in html
     assert "http" not in html.split("base64,")[0]
 

@@ -10,7 +10,7 @@ from matplotlib.axes import Axes
 from numpy.typing import NDArray
 
 from study.figures.style import BLUE, GREY, ORANGE, PALE, PURPLE, SHADES, SKY, drawing, grid, headed, name
-from study.runs import Run, by_experiment
+from study.runs import Run, by_experiment, failure
 
 SPLIT_COLORS = {"train": BLUE, "val": SKY, "test": ORANGE}
 
@@ -27,16 +27,17 @@ def confusion(runs: Sequence[Run], experiment: str, path: str | Path) -> None:
         axes = figure.subplots()
         _heat(axes, share)
         images = (rows / len(group)).round().astype(int)
-        axes.set_xticks(
-            range(len(classes)), [name(c) for c in classes], rotation=35, ha="right", rotation_mode="anchor"
-        )
+        axes.set_xticks(range(len(classes)), [name(c) for c in classes])
+        if max(map(len, classes)) > 5:
+            for label in axes.get_xticklabels():
+                label.set(rotation=35, ha="right", rotation_mode="anchor")
         axes.set_yticks(range(len(classes)), [f"{name(c)} ({n:,})" for c, n in zip(classes, images, strict=True)])
         axes.set_xlabel("Predicted class")
         axes.set_ylabel("True class (test images)")
         axes.set_title("Percent of each row; blank: none", fontsize=9, fontweight="normal", color=GREY)
         accuracy = np.trace(counts) / counts.sum()
         seeds = f", {len(group)} seeds" if len(group) > 1 else ""
-        failed = "".join(f" ✕ {o}" for o in dict.fromkeys(run.outcome for run in group if run.failed))
+        failed = f" ✕ {failure(group)}" if failure(group) else ""
         headed(figure, f"{name(experiment, 30)}{failed}: {accuracy:.1%} of test images right{seeds}")
 
 
@@ -57,17 +58,15 @@ def recall(runs: Sequence[Run], path: str | Path) -> None:
         axes.set_xticks(range(len(classes)), heads, rotation=35, ha="left", rotation_mode="anchor")
         axes.xaxis.tick_top()
         axes.get_xticklabels()[rarest].set_fontweight("bold")
-        axes.set_yticks(range(len(order)), [name(e, 28) + _crosses(groups[e]) for e in order])
+        axes.set_yticks(
+            range(len(order)), [name(e, 28) + (f" ✕ {failure(groups[e])}" if failure(groups[e]) else "") for e in order]
+        )
         headed(figure, "Recall per class on the test images, in percent")
 
 
 def _mean_recall(group: Sequence[Run]) -> NDArray[np.float64]:
     table = [[np.nan if r is None else r for r in run.metrics["test"]["recall"].values()] for run in group]
     return np.array(table, float).mean(axis=0)
-
-
-def _crosses(group: Sequence[Run]) -> str:
-    return "  ✕ " + group[0].outcome if all(run.failed for run in group) else ""
 
 
 def _heat(axes: Axes, share: NDArray[np.float64], aspect: str = "equal") -> None:

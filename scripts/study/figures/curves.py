@@ -11,7 +11,7 @@ from matplotlib.axes import Axes
 from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullFormatter, PercentFormatter
 
 from study.figures.style import BLUE, GREY, ORANGE, VERMILLION, drawing, grid, headed, name, series
-from study.runs import Run, by_experiment
+from study.runs import Run, by_experiment, failure
 from study.tables import lr_text
 
 LOG_FROM = 6.0  # ratio of largest to smallest loss from which the axis is logarithmic
@@ -73,9 +73,9 @@ def case_curves(runs: Sequence[Run], case: int, question: str, path: str | Path)
         for experiment in ordered:
             group = groups[experiment]
             look = series(position[experiment])
+            label = name(experiment, 30) + (f"\n✕ {failure(group)}" if failure(group) else "")
             for k, run in enumerate(group):
-                label = name(experiment, 30) + _failed(group) if k == 0 else None
-                _line(left, run.history, "val_accuracy", look, len(group) > 1, label)
+                _line(left, run.history, "val_accuracy", look, len(group) > 1, label if k == 0 else None)
                 _line(right, run.history, "val_nll", look, len(group) > 1, None)
         _accuracy_axis(left, "Validation accuracy")
         _loss_axis(right, pd.concat([run.history[["val_nll"]] for group in groups.values() for run in group]))
@@ -92,13 +92,6 @@ def _title(group: Sequence[Run]) -> str:
         return f"{name(group[0].experiment, 40)}: {outcomes[0]} after {group[0].record['epochs']} epochs"
     counted = ", ".join(f"{outcomes.count(outcome)} {outcome}" for outcome in dict.fromkeys(outcomes))
     return f"{name(group[0].experiment, 40)}: {len(group)} seeds, {counted}"
-
-
-def _failed(group: Sequence[Run]) -> str:
-    lost = [run.outcome for run in group if run.failed]
-    if not lost:
-        return ""
-    return f"\n✕ {lost[0]}" + (f" ({len(lost)} of {len(group)})" if len(group) > 1 else "")
 
 
 def _lines(axes: Axes, history: pd.DataFrame, columns: dict[str, tuple[str, str, str]], thin: bool) -> None:
@@ -145,7 +138,7 @@ def _best_epoch(loss: Axes, accuracy: Axes, run: Run, label: str | None) -> None
 
 def _epochs(axes: Axes, epochs: int) -> None:
     axes.set_xlabel("Epoch")
-    axes.set_xlim(1 - max(0.5, 0.02 * epochs), epochs + max(0.5, 0.02 * epochs))
+    axes.set_xlim(0.5, epochs + max(0.5, 0.02 * epochs))
     axes.xaxis.set_major_locator(MaxNLocator(integer=True, nbins=8))
     grid(axes, "y")
 
@@ -163,8 +156,9 @@ def _loss_axis(axes: Axes, losses: pd.DataFrame) -> None:
     axes.set_ylabel("Loss (nats per image)")
     if len(values) and values.max() / values.min() > LOG_FROM:
         axes.set_yscale("log")
-        axes.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
-        axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+        decades = np.log10(values.max() / values.min())
+        axes.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5) if decades < 2.5 else (1,)))
+        axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,g}"))
         axes.yaxis.set_minor_formatter(NullFormatter())
     else:
         axes.set_ylim(bottom=0)

@@ -13,7 +13,7 @@ from matplotlib.ticker import MaxNLocator, PercentFormatter
 
 from study.errors import StudyError
 from study.figures.style import BLUE, GREY, ORANGE, PALE, SHADES, VERMILLION, drawing, grid, name
-from study.runs import Run, by_experiment, choose
+from study.runs import Run, all_failed, by_experiment, choose, failure
 from study.tables import BEST, BETTER, SAME, WORSE, accuracy_interval, lr_text, recipe_verdict, verdicts
 
 WORDS = {BEST: "★ best", SAME: "≈ not distinguishable", WORSE: "worse", BETTER: "▲ better on test"}
@@ -26,8 +26,8 @@ def comparison(runs: Sequence[Run], confidence: float, reported: bool, path: str
         reported: mark the reported validation accuracies as well.
     """
     groups = by_experiment(runs)
-    order = sorted(groups, key=lambda e: (not all(run.failed for run in groups[e]), _mean(groups[e], "test")))
     winner = choose(runs)
+    order = sorted(groups, key=lambda e: (not all_failed(groups[e]), _mean(groups[e], "test"), e == winner))
     found = verdicts(runs, confidence)
     with drawing(path, 10.2, 1.75 + 0.34 * len(order)) as figure:
         axes = figure.subplots()
@@ -57,7 +57,7 @@ def _mean(group: Sequence[Run], split: str) -> float:
 
 def _row(axes: Axes, y: int, group: Sequence[Run], confidence: float, reported: bool, verdict: str) -> None:
     """One recipe: interval and marker, the number, and how it compares, in words."""
-    failed = all(run.failed for run in group)
+    failed = all_failed(group)
     color = VERMILLION if failed else GREY if verdict == WORSE else BLUE
     test = _mean(group, "test")
     low, high = accuracy_interval(group, "test", confidence)
@@ -68,10 +68,7 @@ def _row(axes: Axes, y: int, group: Sequence[Run], confidence: float, reported: 
     axes.plot(test, y, "X" if failed else "o", color=color, markersize=8 if failed else 6.5, markeredgecolor="white")
     if reported and group[0].recipe.reported is not None:
         axes.plot(group[0].recipe.reported, y, "D", color=ORANGE, markersize=5.5, markeredgecolor="black")
-    lost = [run for run in group if run.failed]
-    words = WORDS[verdict]
-    if lost:
-        words = f"✕ {lost[0].outcome}" + (f" in {len(lost)} of {len(group)}" if len(group) > 1 else "")
+    words = f"✕ {failure(group)}" if failure(group) else WORDS[verdict]
     right = axes.get_yaxis_transform()
     axes.text(1.02, y, f"{test:.1%}", transform=right, va="center", fontsize=10, fontweight="bold", color=color)
     axes.text(1.10, y, words, transform=right, va="center", fontsize=9, color=color)
@@ -84,7 +81,7 @@ def _legend(
     source = "over seeds" if several else "from the images"
     axes.plot([], [], "-o", color=GREY, markersize=7, label=f"test, {confidence:.0%} interval {source}")
     axes.plot([], [], "o", color=GREY, markersize=9.5, markerfacecolor="none", label="validation (chooses the best)")
-    if any(all(run.failed for run in group) for group in groups.values()):
+    if any(map(all_failed, groups.values())):
         axes.plot([], [], "X", color=VERMILLION, markersize=8.5, markeredgecolor="white", label="failed, test")
     if reported and any(group[0].recipe.reported is not None for group in groups.values()):
         axes.plot([], [], "D", color=ORANGE, markersize=5.5, markeredgecolor="black", label="reported (validation)")
@@ -127,7 +124,7 @@ def lr_batch(runs: Sequence[Run], optimizer: str, path: str | Path) -> None:
         axes.tick_params(length=0)
         axes.spines[:].set_visible(False)
         axes.set_title(f"{name(optimizer)}: best test accuracy per cell")
-        if not all(run.failed for group in groups.values() for run in group):
+        if not all(map(all_failed, groups.values())):
             _colour_key(figure, axes, norm)
 
 
@@ -147,7 +144,7 @@ def _accuracy_scale(runs: Sequence[Run]) -> Normalize:
 
 
 def _cell(axes: Axes, x: int, y: int, cell: list[list[Run]], norm: Normalize, height: float) -> None:
-    alive = [group for group in cell if not all(run.failed for run in group)]
+    alive = [group for group in cell if not all_failed(group)]
     best = max(_mean(group, "test") for group in (alive or cell))
     face = SHADES(norm(best)) if alive else "none"
     if not alive:
@@ -158,8 +155,7 @@ def _cell(axes: Axes, x: int, y: int, cell: list[list[Run]], norm: Normalize, he
     mark = "" if alive else "✕ "
     axes.text(x, top, f"{mark}{best:.1%}", ha="center", va="center", fontsize=14, fontweight="bold", bbox=patch)
     for k, group in enumerate(sorted(cell, key=lambda group: -_mean(group, "test"))):
-        lost = [run for run in group if run.failed]
-        outcome = f" ✕ {lost[0].outcome}" if lost else f" {_mean(group, 'test'):.1%}" if len(cell) > 1 else ""
+        outcome = f" ✕ {failure(group)}" if failure(group) else f" {_mean(group, 'test'):.1%}" if len(cell) > 1 else ""
         line = name(group[0].experiment, 22) + outcome
         at = top - (0.33 + 0.19 * k) / height
         axes.text(x, at, line, ha="center", va="center", fontsize=8.5, bbox=patch)

@@ -59,7 +59,7 @@ def drawing(path: str | Path, width: float, height: float) -> Iterator[Figure]:
         FigureCanvasSVG(figure)
         yield figure
         figure.draw_without_rendering()  # layout once more with the ticks that fit the first one
-        figure.savefig(path, format="svg", metadata={"Date": None})
+        figure.savefig(path, format="svg", metadata={"Date": None}, bbox_inches="tight", pad_inches=0.08)
 
 
 def name(text: str, longest: int = 20) -> str:
