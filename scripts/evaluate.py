@@ -13,12 +13,12 @@ with logged(snakemake.log[0], threads=snakemake.threads) as say:
     from study.training import TrainingSettings
 
     torch.set_num_threads(snakemake.threads)
-    settings = snakemake.params.settings
+    settings, slots = snakemake.params.settings, snakemake.config["resources"]["gpu_slots"]
     predictions = evaluation.predict(
         Path(snakemake.input.weights),
         packing.load(Path(snakemake.input.index).parent),
         ModelSettings(**settings["model"]),
-        TrainingSettings(**settings["training"]),
+        TrainingSettings(**settings["training"], gpu_slots=slots),
     )
     predictions.to_csv(snakemake.output.predictions, index=False, lineterminator="\n")
     scores = metrics.evaluate(predictions, snakemake.params.ece_bins)

@@ -17,5 +17,6 @@ with logged(snakemake.log[0]) as say:
     except (ValueError, KeyError):
         raise StudyError(f"model '{model}': torchvision has no IMAGENET1K_V1 weights for it") from None
     # torchvision ends the file's name in the first eight digits of its SHA-256
-    fetch(weights.url, target, sha256=Path(weights.url).stem.rsplit("-", 1)[1])
+    digits = Path(weights.url).stem.rsplit("-", 1)[1]
+    fetch(weights.url, target, sha256=digits, what=f"the pretrained weights of {model}")
     say(f"{target} downloaded from {weights.url}, SHA-256 as expected")

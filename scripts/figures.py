@@ -4,6 +4,7 @@ import json
 from pathlib import Path
 
 import pandas as pd
+
 from study import figures, packing
 from study.job import logged
 from study.recipe import Recipe

@@ -6,14 +6,14 @@ from pathlib import Path
 
 from study.images import DataSettings
 from study.job import logged
-from study.manifest import build_manifest
+from study.manifest import build_manifest, write_manifest
 from study.splits import SplitSettings
 
 with logged(snakemake.log[0]) as say:
     manifest, audit = build_manifest(
         DataSettings(**snakemake.params.data), SplitSettings(**snakemake.params.split), workers=snakemake.threads
     )
-    manifest.to_csv(snakemake.output.manifest, index=False, lineterminator="\n")
+    write_manifest(manifest, Path(snakemake.output.manifest))
     audit["manifest_sha256"] = hashlib.sha256(Path(snakemake.output.manifest).read_bytes()).hexdigest()
     Path(snakemake.output.audit).write_text(json.dumps(audit, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
     kept = manifest[manifest["status"] == "kept"]

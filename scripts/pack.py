@@ -2,14 +2,13 @@
 
 from pathlib import Path
 
-import pandas as pd
-
 from study.images import DataSettings
 from study.job import logged
+from study.manifest import read_manifest
 from study.packing import pack
 
 with logged(snakemake.log[0]) as say:
-    manifest = pd.read_csv(snakemake.input.manifest, dtype=str, keep_default_na=False)
+    manifest = read_manifest(Path(snakemake.input.manifest))
     directory = Path(snakemake.output.index).parent
     index = pack(manifest, DataSettings(**snakemake.params.data), directory, workers=snakemake.threads)
     for split, facts in index["splits"].items():

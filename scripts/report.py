@@ -6,6 +6,7 @@ import tempfile
 from pathlib import Path
 
 import yaml
+
 from study.errors import StudyError
 from study.job import logged
 

@@ -14,6 +14,8 @@ with logged(snakemake.log[0], threads=snakemake.threads) as say:
     from study.recipe import Recipe
 
     torch.set_num_threads(snakemake.threads)
+    # Read from the configuration, not from params: neither this nor checkpoints.every decides anything about a result.
+    slots = snakemake.config["resources"]["gpu_slots"]
     wildcards, settings, recipe = snakemake.wildcards, snakemake.params.settings, dict(snakemake.params.recipe)
     data = packing.load(Path(snakemake.input.index).parent)
     made_by = provenance.collect(code=snakemake.params.code, data=data.digest, recipe=recipe, settings=settings)
@@ -27,10 +29,9 @@ with logged(snakemake.log[0], threads=snakemake.threads) as say:
         class_weights=pd.read_csv(str(weights))["weight"].to_numpy() if weights else None,
         model=ModelSettings(**settings["model"]),
         augmentation=Augmentation(**settings["augmentation"]),
-        settings=training.TrainingSettings(**settings["training"]),
+        settings=training.TrainingSettings(**settings["training"], gpu_slots=slots),
         initial_weights=Path(str(snakemake.input.initial_weights)) if snakemake.input.initial_weights else None,
         checkpoint_dir=checkpoints,
-        # Not a param: how often a run is saved decides nothing about its result.
         checkpoint_every=snakemake.config["checkpoints"]["every"],
         run_key=provenance.digest([made_by[part] for part in ("code", "data", "recipe", "settings")]),
         tensorboard_dir=Path(snakemake.output.tensorboard),

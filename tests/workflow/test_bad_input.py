@@ -1,0 +1,89 @@
+"""Bad input through real Snakemake: one clear message on the terminal, nothing half-written."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from conftest import RECIPES, Workspace
+from PIL import Image
+
+
+def refused(workspace: Workspace, *arguments: str) -> str:
+    """What Snakemake says when it ends with an error."""
+    run = workspace.snakemake(*arguments, check=False)
+    assert run.returncode != 0
+    assert "Traceback" not in run.stdout
+    return run.stdout
+
+
+def results(workspace: Workspace) -> list[str]:
+    """Files that a failed run left, other than logs."""
+    root = workspace.root / "results"
+    return [str(path.relative_to(root)) for path in root.rglob("*") if path.is_file() and "logs" not in path.parts]
+
+
+def image_folder(root: Path, counts: dict[str, int], seed: int = 0) -> Path:
+    """A folder of small random grayscale images, `counts` per class."""
+    noise = np.random.default_rng(seed)
+    for name, count in counts.items():
+        (root / name).mkdir(parents=True)
+        for n in range(count):
+            Image.fromarray(noise.integers(0, 255, (32, 32), np.uint8)).save(root / name / f"{n}.png")
+    return root
+
+
+def test_an_unknown_key_stops_the_planning(workspace: Workspace) -> None:
+    workspace.configure(sedes=[1])
+    assert "unknown key 'sedes', did you mean 'seeds'?" in refused(workspace, "--dry-run")
+
+
+def test_a_wrong_cell_stops_the_planning(workspace: Workspace) -> None:
+    table = workspace.root / "config/small.tsv"
+    table.write_text(RECIPES.replace("SGD", "SDG"), encoding="utf-8")
+    text = refused(workspace, "--dry-run")
+    assert "config/small.tsv, row 2, column 'optimizer': found 'SDG', allowed is one of SGD, Adam" in text
+
+
+def test_a_missing_source_says_where_to_place_it(workspace: Workspace) -> None:
+    workspace.configure(data={"source": "resources/fer2013.zip"})
+    assert workspace.planned()["fetch_data"] == 1
+    text = refused(workspace)
+    assert "resources/fer2013.zip: the file does not exist" in text
+    assert "Place the FER2013 images" in text and "Kaggle" in text
+    assert results(workspace) == [] and not (workspace.root / "resources/fer2013.zip").exists()
+
+
+def test_a_class_too_small_is_named(workspace: Workspace) -> None:
+    image_folder(workspace.root / "images", {"common": 40, "rare": 2})
+    workspace.configure(data={"source": "images"})
+    assert "class 'rare'" in refused(workspace)
+    assert results(workspace) == []
+
+
+def test_a_batch_larger_than_the_training_set(workspace: Workspace) -> None:
+    image_folder(workspace.root / "images", {"a": 40, "b": 40})
+    workspace.configure(data={"source": "images"})
+    text = refused(workspace)
+    assert "experiment 'plain', column 'batch_size': found 64, allowed is at most the number of training images, 56" in text
+    assert not [name for name in results(workspace) if name.startswith("small/train")]
+
+
+def test_cuda_without_cuda(workspace: Workspace) -> None:
+    torch = pytest.importorskip("torch")
+    if torch.cuda.is_available():
+        pytest.skip("this machine has CUDA")
+    workspace.configure(training={"device": "cuda"})
+    assert "cuda" in refused(workspace, "--until", "train") and "training.device" in refused(workspace)
+
+
+def test_unreadable_files_up_to_the_configured_share_are_dropped_with_a_reason(workspace: Workspace) -> None:
+    folder = image_folder(workspace.root / "images", {"a": 60, "b": 60})
+    (folder / "a/broken.png").write_bytes((folder / "a/0.png").read_bytes()[:100])
+    (folder / "b/text.jpg").write_text("no image")
+    workspace.configure(data={"source": "images", "max_unreadable": 0.05})
+    workspace.snakemake("--", "results/small/data/pack.json")
+    manifest = (workspace.root / "results/small/data/manifest.csv").read_text(encoding="utf-8")
+    assert sum("dropped" in line for line in manifest.splitlines()) == 2
+    workspace.configure(data={"max_unreadable": 0.001})
+    text = refused(workspace, "--", "results/small/data/pack.json")
+    assert "a/broken.png" in text and "b/text.jpg" in text
