@@ -24,6 +24,7 @@ from study.tables import (
     case_cells,
     case_note,
     case_table,
+    every_recipe_failed,
     recipe_verdict,
     verdicts,
 )
@@ -42,18 +43,13 @@ def escape_rst(text: str) -> str:
 
 def headline(runs: Sequence[Run], confidence: float) -> str:
     """Which recipe wins, how sure that is, and what failed: one paragraph of plain text."""
-    failed: dict[str, list[str]] = {}
-    for name, outcome, _ in failures(runs):
-        failed.setdefault(outcome, []).append(name)
-    sentences = answer(runs, confidence, plain, lambda text: text)
-    sentences += [f"{outcome.capitalize()}: {', '.join(names)}." for outcome, names in failed.items()]
-    return " ".join(sentences)
+    return " ".join(answer(runs, confidence, plain, lambda text: text))
 
 
 def answer(
     runs: Sequence[Run], confidence: float, escape: Callable[[str], str], strong: Callable[[str], str]
 ) -> list[str]:
-    """The answer as sentences: the winner, what it cannot be told apart from, what is better or worse."""
+    """The answer as sentences: the winner, what it cannot be told apart from, what is better or worse, what failed."""
     groups = by_experiment(runs)
     winner = choose(runs)
     best = groups[winner]
@@ -84,7 +80,10 @@ def answer(
     ):
         if verdict in names:
             sentences.append(f"{words}: {', '.join(names[verdict])}.")
-    return sentences
+    failed: dict[str, list[str]] = {}
+    for name, outcome, _ in failures(runs):
+        failed.setdefault(outcome, []).append(escape(name))
+    return sentences + [f"{outcome.capitalize()}: {', '.join(lost)}." for outcome, lost in failed.items()]
 
 
 def failures(runs: Sequence[Run]) -> list[tuple[str, str, str]]:
@@ -123,7 +122,8 @@ def summary_rst(
     if failed := failures(runs):
         parts.append(_section("What failed, and why"))
         parts += [f"* **{escape_rst(name)}** {outcome}: {escape_rst(reason)}" for name, outcome, reason in failed]
-    parts += [_section("The cases")]
+    several_seeds = len({run.seed for run in runs}) > 1
+    parts += [_section("The cases"), escape_rst(case_note(several_seeds, confidence))]
     for case in sorted({run.case for run in runs}):
         parts += _case(runs, case, asked.get(case, ""), confidence, reported)
     parts += [_section("The data"), *_data(pack, audit)]
@@ -159,10 +159,12 @@ def _case(runs: Sequence[Run], case: int, question: str, confidence: float, repo
     table = case_table(runs, case, confidence, reported)
     rows = [["", *(f"**{escape_rst(name)}**" for name in table.columns[1:])]]
     for label, cells in case_cells(table):
+        if label == "reason":
+            continue  # told above
         texts = [f"**{escape_rst(text)}**" if best else escape_rst(text) for text, best in cells]
         rows.append([escape_rst(label), *texts])
     heading = f"**Case {case}.** {escape_rst(question)}" if question else f"**Case {case}.**"
-    return [heading, list_table(rows), f"*{escape_rst(case_note(table, confidence))}*"]
+    return [heading, list_table(rows), *(["Every recipe of this case failed."] if every_recipe_failed(table) else [])]
 
 
 def list_table(rows: Sequence[Sequence[str]]) -> str:

@@ -232,23 +232,24 @@ def case_markdown(table: pd.DataFrame, case: int, question: str, confidence: flo
     for label, cells in case_cells(table):
         texts = [f"**{escape_markdown(text)}**" if best else escape_markdown(text) for text, best in cells]
         lines.append(f"| {label} | " + " | ".join(texts) + " |")
-    return "\n".join([*lines, "", case_note(table, confidence), ""])
+    failed = ["", "Every recipe of this case failed."] if every_recipe_failed(table) else []
+    several_seeds = "test accuracy spread" in set(table["property"])
+    return "\n".join([*lines, *failed, "", case_note(several_seeds, confidence), ""])
 
 
-def case_note(table: pd.DataFrame, confidence: float) -> str:
+def every_recipe_failed(table: pd.DataFrame) -> bool:
+    """Whether a case table holds failures alone."""
+    return all(outcome_is_failure(outcome) for outcome in table.set_index("property").loc["outcome"])
+
+
+def case_note(several_seeds: bool, confidence: float) -> str:
     """What the marks of a case table mean, in one paragraph."""
-    rows = table.set_index("property")
-    seeds = "test accuracy spread" in rows.index
-    source = "over seeds (Student)" if seeds else "from the test images (Wilson)"
-    failed = all(outcome_is_failure(outcome) for outcome in rows.loc["outcome"])
-    return " ".join(
-        [
-            "Every recipe of this case failed; none is marked best." if failed else "Bold: best of the row.",
-            *(["±: standard deviation over seeds."] if seeds else []),
-            f"In brackets: {confidence:.0%} interval {source}.",
-            "Compared with best: against the recipe of this case with the highest validation accuracy, on the same "
-            "test images (exact McNemar test, Holm's correction).",
-        ]
+    source = "over seeds (Student)" if several_seeds else "from the test images (Wilson)"
+    spread = " ±: standard deviation over seeds." if several_seeds else ""
+    return (
+        f"Bold: best of the row, failed recipes aside.{spread} In brackets: {confidence:.0%} interval {source}. "
+        "Compared with best: against the recipe of the case with the highest validation accuracy, on the same test "
+        "images (exact McNemar test, Holm's correction)."
     )
 
 
