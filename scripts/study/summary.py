@@ -23,8 +23,8 @@ from study.tables import (
     accuracy_interval,
     case_cells,
     case_note,
+    case_remarks,
     case_table,
-    every_recipe_failed,
     recipe_verdict,
     verdicts,
 )
@@ -164,7 +164,7 @@ def _case(runs: Sequence[Run], case: int, question: str, confidence: float, repo
         texts = [f"**{escape_rst(text)}**" if best else escape_rst(text) for text, best in cells]
         rows.append([escape_rst(label), *texts])
     heading = f"**Case {case}.** {escape_rst(question)}" if question else f"**Case {case}.**"
-    return [heading, list_table(rows), *(["Every recipe of this case failed."] if every_recipe_failed(table) else [])]
+    return [heading, list_table(rows), *case_remarks(table)]
 
 
 def list_table(rows: Sequence[Sequence[str]]) -> str:

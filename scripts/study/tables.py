@@ -232,14 +232,25 @@ def case_markdown(table: pd.DataFrame, case: int, question: str, confidence: flo
     for label, cells in case_cells(table):
         texts = [f"**{escape_markdown(text)}**" if best else escape_markdown(text) for text, best in cells]
         lines.append(f"| {label} | " + " | ".join(texts) + " |")
-    failed = ["", "Every recipe of this case failed."] if every_recipe_failed(table) else []
+    remarks = [line for remark in case_remarks(table) for line in ("", remark)]
     several_seeds = "test accuracy spread" in set(table["property"])
-    return "\n".join([*lines, *failed, "", case_note(several_seeds, confidence), ""])
+    return "\n".join([*lines, *remarks, "", case_note(several_seeds, confidence), ""])
 
 
-def every_recipe_failed(table: pd.DataFrame) -> bool:
-    """Whether a case table holds failures alone."""
-    return all(outcome_is_failure(outcome) for outcome in table.set_index("property").loc["outcome"])
+def case_remarks(table: pd.DataFrame) -> list[str]:
+    """Sentences that a reader of this case table has to know: two treatments that change together, failures alone."""
+    rows = table.set_index("property")
+    treatments = set(zip(rows.loc["loss"], rows.loc["sampler"], strict=True))
+    losses, samplers = (set(values) for values in zip(*treatments, strict=True))
+    remarks = []
+    if len(treatments) == len(losses) == len(samplers) > 1:
+        remarks.append(
+            "Loss and sampler change together here: both treat the imbalance of the classes, and this case cannot tell "
+            "the effect of one from that of the other."
+        )
+    if all(outcome_is_failure(outcome) for outcome in rows.loc["outcome"]):
+        remarks.append("Every recipe of this case failed.")
+    return remarks
 
 
 def case_note(several_seeds: bool, confidence: float) -> str:

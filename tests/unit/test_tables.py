@@ -88,6 +88,14 @@ def test_markdown_reads_like_the_study(runs: list[Run]) -> None:
     assert "weight decay" not in text  # no recipe uses it
 
 
+def test_treatments_that_change_together_are_pointed_out(runs: list[Run]) -> None:
+    remarks = {case: " ".join(tables.case_remarks(tables.case_table(runs, case, 0.95, False))) for case in range(1, 6)}
+    assert "Loss and sampler change together" in remarks[1]
+    assert "Loss and sampler change together" in remarks[2]
+    assert not remarks[4]
+    assert not remarks[5]
+
+
 def test_a_cap_on_epochs_is_shown(runs: list[Run]) -> None:
     assert "| epochs allowed here | 18 | 18 | 12 |" in tables.case_markdown(
         tables.case_table(runs, 1, 0.95, reported=False), 1, "", 0.95
