@@ -64,7 +64,10 @@ def test_a_batch_larger_than_the_training_set(workspace: Workspace) -> None:
     image_folder(workspace.root / "images", {"a": 40, "b": 40})
     workspace.configure(data={"source": "images"})
     text = refused(workspace)
-    assert "experiment 'plain', column 'batch_size': found 64, allowed is at most the number of training images, 56" in text
+    assert (
+        "experiment 'plain', column 'batch_size': found 64, allowed is at most the number of training images, 56"
+        in text
+    )
     assert not [name for name in results(workspace) if name.startswith("small/train")]
 
 

@@ -1,0 +1,147 @@
+"""The whole chain on a small study: the promised files, escaping, determinism, and the library without Snakemake."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pandas as pd
+import pytest
+from conftest import Workspace
+from test_bad_input import image_folder
+
+RUN_COLUMNS = ["epoch", "lr", "train_loss", "train_accuracy", "val_loss", "val_nll", "val_accuracy", "seconds"]
+
+
+def columns(path: Path) -> list[str]:
+    return list(pd.read_csv(path, nrows=1).columns)
+
+
+def test_the_promised_files_and_columns(finished: Workspace) -> None:
+    root = finished.root / "results/small"
+    manifest = ["image_id", "label", "split", "sha256", "duplicate_group", "status", "reason"]
+    assert set(manifest) <= set(columns(root / "data/manifest.csv"))
+    assert columns(root / "data/class_weights.csv") == ["class", "count", "weight"]
+    classes = [str(digit) for digit in range(10)]
+    for experiment in ("plain", "weighted"):
+        train, evaluate = (root / part / experiment / "seed_0" for part in ("train", "evaluate"))
+        assert set(RUN_COLUMNS) <= set(columns(train / "history.csv"))
+        assert (train / "best.safetensors").stat().st_size > 0
+        assert list((train / "tensorboard").glob("events*"))
+        run = json.loads((train / "run.json").read_text(encoding="utf-8"))
+        promised = {"experiment", "seed", "outcome", "epochs", "best_epoch", "best_val_accuracy"}
+        promised |= {"images_per_second", "peak_memory_bytes", "provenance"}
+        assert promised <= set(run) and run["experiment"] == experiment
+        assert {"code", "data", "recipe", "versions", "device", "precision"} <= set(run["provenance"])
+        predicted = columns(evaluate / "predictions.csv")
+        assert predicted == ["image_id", "split", "label", *(f"p_{name}" for name in classes)]
+        metrics = json.loads((evaluate / "metrics.json").read_text(encoding="utf-8"))
+        for split in ("val", "test"):
+            assert {"accuracy", "balanced_accuracy", "macro_f1", "nll", "ece", "recall"} <= set(metrics[split])
+            assert list(metrics[split]["recall"]) == classes
+    assert columns(root / "tables/case_1.csv") == ["property", "plain", "weighted"]
+    compared = columns(root / "tables/comparison.csv")
+    assert {"experiment", "outcome", "test_accuracy", "test_accuracy_low", "test_accuracy_high"} <= set(compared)
+    figures = {path.stem for path in (root / "figures").glob("*.svg")}
+    assert {"curves_plain", "confusion_weighted", "comparison", "case_1", "lr_batch_SGD", "class_counts"} <= figures
+    assert (root / "report.html").stat().st_size > 500_000
+    assert not list(root.rglob("checkpoints")), "checkpoints go when a run is done"
+
+
+def test_every_job_left_a_log_and_a_benchmark(finished: Workspace) -> None:
+    root = finished.root / "results/small"
+    logs = {path.relative_to(root / "logs").with_suffix("").as_posix() for path in (root / "logs").rglob("*.log")}
+    costs = {path.relative_to(root / "benchmarks").with_suffix("").as_posix() for path in root.rglob("*.tsv")}
+    assert logs == costs >= {"manifest", "pack", "train/plain_seed_0", "evaluate/weighted_seed_0", "report"}
+    line = (root / "logs/train/plain_seed_0.log").read_text(encoding="utf-8")
+    assert "epoch 1/1" in line and "images/s" in line and "best" in line
+
+
+def test_a_study_run_twice_is_the_same_but_for_seconds(finished: Workspace, workspace: Workspace) -> None:
+    workspace.snakemake("--", *(f"results/small/evaluate/{name}/seed_0/metrics.json" for name in ("plain", "weighted")))
+    for name in ("plain", "weighted"):
+        one, two = (w.root / "results/small/train" / name / "seed_0" for w in (finished, workspace))
+        histories = [pd.read_csv(run / "history.csv", dtype=str).drop(columns="seconds") for run in (one, two)]
+        pd.testing.assert_frame_equal(*histories)
+        assert (one / "best.safetensors").read_bytes() == (two / "best.safetensors").read_bytes()
+        one, two = (w.root / "results/small/evaluate" / name / "seed_0" for w in (finished, workspace))
+        assert (one / "predictions.csv").read_bytes() == (two / "predictions.csv").read_bytes()
+
+
+def test_names_with_html_in_them_come_out_escaped(workspace: Workspace) -> None:
+    """The classes of a folder may be called anything; no page may run them."""
+    evil = "<img src=x onerror=alert(1)>"
+    image_folder(workspace.root / "images", {evil: 70, "b&amp;<b>": 70, "plain": 70})
+    workspace.configure(data={"source": "images"})
+    workspace.snakemake()
+    root = workspace.root / "results/small"
+    for page in (root / "report.html", root / "tables/comparison.html", *(root / "figures").glob("*.svg")):
+        assert evil not in page.read_text(encoding="utf-8"), page.name
+    assert evil in (root / "data/class_weights.csv").read_text(encoding="utf-8")
+
+
+def test_a_failed_training_is_an_error_and_a_diverged_one_a_result(workspace: Workspace) -> None:
+    table = workspace.root / "config/small.tsv"
+    table.write_text(table.read_text(encoding="utf-8").replace("0.01", "1e30"), encoding="utf-8")
+    workspace.snakemake()
+    run = json.loads((workspace.root / "results/small/train/plain/seed_0/run.json").read_text(encoding="utf-8"))
+    assert run["outcome"] == "diverged" and run["best_epoch"] is None
+    comparison = pd.read_csv(workspace.root / "results/small/tables/comparison.csv").set_index("experiment")
+    assert comparison.loc["plain", "outcome"] == "diverged"
+    assert "Not finite" in comparison.loc["plain", "reason"]
+    assert comparison.loc["weighted", "outcome"] != "diverged"
+
+
+def test_the_library_trains_without_snakemake(finished: Workspace, tmp_path: Path) -> None:
+    program = f"""
+import sys
+sys.path.insert(0, "scripts")
+sys.modules["snakemake"] = None  # importing it fails
+from pathlib import Path
+from study import packing, training
+from study.dataset import Augmentation
+from study.models import ModelSettings
+from study.recipe import read_recipes
+result = training.train(
+    read_recipes("config/small.tsv")["plain"], seed=0, data=packing.load(Path("results/small/data")),
+    class_weights=None, model=ModelSettings("vgg11", 0.125), augmentation=Augmentation(),
+    settings=training.TrainingSettings(1, 1, 10, 0.0, 0.1, 5, 1e-8, "auto", "cpu", True), initial_weights=None,
+    checkpoint_dir=None, checkpoint_every=1, run_key="", tensorboard_dir=None, report=print)
+paths = [Path({str(tmp_path)!r}, name) for name in ("history.csv", "best.safetensors", "run.json")]
+training.write_outputs(result, *paths, {{}})
+"""
+    subprocess.run([sys.executable, "-c", program], cwd=finished.root, check=True)
+    assert columns(tmp_path / "history.csv")[0] == "epoch"
+
+
+@pytest.mark.parametrize("protocol", ["stratified", "official"])
+def test_fer2013_as_a_folder_tree(workspace: Workspace, fer2013_zip: Path, protocol: str) -> None:
+    """The audit of the real data set comes out as published; with the official split no copy is left in training."""
+    import zipfile
+
+    with zipfile.ZipFile(fer2013_zip) as archive:
+        archive.extractall(workspace.root / "fer2013")
+    workspace.configure(data={"source": "fer2013", "image_size": 48}, split={"method": protocol})
+    workspace.snakemake("--", "results/small/data/pack.json")
+    audit = json.loads((workspace.root / "results/small/data/audit.json").read_text(encoding="utf-8"))
+    found = audit["found"]
+    assert (found["duplicate_groups"], found["duplicate_images"]) == (1469, 3265)
+    assert (found["contradictory_groups"], found["contradictory_images"], found["blank"]) == (52, 147, 12)
+    assert audit["leakage"]["final"]["total"] == 0
+    assert len(pd.read_csv(workspace.root / "results/small/data/manifest.csv")) == 35_887
+
+
+def test_two_recipes_and_two_epochs_on_fer2013(workspace: Workspace, fer2013_zip: Path) -> None:
+    """Quarter width, from the zip as it is."""
+    workspace.configure(
+        data={"source": str(fer2013_zip), "image_size": 48},
+        split={"method": "official"},
+        model={"name": "vgg19", "width": 0.25},
+        training={"max_epochs": 2},
+    )
+    table = workspace.root / "config/small.tsv"
+    table.write_text(table.read_text(encoding="utf-8").replace("\t1\tcross", "\t2\tcross"), encoding="utf-8")
+    workspace.snakemake()
+    comparison = pd.read_csv(workspace.root / "results/small/tables/comparison.csv")
+    assert list(comparison["epochs"]) == [2, 1]
+    assert (comparison["test_accuracy"] > 0.1).all()
