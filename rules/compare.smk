@@ -25,6 +25,7 @@ rule tables:
         runs=RUN_FILES,
         metrics=METRICS_FILES,
         predictions=PREDICTIONS_FILES,
+        template=WORKFLOW / "scripts/study/templates/comparison.html.j2",
     output:
         cases=[
             report(
@@ -196,6 +197,7 @@ rule report:
     """Snakemake's own report of the study: one page that opens offline."""
     input:
         shown=[*rules.tables.output, *rules.figures.output, *rules.summary.output],
+        texts=sorted(str(path) for path in (WORKFLOW / "report").iterdir()),
     output:
         f"{RESULTS}/report.html",
     log:

@@ -24,4 +24,5 @@ with logged(snakemake.log[0], threads=snakemake.threads) as say:
     scores = metrics.evaluate(predictions, snakemake.params.ece_bins)
     Path(snakemake.output.metrics).write_text(json.dumps(scores, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
     for split, values in scores.items():
-        say(f"{split}: accuracy {values['accuracy']:.4f}, macro-F1 {values['macro_f1']:.4f}, NLL {values['nll']:.4f}")
+        nll = "not finite" if values["nll"] is None else f"{values['nll']:.4f}"
+        say(f"{split}: accuracy {values['accuracy']:.4f}, macro-F1 {values['macro_f1']:.4f}, NLL {nll}")

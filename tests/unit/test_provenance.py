@@ -8,7 +8,15 @@ import pytest
 from study import provenance
 
 SCRIPT = "from study.job import logged\nfrom study import training\ntraining.run()\n"
-TRAINING = '"""Loop."""\nfrom study import nets\nfrom study.losses import loss\n\n\ndef run():\n    """Run."""\n    return loss()\n'
+TRAINING = '''"""Loop."""
+from study import nets
+from study.losses import loss
+
+
+def run():
+    """Run."""
+    return loss()
+'''
 
 
 @pytest.fixture
