@@ -4,6 +4,7 @@ import hashlib
 import io
 import os
 import re
+import threading
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -50,7 +51,8 @@ def _sync_folder(folder: Path) -> None:
 class Checkpoints:
     """The checkpoints of one run in a folder.
 
-    Each file is the SHA-256 of the rest followed by what `torch.save` wrote. The two newest are kept.
+    Each file is the SHA-256 of the rest followed by what `torch.save` wrote. The two newest are kept. Hashing and
+    writing go on in a thread while the next epoch is trained; as a context manager, it ends once all is written.
 
     Args:
         folder: created with the first checkpoint; None saves and finds nothing.
@@ -62,20 +64,38 @@ class Checkpoints:
         self.folder = folder
         self.key = key
         self.report = report
+        self._writer: threading.Thread | None = None
+
+    def __enter__(self) -> "Checkpoints":
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        self.wait()
+
+    def wait(self) -> None:
+        """Until what was saved is on the disk."""
+        if self._writer is not None:
+            self._writer.join()
+            self._writer = None
 
     def save(self, epoch: int, state: dict[str, Any]) -> None:
         """Save the state after an epoch: tensors, numbers, strings, and lists and dicts of them.
 
-        A disk that is full or read-only is reported and does not end the run.
+        The state may change as soon as this returns. A disk that is full or read-only is reported and does not end
+        the run.
         """
         if self.folder is None:
             return
         buffer = io.BytesIO()
         torch.save({"key": self.key, "epoch": epoch, "state": state}, buffer)
-        content = buffer.getbuffer()
+        self.wait()
+        self._writer = threading.Thread(target=self._write, args=(self.folder, epoch, buffer.getbuffer()))
+        self._writer.start()
+
+    def _write(self, folder: Path, epoch: int, content: memoryview) -> None:
         try:
-            self.folder.mkdir(parents=True, exist_ok=True)
-            write_atomically(self._path(epoch), hashlib.sha256(content).digest(), content)
+            folder.mkdir(parents=True, exist_ok=True)
+            write_atomically(folder / self._name(epoch), hashlib.sha256(content).digest(), content)
             for path in self._of_this_run()[KEPT:]:
                 path.unlink(missing_ok=True)
         except OSError as error:
@@ -104,9 +124,8 @@ class Checkpoints:
             raise StudyError(f"{path}: from another recipe, data set or version of the code")
         return saved["epoch"], saved["state"]
 
-    def _path(self, epoch: int) -> Path:
-        assert self.folder is not None
-        return self.folder / f"{self._prefix()}-{epoch:06d}.checkpoint"
+    def _name(self, epoch: int) -> str:
+        return f"{self._prefix()}-{epoch:06d}.checkpoint"
 
     def _prefix(self) -> str:
         return hashlib.sha256(self.key.encode()).hexdigest()[:16]

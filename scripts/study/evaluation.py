@@ -1,6 +1,7 @@
 """Predictions of saved weights for the validation and test images."""
 
 import json
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -22,11 +23,18 @@ if TYPE_CHECKING:
 SPLITS = ("val", "test")
 
 
-def predict(weights: Path, data: "PackedData", model: models.ModelSettings, settings: TrainingSettings) -> pd.DataFrame:
+def predict(
+    weights: Path,
+    data: "PackedData",
+    model: models.ModelSettings,
+    settings: TrainingSettings,
+    report: Callable[[str], None] = print,
+) -> pd.DataFrame:
     """Class probabilities of every validation and test image, at the precision of the training.
 
     Args:
         weights: best.safetensors of a run.
+        report: takes a line if the job has to wait for a GPU.
 
     Returns:
         One row per image: image_id, split ("val" or "test"), label (name of the true class) and a float32 column
@@ -37,7 +45,7 @@ def predict(weights: Path, data: "PackedData", model: models.ModelSettings, sett
     """
     _check(weights, data, model)
     network = models.build(model, len(data.classes), data.images["val"].shape[-1], seed=0, weights=weights)
-    with devices.leased(settings.device, settings.gpu_slots, report=print) as device:
+    with devices.leased(settings.device, settings.gpu_slots, report) as device:
         precision = devices.select_precision(settings.precision, device)
         devices.configure(device, precision, settings.deterministic)
         network = network.to(device).to(memory_format=torch.channels_last).eval()

@@ -112,7 +112,7 @@ def train(
         report(_opening_line(recipe, seed, data, learner, progress))
         images, val_images = (dataset.Images.load(data.images[s], data.labels[s], device) for s in ("train", "val"))
         normalize = dataset.Normalize(device)
-        with Board(tensorboard_dir, progress.history) as board:
+        with checkpoints, Board(tensorboard_dir, progress.history) as board:
             while not progress.finished:
                 epoch = len(progress.history) + 1
                 start, lr = time.perf_counter(), learner.lr
