@@ -28,7 +28,13 @@ except StudyError as error:
 RESULTS = f"results/{config['study']}"
 SOURCE = config["data"]["source"]
 CASES = sorted({recipe.case for recipe in RECIPES.values()})
-RUN = RESULTS + "/train/{experiment}/seed_{seed}"
+WEIGHTS = config["model"]["weights"]
+if WEIGHTS == "imagenet":
+    WEIGHTS_FILE = f"resources/weights/{config['model']['name']}.pth"
+else:
+    WEIGHTS_FILE = None if WEIGHTS == "none" else WEIGHTS
+
+RUN = f"{RESULTS}/train/{{experiment}}/seed_{{seed}}"
 
 
 wildcard_constraints:
@@ -44,3 +50,40 @@ def script_digest(name):
 def every_run(pattern):
     """The pattern's file for every experiment and seed, in the order of the table."""
     return expand(pattern, experiment=RECIPES, seed=config["seeds"])
+
+
+def source_files(wildcards):
+    """The source as an input; the embedded digits need none."""
+    return [] if SOURCE == "digits" else [SOURCE]
+
+
+def source_identity(wildcards):
+    """What the source holds. A param, because Snakemake looks only at the time stamp of a large file or a folder."""
+    if SOURCE != "digits" and not Path(SOURCE).exists():
+        return config["data"]["sha256"] or "absent"
+    return source_fingerprint(SOURCE)
+
+
+def class_weights_file(wildcards):
+    """Class weights are an input of the recipes that use them; for the others they may change."""
+    return f"{RESULTS}/data/class_weights.csv" if RECIPES[wildcards.experiment].weighted else []
+
+
+def initial_weights_file(wildcards):
+    """The state dict that training starts from, if it does not start from scratch."""
+    return [WEIGHTS_FILE] if WEIGHTS_FILE else []
+
+
+def recipe_of(wildcards):
+    """The recipe's hyperparameters as one value: Snakemake records the values of params, not their names."""
+    return RECIPES[wildcards.experiment].hyperparameters()
+
+
+def training_settings(wildcards):
+    """All else that decides a training, as one value for the same reason."""
+    settings = {section: config[section] for section in ("model", "augmentation", "training")}
+    known = WEIGHTS in ("none", "imagenet") or not Path(WEIGHTS).exists()
+    return {
+        **settings,
+        "initial_weights": WEIGHTS if known else source_fingerprint(WEIGHTS),
+    }

@@ -197,7 +197,8 @@ rule report:
     """Snakemake's own report of the study: one page that opens offline."""
     input:
         shown=[*rules.tables.output, *rules.figures.output, *rules.summary.output],
-        texts=sorted(str(path) for path in (WORKFLOW / "report").iterdir()),
+        stylesheet=WORKFLOW / "report/style.css",
+        texts=sorted(str(path) for path in (WORKFLOW / "report").glob("*.rst")),
     output:
         f"{RESULTS}/report.html",
     log:
@@ -208,7 +209,6 @@ rule report:
         "../envs/compare.yaml"
     params:
         snakefile=workflow.main_snakefile,
-        stylesheet=str(WORKFLOW / "report/style.css"),
         code=script_digest("report"),
     script:
         "../scripts/report.py"

@@ -9,19 +9,6 @@
 SPLITS = ["train", "val", "test"]
 PACKED = expand(f"{RESULTS}/data/{{split}}.{{kind}}", split=SPLITS, kind=["npy", "csv"])
 
-
-def source_files(wildcards):
-    """The source as an input; the embedded digits need none."""
-    return [] if SOURCE == "digits" else [SOURCE]
-
-
-def source_identity(wildcards):
-    """What the source holds. A param, because Snakemake looks only at the time stamp of a large file or a folder."""
-    if SOURCE != "digits" and not Path(SOURCE).exists():
-        return config["data"]["sha256"] or "absent"
-    return source_fingerprint(SOURCE)
-
-
 # A rule only while the file is absent: as the output of a rule, images placed by hand would be Snakemake's to delete.
 if SOURCE != "digits" and not Path(SOURCE).exists():
 
@@ -44,12 +31,6 @@ if SOURCE != "digits" and not Path(SOURCE).exists():
         script:
             "../scripts/fetch_data.py"
 
-
-WEIGHTS = config["model"]["weights"]
-if WEIGHTS == "imagenet":
-    WEIGHTS_FILE = f"resources/weights/{config['model']['name']}.pth"
-else:
-    WEIGHTS_FILE = None if WEIGHTS == "none" else WEIGHTS
 
 if WEIGHTS_FILE and not Path(WEIGHTS_FILE).exists():
 

@@ -3,33 +3,6 @@
 #         {RESULTS}/evaluate/{experiment}/seed_{seed}/   predictions.csv, metrics.json
 
 
-def class_weights_file(wildcards):
-    """Class weights are an input of the recipes that use them; for the others they may change."""
-    return rules.class_weights.output if RECIPES[wildcards.experiment].weighted else []
-
-
-def initial_weights_file(wildcards):
-    """The state dict that training starts from, if it does not start from scratch."""
-    return [WEIGHTS_FILE] if WEIGHTS_FILE else []
-
-
-def recipe_of(wildcards):
-    """The recipe's hyperparameters as one value: Snakemake records the values of params, not their names."""
-    return RECIPES[wildcards.experiment].hyperparameters()
-
-
-def training_settings(wildcards):
-    """All else that decides a training, as one value for the same reason."""
-    settings = {
-        section: config[section] for section in ("model", "augmentation", "training")
-    }
-    known = WEIGHTS in ("none", "imagenet") or not Path(WEIGHTS).exists()
-    return {
-        **settings,
-        "initial_weights": WEIGHTS if known else source_fingerprint(WEIGHTS),
-    }
-
-
 rule train:
     """One recipe with one seed. A run that collapses or diverges is a result, not an error."""
     input:
@@ -44,9 +17,9 @@ rule train:
         run=f"{RUN}/run.json",
         tensorboard=directory(f"{RUN}/tensorboard"),
     log:
-        RESULTS + "/logs/train/{experiment}_seed_{seed}.log",
+        f"{RESULTS}/logs/train/{{experiment}}_seed_{{seed}}.log",
     benchmark:
-        RESULTS + "/benchmarks/train/{experiment}_seed_{seed}.tsv"
+        f"{RESULTS}/benchmarks/train/{{experiment}}_seed_{{seed}}.tsv"
     conda:
         "../envs/train.yaml"
     threads: config["resources"]["train_threads"]
@@ -70,12 +43,12 @@ rule evaluate:
         weights=rules.train.output.weights,
         run=rules.train.output.run,
     output:
-        predictions=RESULTS + "/evaluate/{experiment}/seed_{seed}/predictions.csv",
-        metrics=RESULTS + "/evaluate/{experiment}/seed_{seed}/metrics.json",
+        predictions=f"{RESULTS}/evaluate/{{experiment}}/seed_{{seed}}/predictions.csv",
+        metrics=f"{RESULTS}/evaluate/{{experiment}}/seed_{{seed}}/metrics.json",
     log:
-        RESULTS + "/logs/evaluate/{experiment}_seed_{seed}.log",
+        f"{RESULTS}/logs/evaluate/{{experiment}}_seed_{{seed}}.log",
     benchmark:
-        RESULTS + "/benchmarks/evaluate/{experiment}_seed_{seed}.tsv"
+        f"{RESULTS}/benchmarks/evaluate/{{experiment}}_seed_{{seed}}.tsv"
     conda:
         "../envs/train.yaml"
     resources:

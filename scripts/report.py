@@ -17,7 +17,7 @@ with logged(snakemake.log[0]) as say, tempfile.TemporaryDirectory() as scratch:
     # A second Snakemake that only reads: no lock, no profile, and these files alone as targets.
     command = [sys.executable, "-m", "snakemake", "--snakefile", snakemake.params.snakefile, "--nolock"]
     command += ["--profile", "none", "--workflow-profile", "none", "--configfile", config]
-    command += ["--report", page, "--report-stylesheet", snakemake.params.stylesheet, "--", *snakemake.input.shown]
+    command += ["--report", page, "--report-stylesheet", snakemake.input.stylesheet, "--", *snakemake.input.shown]
     run = subprocess.run(command, text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
     if run.returncode:
         raise StudyError(f"Snakemake could not build the report:\n{run.stdout}")
