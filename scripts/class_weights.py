@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pandas as pd
 
+from study.class_weights import class_weights
 from study.job import logged
-from study.losses import class_weights
 
 with logged(snakemake.log[0]) as say:
     index = json.loads(Path(snakemake.input.index).read_text(encoding="utf-8"))

@@ -19,6 +19,7 @@ with logged(snakemake.log[0], threads=snakemake.threads) as say:
         packing.load(Path(snakemake.input.index).parent),
         ModelSettings(**settings["model"]),
         TrainingSettings(**settings["training"], gpu_slots=slots),
+        report=say,
     )
     predictions.to_csv(snakemake.output.predictions, index=False, lineterminator="\n")
     scores = metrics.evaluate(predictions, snakemake.params.ece_bins)

@@ -6,8 +6,9 @@ import torch
 from sklearn.utils.class_weight import compute_class_weight
 from torch.nn import CrossEntropyLoss
 
+from study.class_weights import class_weights
 from study.errors import StudyError
-from study.losses import ACTIVATIONS, Criterion, class_weights, common_nll, probabilities
+from study.losses import ACTIVATIONS, Criterion, common_nll, probabilities
 
 COUNTS = [3962, 875, 4096, 7191, 4958, 4861, 3201]  # FER2013's training images in the original study
 
