@@ -30,12 +30,14 @@ class Scores:
         image_ids: (N,) text.
         labels, predicted: class indices, (N,) int64.
         nll: −ln p of the true class in nats, (N,); nan throughout if any probability is not finite.
+        probabilities: of each class, (N, K).
     """
 
     image_ids: NDArray[np.str_]
     labels: NDArray[np.int64]
     predicted: NDArray[np.int64]
     nll: NDArray[np.float64]
+    probabilities: NDArray[np.float64]
 
     @property
     def correct(self) -> NDArray[np.bool_]:
@@ -154,7 +156,7 @@ def _scores(path: Path) -> dict[str, Scores]:
         labels, predicted, probabilities = decode(rows)
         finite = np.isfinite(probabilities).all()
         nll = negative_log_likelihood(labels, probabilities) if finite else np.full(len(labels), np.nan)
-        scores[str(split)] = Scores(rows["image_id"].to_numpy(str), labels, predicted, nll)
+        scores[str(split)] = Scores(rows["image_id"].to_numpy(str), labels, predicted, nll, probabilities)
     return scores
 
 

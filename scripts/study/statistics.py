@@ -7,9 +7,12 @@ Entry points:
     wilson_interval(correct, images, confidence) -> (low, high)
     mean_interval(values, confidence) -> (low, high)       over seeds
     mcnemar(correct_a, correct_b) -> p                     exact, paired
+    sign_flips(differences) -> p                           exact, paired over seeds
+    smallest_p(seeds), seeds_needed(confidence, tests)     what so many seeds can show at all
     holm(p_values) -> adjusted p values
     resamples(images, samples, seed) -> (samples, images)  bootstrap multiplicities, shared by all runs
     resampled_scores(labels, predicted, nll, classes, multiplicity) -> {metric: (samples,)}
+    crossed(scores, seed) -> (samples,)                    bootstrap over seeds × images
     percentile_interval(values, confidence) -> (low, high)
 """
 
@@ -19,10 +22,13 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 from scipy.sparse import csr_matrix
-from scipy.stats import t
+from scipy.stats import permutation_test, t
 from statsmodels.stats.contingency_tables import mcnemar as _mcnemar
 from statsmodels.stats.multitest import multipletests
 from statsmodels.stats.proportion import proportion_confint
+
+# 2^13 sign patterns are all looked at; of more, as many are drawn at random.
+SIGN_PATTERNS = 8192
 
 RESAMPLED = ("accuracy", "balanced_accuracy", "macro_f1", "nll")
 
@@ -59,6 +65,30 @@ def mcnemar(correct_a: NDArray[np.bool_], correct_b: NDArray[np.bool_]) -> float
     only_a = int(np.sum(correct_a & ~correct_b))
     only_b = int(np.sum(~correct_a & correct_b))
     return float(_mcnemar([[0, only_a], [only_b, 0]], exact=True).pvalue)
+
+
+def sign_flips(differences: Sequence[float]) -> float:
+    """Two-sided p value of "both recipes are equally good", from their differences with the same seeds.
+
+    If they are, each seed's difference could as well have had the other sign. All patterns of signs are compared with
+    the one found, so the test is exact and assumes no distribution; nan for a single seed.
+    Source: Fisher 1935, The Design of Experiments, section 21; `scipy.stats.permutation_test`.
+    """
+    if len(differences) < 2:
+        return math.nan
+    values = np.asarray(differences, float)
+    found = permutation_test((values,), np.mean, permutation_type="samples", n_resamples=SIGN_PATTERNS, rng=0)
+    return float(found.pvalue)
+
+
+def smallest_p(seeds: int) -> float:
+    """The least p value that `sign_flips` can give: all differences on one side are 2 of 2^n patterns."""
+    return 2.0 ** (1 - seeds)
+
+
+def seeds_needed(confidence: float, tests: int = 1) -> int:
+    """Fewest seeds with which `sign_flips` can find a difference at all, as one of `tests` corrected by Holm."""
+    return 1 + math.ceil(math.log2(tests / (1 - confidence)) - 1e-9)
 
 
 def holm(p_values: Sequence[float]) -> list[float]:
@@ -116,6 +146,21 @@ def resampled_scores(
         "macro_f1": f1.sum(axis=1) / present.sum(axis=1),
         "nll": (multiplicity @ nll) / images,
     }
+
+
+def crossed(scores: NDArray[np.float64], seed: int) -> NDArray[np.float64]:
+    """Bootstrap values of a mean over seeds, with seeds and images both drawn again, (samples,).
+
+    Source: Owen 2007, The pigeonhole bootstrap, Annals of Applied Statistics 1:386–411: in a crossed design the rows
+    and the columns are resampled independently. It errs on the wide side.
+
+    Args:
+        scores: one row per seed, from `resampled_scores` with the same multiplicity for all, (seeds, samples).
+        seed: of the draws of seeds. A single row comes back as it is.
+    """
+    seeds, samples = scores.shape
+    drawn = np.random.default_rng(seed).integers(seeds, size=(seeds, samples))
+    return np.asarray(np.take_along_axis(scores, drawn, axis=0).mean(axis=0))
 
 
 def percentile_interval(values: NDArray[np.float64], confidence: float) -> tuple[float, float]:

@@ -1,19 +1,24 @@
 """Intervals and tests against independent implementations, closed formulas and simulation."""
 
+import itertools
 import math
 
 import numpy as np
 import pytest
-from scipy.stats import binomtest, bootstrap, multivariate_normal, t
+from scipy.stats import binomtest, bootstrap, multivariate_normal, t, wilcoxon
 from sklearn.metrics import balanced_accuracy_score, f1_score
 
 from study.statistics import (
+    crossed,
     holm,
     mcnemar,
     mean_interval,
     percentile_interval,
     resampled_scores,
     resamples,
+    seeds_needed,
+    sign_flips,
+    smallest_p,
     wilson_interval,
 )
 
@@ -127,3 +132,67 @@ def test_a_diverged_network_has_no_nll_interval(answers: tuple[np.ndarray, ...])
     labels, predicted, _ = answers
     scores = resampled_scores(labels, predicted, np.full(250, np.nan), 4, resamples(250, 10, 0))
     assert np.isnan(percentile_interval(scores["nll"], 0.95)).all()
+
+
+@pytest.mark.parametrize("differences", [[0.1, 0.2], [0.01, -0.02, 0.03, 0.005], [0.02, 0.01, 0.03, 0.01, 0.02, -0.01]])
+def test_sign_flips_count_the_patterns_that_are_as_extreme(differences: list[float]) -> None:
+    """A loop over all 2^n patterns of signs."""
+    found = abs(sum(differences))
+    patterns = list(itertools.product((1, -1), repeat=len(differences)))
+    extreme = sum(
+        abs(sum(s * d for s, d in zip(signs, differences, strict=True))) >= found - 1e-12 for signs in patterns
+    )
+    assert sign_flips(differences) == pytest.approx(extreme / len(patterns))
+
+
+def test_few_seeds_cannot_show_anything() -> None:
+    """The least p value is that of Wilcoxon's exact test as well."""
+    for seeds in range(2, 9):
+        one_sided = [0.01 * (k + 1) for k in range(seeds)]
+        assert sign_flips(one_sided) == pytest.approx(smallest_p(seeds))
+        assert wilcoxon(one_sided, method="exact").pvalue == pytest.approx(smallest_p(seeds))
+    assert math.isnan(sign_flips([0.1]))
+
+
+@pytest.mark.parametrize(("tests", "needed"), [(1, 6), (2, 7), (13, 10), (91, 12)])
+def test_seeds_needed_is_the_first_number_that_suffices(tests: int, needed: int) -> None:
+    assert seeds_needed(0.95, tests) == needed
+    assert tests * smallest_p(needed) <= 0.05 < tests * smallest_p(needed - 1)
+
+
+def test_sign_flips_raise_false_alarms_at_the_stated_rate() -> None:
+    """Seven seeds without any difference between the recipes, of a skewed and of a normal distribution."""
+    random = np.random.default_rng(3)
+    for draw in (lambda: random.normal(size=7), lambda: random.exponential(size=7) - random.exponential(size=7)):
+        alarms = np.mean([sign_flips(draw()) <= 0.05 for _ in range(300)])
+        assert 0.015 < alarms < 0.085  # 0.047 is what 128 patterns allow; two standard errors are 0.024
+
+
+def test_crossed_bootstrap_is_the_naive_loop_over_seeds_and_images() -> None:
+    """Draw seeds, draw images, average the drawn cells: the same centre and spread."""
+    random = np.random.default_rng(1)
+    right = random.random((4, 60)) < random.uniform(0.3, 0.95, (4, 1))  # seeds × images
+    zero = np.zeros(60, np.int64)
+    counts = resamples(60, 4000, 0)
+    rows = [resampled_scores(zero, zero, row.astype(float), 1, counts)["nll"] for row in right]
+    ours = crossed(np.array(rows), seed=0)
+    naive = [right[random.integers(4, size=4)][:, random.integers(60, size=60)].mean() for _ in range(4000)]
+    assert ours.mean() == pytest.approx(right.mean(), abs=0.01)
+    assert ours.std() == pytest.approx(np.std(naive), rel=0.06)
+    assert percentile_interval(ours, 0.95) == pytest.approx(np.quantile(naive, [0.025, 0.975]), abs=0.025)
+    assert (crossed(np.array(rows[:1]), 0) == rows[0]).all()
+
+
+def test_paired_bootstrap_raises_false_alarms_at_the_stated_rate() -> None:
+    """Two equally good recipes with correlated mistakes: the interval of the difference covers zero."""
+    random = np.random.default_rng(7)
+    missed = 0
+    for trial in range(200):
+        hardness = random.random(200)
+        a, b = (np.where(hardness + random.normal(0, 0.3, 200) < 0.7, 0, 1) for _ in range(2))
+        counts = resamples(200, 300, trial)
+        zero, nll = np.zeros(200, np.int64), np.zeros(200)
+        one, two = (resampled_scores(zero, guess, nll, 2, counts)["accuracy"] for guess in (a, b))
+        low, high = percentile_interval(one - two, 0.95)
+        missed += not low <= 0 <= high
+    assert missed / 200 <= 0.09
