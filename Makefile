@@ -21,6 +21,7 @@ $(INSTALLED): requirements.txt
 
 run: $(INSTALLED) ## the default study, end to end
 	. $(BIN)/activate && snakemake --cores all --resources gpu=1
+	@echo "The report is results/digits/report.html; open it in a browser."
 
 dry-run: $(INSTALLED) ## plan every configuration, run nothing, need no data
 	. $(BIN)/activate && for study in config original fer2013; do \
