@@ -3,10 +3,10 @@
 import json
 import subprocess
 import sys
+import zipfile
 from pathlib import Path
 
 import pandas as pd
-import pytest
 from conftest import Workspace
 from test_bad_input import image_folder
 
@@ -114,14 +114,11 @@ training.write_outputs(result, *paths, {{}})
     assert columns(tmp_path / "history.csv")[0] == "epoch"
 
 
-@pytest.mark.parametrize("protocol", ["stratified", "official"])
-def test_fer2013_as_a_folder_tree(workspace: Workspace, fer2013_zip: Path, protocol: str) -> None:
-    """The audit of the real data set comes out as published; with the official split no copy is left in training."""
-    import zipfile
-
+def test_fer2013_as_a_folder_tree(workspace: Workspace, fer2013_zip: Path) -> None:
+    """The audit of the real data set comes out as published, and no copy crosses the splits."""
     with zipfile.ZipFile(fer2013_zip) as archive:
         archive.extractall(workspace.root / "fer2013")
-    workspace.configure(data={"source": "fer2013", "image_size": 48}, split={"method": protocol})
+    workspace.configure(data={"source": "fer2013", "image_size": 48})
     workspace.snakemake("--", "results/small/data/pack.json")
     audit = json.loads((workspace.root / "results/small/data/audit.json").read_text(encoding="utf-8"))
     found = audit["found"]
@@ -131,17 +128,9 @@ def test_fer2013_as_a_folder_tree(workspace: Workspace, fer2013_zip: Path, proto
     assert len(pd.read_csv(workspace.root / "results/small/data/manifest.csv")) == 35_887
 
 
-def test_two_recipes_and_two_epochs_on_fer2013(workspace: Workspace, fer2013_zip: Path) -> None:
-    """Quarter width, from the zip as it is."""
-    workspace.configure(
-        data={"source": str(fer2013_zip), "image_size": 48},
-        split={"method": "official"},
-        model={"name": "vgg19", "width": 0.25},
-        training={"max_epochs": 2},
-    )
-    table = workspace.root / "config/small.tsv"
-    table.write_text(table.read_text(encoding="utf-8").replace("\t1\tcross", "\t2\tcross"), encoding="utf-8")
+def test_two_recipes_on_fer2013_with_its_official_split(workspace: Workspace, fer2013_zip: Path) -> None:
+    workspace.configure(data={"source": str(fer2013_zip), "image_size": 48}, split={"method": "official"})
     workspace.snakemake()
     comparison = pd.read_csv(workspace.root / "results/small/tables/comparison.csv")
-    assert list(comparison["epochs"]) == [2, 1]
-    assert (comparison["test_accuracy"] > 0.1).all()
+    assert list(comparison["experiment"]) == ["plain", "weighted"]
+    assert set(comparison["test_images"]) == {3572}, "PrivateTest without blanks and contradictions"
