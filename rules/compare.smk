@@ -1,6 +1,9 @@
 # Needs:  run.json, history.csv, metrics.json and predictions.csv of every run; pack.json, audit.json, class weights.
-# Makes:  {RESULTS}/tables/     case_{case}.csv and .md, comparison.csv and .html, pairwise.csv, summary.rst
-#         {RESULTS}/figures/    curves, cases, comparison, confusion matrices, recall, lr × batch, classes, samples
+# Makes:  {RESULTS}/tables/     case_{case}.csv and .md, comparison.csv and .html, pairwise.csv, conclusions.csv,
+#                               ensemble.csv, summary.rst
+#         {RESULTS}/figures/    curves, cases, comparison, confusion matrices, recall, reliability, confused pairs,
+#                               lr × batch, classes, samples
+#         {RESULTS}/ensemble/   predictions.csv and metrics.json of the vote
 #         {RESULTS}/report.html Snakemake's report of all of it
 
 TABLES = f"{RESULTS}/tables"
@@ -55,6 +58,12 @@ rule tables:
             caption="../report/pairwise.rst",
             labels={"table": "every pair of recipes", "form": "table"},
         ),
+        conclusions=report(
+            f"{TABLES}/conclusions.csv",
+            category="1 Tables",
+            caption="../report/conclusions.rst",
+            labels={"table": "the reported conclusions", "form": "table"},
+        ),
     log:
         f"{RESULTS}/logs/tables.log",
     benchmark:
@@ -70,6 +79,35 @@ rule tables:
         code=script_digest("tables"),
     script:
         "../scripts/tables.py"
+
+
+rule ensemble:
+    """A vote of several runs, its members chosen on validation, beside the single recipes."""
+    input:
+        runs=RUN_FILES,
+        metrics=METRICS_FILES,
+        predictions=PREDICTIONS_FILES,
+    output:
+        table=report(
+            f"{TABLES}/ensemble.csv",
+            category="1 Tables",
+            caption="../report/ensemble.rst",
+            labels={"table": "ensemble by soft voting", "form": "table"},
+        ),
+        predictions=f"{RESULTS}/ensemble/predictions.csv",
+        metrics=f"{RESULTS}/ensemble/metrics.json",
+    log:
+        f"{RESULTS}/logs/ensemble.log",
+    benchmark:
+        f"{RESULTS}/benchmarks/ensemble.tsv"
+    conda:
+        "../envs/compare.yaml"
+    params:
+        recipes=SHOWN_RECIPES,
+        metrics=lookup(dpath="metrics", within=config),
+        code=script_digest("ensemble"),
+    script:
+        "../scripts/ensemble.py"
 
 
 rule figures:
@@ -94,6 +132,24 @@ rule figures:
             category="2 Comparison",
             caption="../report/figure_recall.rst",
             labels={"figure": "all recipes", "of": "recall per class"},
+        ),
+        class_recall=report(
+            f"{FIGURES}/class_recall.svg",
+            category="4 Errors",
+            caption="../report/figure_class_recall.rst",
+            labels={"figure": "recall with intervals", "experiment": "the best ones"},
+        ),
+        confused=report(
+            f"{FIGURES}/confused_pairs.svg",
+            category="4 Errors",
+            caption="../report/figure_confused_pairs.rst",
+            labels={"figure": "most confused pairs", "experiment": "the best one"},
+        ),
+        reliability=report(
+            f"{FIGURES}/reliability.svg",
+            category="4 Errors",
+            caption="../report/figure_reliability.rst",
+            labels={"figure": "reliability diagram", "experiment": "all"},
         ),
         lr_batch=[
             report(
@@ -125,9 +181,9 @@ rule figures:
         confusion=[
             report(
                 f"{FIGURES}/confusion_{experiment}.svg",
-                category="4 Confusion",
+                category="4 Errors",
                 caption="../report/figure_confusion.rst",
-                labels={"experiment": experiment},
+                labels={"figure": "confusion matrix", "experiment": experiment},
             )
             for experiment in RECIPES
         ],
@@ -154,7 +210,7 @@ rule figures:
         cases=CASES,
         questions=lookup(dpath="cases", within=config),
         optimizers=USED_OPTIMIZERS,
-        confidence=lookup(dpath="metrics/confidence", within=config),
+        metrics=lookup(dpath="metrics", within=config),
         reported=lookup(dpath="tables/reported", within=config),
         code=script_digest("figures"),
     script:
@@ -162,12 +218,26 @@ rule figures:
 
 
 rule summary:
-    """The answer in words, with the case tables: the first page of the report."""
+    """The first page of the report: the answer, and all that it rests on."""
     input:
         runs=RUN_FILES,
         metrics=METRICS_FILES,
         predictions=PREDICTIONS_FILES,
-        figure=rules.figures.output.comparison,
+        page=rules.tables.output.page,
+        conclusions=rules.tables.output.conclusions,
+        ensemble=rules.ensemble.output.table,
+        comparison=rules.figures.output.comparison,
+        cases=rules.figures.output.cases,
+        curves=rules.figures.output.curves,
+        lr_batch=rules.figures.output.lr_batch,
+        confusion=rules.figures.output.confusion,
+        class_recall=rules.figures.output.class_recall,
+        confused=rules.figures.output.confused,
+        reliability=rules.figures.output.reliability,
+        recall=rules.figures.output.recall,
+        class_counts=rules.figures.output.class_counts,
+        samples=rules.figures.output.samples,
+        template=WORKFLOW / "scripts/study/templates/landing.html.j2",
         index=rules.pack.output.index,
         audit=rules.manifest.output.audit,
     output:
@@ -186,8 +256,9 @@ rule summary:
     params:
         recipes=SHOWN_RECIPES,
         cases=lookup(dpath="cases", within=config),
-        confidence=lookup(dpath="metrics/confidence", within=config),
+        metrics=lookup(dpath="metrics", within=config),
         tables=lookup(dpath="tables", within=config),
+        study=config["study"],
         code=script_digest("summary"),
     script:
         "../scripts/summary.py"
@@ -196,7 +267,7 @@ rule summary:
 rule report:
     """Snakemake's own report of the study: one page that opens offline."""
     input:
-        shown=[*rules.tables.output, *rules.figures.output, *rules.summary.output],
+        shown=[*rules.tables.output, rules.ensemble.output.table, *rules.figures.output, *rules.summary.output],
         stylesheet=WORKFLOW / "report/style.css",
         texts=sorted(str(path) for path in (WORKFLOW / "report").glob("*.rst")),
     output:

@@ -8,14 +8,17 @@ import pandas as pd
 from study import figures, packing
 from study.job import logged
 from study.recipe import Recipe
-from study.runs import load_runs
+from study.runs import choose, load_runs
 
 with logged(snakemake.log[0]) as say:
     given, files, out = snakemake.params, snakemake.input, snakemake.output
     recipes = {name: Recipe(**row) for name, row in given.recipes.items()}
     runs = load_runs(recipes, files.runs, files.metrics, files.histories, files.predictions)
-    figures.comparison(runs, given.confidence, given.reported, out.comparison)
+    confidence = given.metrics["confidence"]
+    figures.comparison(runs, confidence, given.reported, out.comparison)
     figures.recall(runs, out.recall)
+    figures.class_recall(runs, confidence, out.class_recall)
+    figures.reliability(runs, given.metrics["ece_bins"], out.reliability)
     for optimizer, path in zip(given.optimizers, out.lr_batch, strict=True):
         figures.lr_batch(runs, optimizer, path)
     for case, path in zip(given.cases, out.cases, strict=True):
@@ -28,4 +31,5 @@ with logged(snakemake.log[0]) as say:
     figures.class_counts(index, weights, out.class_counts)
     data = packing.load(Path(files.index).parent)
     figures.samples(data.images["train"], data.labels["train"], data.classes, out.samples)
+    figures.confused_pairs(runs, choose(runs), data.images["test"], data.image_ids["test"], out.confused)
     say(f"{len(out)} figures in {Path(out.comparison).parent}")

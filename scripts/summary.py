@@ -1,26 +1,31 @@
-"""The first page of the report: the answer in words, the comparison figure, the case tables, the data."""
+"""The first page of the report: the answer, then everything it rests on."""
 
 import json
 from pathlib import Path
 
+import pandas as pd
+
 from study.job import logged
+from study.landing import FIGURES, Study, as_rst, landing_html
 from study.recipe import Recipe
 from study.runs import load_runs
-from study.summary import summary_rst
 
 with logged(snakemake.log[0]):
     given, files = snakemake.params, snakemake.input
-    runs = load_runs(
-        {name: Recipe(**row) for name, row in given.recipes.items()},
-        files.runs, files.metrics, predictions_files=files.predictions,
-    )  # fmt: skip
-    text = summary_rst(
-        runs,
-        files.figure,
-        {int(case): question for case, question in given.cases.items()},
-        given.confidence,
-        given.tables["reported"],
-        json.loads(Path(files.index).read_text(encoding="utf-8")),
-        json.loads(Path(files.audit).read_text(encoding="utf-8")),
+    recipes = {name: Recipe(**row) for name, row in given.recipes.items()}
+    runs = load_runs(recipes, files.runs, files.metrics, predictions_files=files.predictions)
+    study = Study(
+        name=given.study,
+        questions={int(case): question for case, question in given.cases.items()},
+        confidence=given.metrics["confidence"],
+        samples=given.metrics["bootstrap_samples"],
+        reported=given.tables["reported"],
+        note=given.tables["note"],
+        figures={name: [files[name]] if isinstance(files[name], str) else files[name] for name in FIGURES},
+        comparison=Path(files.page).read_text(encoding="utf-8"),
+        conclusions=pd.read_csv(str(files.conclusions)),
+        ensemble=pd.read_csv(str(files.ensemble)),
+        pack=json.loads(Path(files.index).read_text(encoding="utf-8")),
+        audit=json.loads(Path(files.audit).read_text(encoding="utf-8")),
     )
-    Path(snakemake.output[0]).write_text(text, encoding="utf-8")
+    Path(snakemake.output[0]).write_text(as_rst(landing_html(runs, study)), encoding="utf-8")

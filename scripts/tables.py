@@ -3,6 +3,7 @@
 from pathlib import Path
 
 from study import page, tables
+from study.conclusions import conclusions
 from study.job import logged
 from study.recipe import Recipe
 from study.runs import load_runs
@@ -15,7 +16,7 @@ with logged(snakemake.log[0]) as say:
     runs = load_runs(recipes, files.runs, files.metrics, predictions_files=files.predictions)
     for csv, markdown in zip(out.cases, out.markdown, strict=True):
         case = int(Path(csv).stem.removeprefix("case_"))
-        table = tables.case_table(runs, case, confidence, given.tables["reported"])
+        table = tables.case_table(runs, case, confidence, samples, given.tables["reported"])
         table.to_csv(csv, index=False, lineterminator="\n")
         text = tables.case_markdown(table, case, given.cases.get(str(case), ""), confidence)
         Path(markdown).write_text(text, encoding="utf-8")
@@ -23,4 +24,5 @@ with logged(snakemake.log[0]) as say:
     comparison.to_csv(out.comparison, index=False, lineterminator="\n")
     Path(out.page).write_text(page.comparison_html(comparison, study=given.study), encoding="utf-8")
     tables.pairwise(runs, confidence, samples).to_csv(out.pairwise, index=False, lineterminator="\n")
+    conclusions(runs, confidence, samples).to_csv(out.conclusions, index=False, lineterminator="\n")
     say(headline(runs, confidence))

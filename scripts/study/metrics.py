@@ -3,6 +3,7 @@
 Entry points:
     read_predictions(path) -> DataFrame                    predictions.csv with labels as text
     evaluate(predictions, ece_bins) -> dict                the content of metrics.json
+    reliability(labels, probabilities, bins)               what the expected calibration error adds up
 """
 
 from pathlib import Path
@@ -120,8 +121,19 @@ def expected_calibration_error(labels: NDArray[np.int64], probabilities: NDArray
         probabilities: (N, K), rows sum to 1.
         bins: number of bins B; the paper uses 15.
     """
+    images, accuracy, confidence = reliability(labels, probabilities, bins)
+    filled = images > 0
+    return float((images * np.abs(accuracy - confidence))[filled].sum() / len(labels))
+
+
+def reliability(
+    labels: NDArray[np.int64], probabilities: NDArray[np.float64], bins: int
+) -> tuple[NDArray[np.int64], NDArray[np.float64], NDArray[np.float64]]:
+    """Images, accuracy and mean confidence of each bin of `expected_calibration_error`, each (bins,); nan if empty."""
     confidence = probabilities.max(axis=1)
     correct = probabilities.argmax(axis=1) == labels
     bin_of = np.clip(np.ceil(confidence * bins).astype(np.int64) - 1, 0, bins - 1)
-    gap = np.bincount(bin_of, weights=correct - confidence, minlength=bins)
-    return float(np.abs(gap).sum() / len(labels))
+    images = np.bincount(bin_of, minlength=bins)
+    sums = [np.bincount(bin_of, weights=values, minlength=bins) for values in (correct, confidence)]
+    accuracy, mean = (np.divide(total, images, out=np.full(bins, np.nan), where=images > 0) for total in sums)
+    return images, accuracy, mean

@@ -94,21 +94,29 @@ def comparison_html(comparison: pd.DataFrame, study: str) -> str:
     columns = [c for c in COLUMNS if c.key in comparison.columns and not (c.key == "seed" and one_seed)]
     axis = _axis(comparison)
     rows = comparison.sort_values("test_accuracy", ascending=False, kind="stable").to_dict("records")
-    environment = Environment(
+    return (
+        environment()
+        .get_template("comparison.html.j2")
+        .render(
+            study=study,
+            columns=columns,
+            rows=[_row(row, columns, axis) for row in rows],
+            axis=[f"{value:.0%}" for value in axis],
+            images=int(comparison["test_images"].iloc[0]),
+            confidence=f"{comparison['confidence'].iloc[0]:.0%}",
+            failures=sum(row["outcome"] in FAILURES for row in rows),
+        )
+    )
+
+
+def environment() -> Environment:
+    """Templates that escape what they are given and stop at a name they do not know."""
+    return Environment(
         loader=FileSystemLoader(TEMPLATES),
         autoescape=True,
         undefined=StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
-    )
-    return environment.get_template("comparison.html.j2").render(
-        study=study,
-        columns=columns,
-        rows=[_row(row, columns, axis) for row in rows],
-        axis=[f"{value:.0%}" for value in axis],
-        images=int(comparison["test_images"].iloc[0]),
-        confidence=f"{comparison['confidence'].iloc[0]:.0%}",
-        failures=sum(row["outcome"] in FAILURES for row in rows),
     )
 
 

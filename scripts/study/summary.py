@@ -1,44 +1,26 @@
-"""The answer in words: a paragraph for the terminal, and the first page of the report.
+"""The answer in words, for the terminal and for the first page of the report.
 
-Entry points (runs come from `study.runs.load_runs`, with predictions):
-    headline(runs, confidence) -> str                                         one plain paragraph
-    summary_rst(runs, figure, questions, confidence, reported, pack, audit) -> str
-        reStructuredText; see `study.audit` for the layout of `audit`
+Entry points (runs come from `study.runs.load_runs`, with predictions; see `study.audit` for the layout of `audit`):
+    headline(runs, confidence) -> str                      one plain paragraph
+    answer(runs, confidence, escape, strong) -> sentences
+    caution(runs, confidence) -> str                       what the tests can say at all
+    failures(runs) -> [(experiment, outcome, reasons)]
+    audit_facts(audit) -> sentences
 """
 
-import base64
-import re
-import textwrap
 from collections.abc import Callable, Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from study.runs import Run, all_failed, by_experiment, choose, failure
-from study.tables import (
-    BETTER,
-    SAME,
-    WORSE,
-    accuracy_interval,
-    case_cells,
-    case_note,
-    case_remarks,
-    case_table,
-    recipe_verdict,
-    verdicts,
-)
+from study.statistics import seeds_needed, smallest_p
+from study.tables import BETTER, SAME, WORSE, accuracy_interval, recipe_verdict, verdicts
 
 
 def plain(text: str) -> str:
     """Text on one line."""
     return " ".join(str(text).split())
-
-
-def escape_rst(text: str) -> str:
-    """Text that reStructuredText (and a template around it) shows as it is, on one line; never empty."""
-    printable = "".join(c if c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in plain(text))
-    return re.sub(r"([^\w\s]|_)", r"\\\1", printable) or "\\ "
 
 
 def headline(runs: Sequence[Run], confidence: float) -> str:
@@ -96,95 +78,26 @@ def failures(runs: Sequence[Run]) -> list[tuple[str, str, str]]:
     return found
 
 
-def summary_rst(
-    runs: Sequence[Run],
-    figure: str | Path,
-    questions: Mapping[Any, str],
-    confidence: float,
-    reported: bool,
-    pack: Mapping[str, Any],
-    audit: Mapping[str, Any],
-) -> str:
-    """The first page of the report: the answer, the comparison figure, the case tables, the data.
-
-    Sections are underlined with "-"; the text has no title of its own, so that it can stand below one.
-
-    Args:
-        figure: the comparison figure, an SVG, embedded as a data URI.
-        questions: what each case asks, by case number; cases without a question are shown too.
-        reported: show reported values beside measured ones.
-        pack: the content of pack.json.
-        audit: the content of audit.json.
-    """
-    asked = {int(case): question for case, question in questions.items()}  # YAML keys may be text
-    sentences = answer(runs, confidence, escape_rst, lambda text: f"**{text}**")
-    parts = [sentences[0], *(f"* {sentence}" for sentence in sentences[1:]), _caution(runs), _image(Path(figure))]
-    if failed := failures(runs):
-        parts.append(_section("What failed, and why"))
-        parts += [f"* **{escape_rst(name)}** {outcome}: {escape_rst(reason)}" for name, outcome, reason in failed]
-    several_seeds = len({run.seed for run in runs}) > 1
-    parts += [_section("The cases"), escape_rst(case_note(several_seeds, confidence))]
-    for case in sorted({run.case for run in runs}):
-        parts += _case(runs, case, asked.get(case, ""), confidence, reported)
-    parts += [_section("The data"), *_data(pack, audit)]
-    return "\n\n".join(parts) + "\n"
-
-
-def _section(title: str) -> str:
-    return f"{title}\n{'-' * len(title)}"
-
-
-def _caution(runs: Sequence[Run]) -> str:
+def caution(runs: Sequence[Run], confidence: float) -> str:
+    """What the comparison can and cannot say, in words."""
     seeds = len({run.seed for run in runs})
-    if seeds > 1:
+    if seeds == 1:
         return (
-            f"Every recipe was trained with {seeds} seeds. A recipe counts as worse or better only if every one of its "
-            "runs is, on the same test images \\(exact McNemar test, Holm's correction\\)."
+            "Each recipe was trained once. The tests compare these trained networks on the same test images (exact "
+            "McNemar test, Holm's correction); how much another seed would change is not measured."
         )
-    return (
-        "Each recipe was trained once. The tests compare these trained networks on the same test images \\(exact "
-        "McNemar test, Holm's correction\\); how much another seed would change is not measured."
+    tests = len(by_experiment(runs)) - 1
+    text = (
+        f"Every recipe was trained with {seeds} seeds. A recipe counts as worse or better only if every one of its "
+        "runs is, on the same test images (exact McNemar test, Holm's correction)."
     )
-
-
-def _image(path: Path) -> str:
-    """An image directive with the file inside, in lines below docutils' line-length-limit of 10,000."""
-    data = base64.b64encode(path.read_bytes()).decode("ascii")
-    uri = textwrap.wrap("data:image/svg+xml;base64," + data, 1000, break_on_hyphens=False)
-    alt = "Test accuracy of every recipe with its interval, validation accuracy and failures"
-    return ".. image:: " + "\n   ".join(uri) + f"\n   :alt: {alt}\n   :width: 100%"
-
-
-def _case(runs: Sequence[Run], case: int, question: str, confidence: float, reported: bool) -> list[str]:
-    table = case_table(runs, case, confidence, reported)
-    rows = [["", *(f"**{escape_rst(name)}**" for name in table.columns[1:])]]
-    for label, cells in case_cells(table):
-        if label == "reason":
-            continue  # told above
-        texts = [f"**{escape_rst(text)}**" if best else escape_rst(text) for text, best in cells]
-        rows.append([escape_rst(label), *texts])
-    heading = f"**Case {case}.** {escape_rst(question)}" if question else f"**Case {case}.**"
-    return [heading, list_table(rows), *case_remarks(table)]
-
-
-def list_table(rows: Sequence[Sequence[str]]) -> str:
-    """A list-table directive; the first row is the header. Cells are reStructuredText already."""
-    lines = [".. list-table::", "   :header-rows: 1", ""]
-    for row in rows:
-        for position, cell in enumerate(row):
-            lines.append(("   * - " if position == 0 else "     - ") + cell)
-    return "\n".join(lines)
-
-
-def _data(pack: Mapping[str, Any], audit: Mapping[str, Any]) -> list[str]:
-    splits = pack["splits"]
-    rows = [["class", *splits]]
-    for name in pack["classes"]:
-        rows.append([escape_rst(name), *(f"{split['counts'].get(name, 0):,}" for split in splits.values())])
-    rows.append(["**all**", *(f"**{split['images']:,}**" for split in splits.values())])
-    size, channels = pack["image_size"], "grayscale" if pack["channels"] == 1 else "colour"
-    parts = [f"Images of {size} × {size} pixels, {channels}, in {len(pack['classes'])} classes:", list_table(rows)]
-    return [*parts, "\n".join(f"* {escape_rst(fact)}" for fact in audit_facts(audit))]
+    if tests * smallest_p(seeds) > 1 - confidence:
+        text += (
+            f" A paired test over {seeds} seeds cannot give a p value below {smallest_p(seeds):.3g}, so by itself it "
+            f"shows nothing; it takes at least {seeds_needed(confidence)} seeds for one pair of recipes and "
+            f"{seeds_needed(confidence, tests)} for {tests} corrected ones."
+        )
+    return text
 
 
 def audit_facts(audit: Mapping[str, Any]) -> list[str]:

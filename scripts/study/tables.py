@@ -2,7 +2,7 @@
 
 Entry points (runs come from `study.runs.load_runs`, with predictions; `confidence` is a share such as 0.95):
     verdicts(runs, confidence) -> {(experiment, seed): (verdict, adjusted p)}
-    case_table(runs, case, confidence, reported) -> DataFrame         tables/case_<n>.csv (to_csv with index=False)
+    case_table(runs, case, confidence, samples, reported) -> DataFrame   tables/case_<n>.csv (to_csv with index=False)
     case_markdown(table, case, question, confidence) -> str           tables/case_<n>.md
     comparison(runs, confidence, samples, reported) -> DataFrame      tables/comparison.csv
     pairwise(runs, confidence, samples) -> DataFrame                  tables/pairwise.csv
@@ -23,12 +23,14 @@ from study.errors import StudyError
 from study.runs import FAILURES, Run, by_experiment, choose
 from study.statistics import (
     RESAMPLED,
+    crossed,
     holm,
     mcnemar,
     mean_interval,
     percentile_interval,
     resampled_scores,
     resamples,
+    sign_flips,
     wilson_interval,
 )
 
@@ -57,6 +59,8 @@ MEASURES: dict[str, Callable[[Run], float | None]] = {
     "test NLL": lambda run: run.metrics["test"]["nll"],
 }
 LOWER_IS_BETTER = ("test NLL",)
+BOOTSTRAPPED = {"test macro-F1": "macro_f1", "test NLL": "nll"}  # label -> metric with an interval by bootstrap
+EVERY_SEED = "all"  # in pairwise.csv's column "seed": the seeds together
 
 
 def verdicts(runs: Sequence[Run], confidence: float) -> dict[tuple[str, int], tuple[str, float]]:
@@ -94,14 +98,16 @@ def _correct(run: Run) -> NDArray[np.bool_]:
 # ---------------------------------------------------------------------------------------------------------- one case
 
 
-def case_table(runs: Sequence[Run], case: int, confidence: float, reported: bool) -> pd.DataFrame:
+def case_table(runs: Sequence[Run], case: int, confidence: float, samples: int, reported: bool) -> pd.DataFrame:
     """The study's own arrangement: a row per property of the recipe, then the results; a column per experiment.
 
-    With several seeds a measure is the mean, followed by a row "… spread" (standard deviation over seeds), and the
-    interval is Student's over seeds; with one seed it is Wilson's over the test images. The verdict compares with
-    the best recipe of this case, see `verdicts`.
+    With several seeds a measure is the mean, followed by a row "… spread" (standard deviation over seeds). The
+    interval of the accuracy is Student's over seeds, or Wilson's over the test images for one seed; that of macro-F1
+    and NLL is a bootstrap interval over images, or over seeds and images. The verdict compares with the best recipe
+    of this case, see `verdicts`.
 
     Args:
+        samples: bootstrap samples.
         reported: add the reported validation accuracy, the measured one minus it, and the note.
 
     Returns:
@@ -116,15 +122,29 @@ def case_table(runs: Sequence[Run], case: int, confidence: float, reported: bool
             f"case {case}: no recipe belongs to it; the table of recipes has {sorted({r.case for r in runs})}"
         )
     verdict = verdicts([run for group in groups.values() for run in group], confidence)
-    columns = {name: _case_column(group, confidence, reported, verdict) for name, group in groups.items()}
+    multiplicity = resamples(runs[0].metrics["test"]["images"], samples, BOOTSTRAP_SEED)
+    columns = {}
+    for name, group in groups.items():
+        scores = {metric: _over_seeds_and_images(group, multiplicity, metric) for metric in BOOTSTRAPPED.values()}
+        intervals = {metric: percentile_interval(values, confidence) for metric, values in scores.items()}
+        columns[name] = _case_column(group, confidence, reported, verdict, intervals)
     rows = list(next(iter(columns.values())))
     return pd.DataFrame(
         {"property": rows, **{name: list(cells.values()) for name, cells in columns.items()}}, dtype=object
     )
 
 
+def _over_seeds_and_images(group: Sequence[Run], multiplicity: NDArray[np.float32], metric: str) -> NDArray[np.float64]:
+    """Bootstrap values of a recipe's mean over its seeds, (samples,)."""
+    return crossed(np.array([_resampled(run, multiplicity)[metric] for run in group]), BOOTSTRAP_SEED)
+
+
 def _case_column(
-    group: list[Run], confidence: float, reported: bool, verdict: dict[tuple[str, int], tuple[str, float]]
+    group: list[Run],
+    confidence: float,
+    reported: bool,
+    verdict: dict[tuple[str, int], tuple[str, float]],
+    intervals: dict[str, tuple[float, float]],
 ) -> dict[str, Any]:
     recipe = group[0].recipe
     cells: dict[str, Any] = {label: getattr(recipe, name) for label, name in PROPERTIES.items()}
@@ -141,6 +161,8 @@ def _case_column(
             cells[f"{label} spread"] = None if None in values else float(np.std(np.array(values, float), ddof=1))
         if label == "test accuracy":
             cells[f"{label} low"], cells[f"{label} high"] = accuracy_interval(group, "test", confidence)
+        if label in BOOTSTRAPPED:
+            cells[f"{label} low"], cells[f"{label} high"] = intervals[BOOTSTRAPPED[label]]
     cells["compared with best"] = recipe_verdict([verdict[run.experiment, run.seed][0] for run in group])
     if reported:
         cells["reported accuracy"] = recipe.reported
@@ -255,7 +277,11 @@ def case_remarks(table: pd.DataFrame) -> list[str]:
 
 def case_note(several_seeds: bool, confidence: float) -> str:
     """What the marks of a case table mean, in one paragraph."""
-    source = "over seeds (Student)" if several_seeds else "from the test images (Wilson)"
+    source = (
+        "over seeds (accuracy: Student; the others: bootstrap over seeds and images)"
+        if several_seeds
+        else "from the test images (accuracy: Wilson; the others: bootstrap)"
+    )
     spread = " ±: standard deviation over seeds." if several_seeds else ""
     return (
         f"Bold: best of the row, failed recipes aside.{spread} In brackets: {confidence:.0%} interval {source}. "
@@ -323,30 +349,73 @@ def pairwise(runs: Sequence[Run], confidence: float, samples: int) -> pd.DataFra
 
     Columns: experiment_a, experiment_b, seed, images, accuracy_a, accuracy_b, then for accuracy, balanced_accuracy,
     macro_f1 and nll the difference a − b with its paired bootstrap interval, only_a_correct, only_b_correct,
-    p_mcnemar (exact), p_holm (adjusted over all pairs of the table), distinguishable (p_holm ≤ 1 − confidence).
+    p_mcnemar (exact), p_holm (adjusted over all pairs and seeds of the table), distinguishable (p_holm ≤
+    1 − confidence).
+
+    With several seeds there is one more row per pair, with seed "all": means over the seeds, bootstrap intervals over
+    seeds and images, and in p_seeds the exact paired test over seeds, with p_holm adjusted over those rows alone.
     """
     multiplicity = resamples(runs[0].metrics["test"]["images"], samples, BOOTSTRAP_SEED)
     resampled = {(run.experiment, run.seed): _resampled(run, multiplicity) for run in runs}
     pairs = [(a, b) for a, b in itertools.combinations(runs, 2) if a.seed == b.seed]
-    rows = []
-    for a, b in pairs:
-        row: dict[str, Any] = {"experiment_a": a.experiment, "experiment_b": b.experiment, "seed": a.seed}
-        row |= {"images": a.metrics["test"]["images"], "accuracy_a": a.test_accuracy, "accuracy_b": b.test_accuracy}
-        for name in RESAMPLED:
-            difference = resampled[a.experiment, a.seed][name] - resampled[b.experiment, b.seed][name]
-            both = a.metrics["test"][name], b.metrics["test"][name]
-            row[f"{name}_difference"] = math.nan if None in both else both[0] - both[1]
-            row[f"{name}_low"], row[f"{name}_high"] = percentile_interval(difference, confidence)
-        row["only_a_correct"] = int(np.sum(_correct(a) & ~_correct(b)))
-        row["only_b_correct"] = int(np.sum(_correct(b) & ~_correct(a)))
-        rows.append(row | {"p_mcnemar": mcnemar(_correct(a), _correct(b))})
-    adjusted = holm([row["p_mcnemar"] for row in rows])
-    rows = [row | {"p_holm": p, "distinguishable": p <= 1 - confidence} for row, p in zip(rows, adjusted, strict=True)]
+    rows = [_pair_row([a], [b], resampled, confidence) | _mcnemar_cells(a, b) for a, b in pairs]
+    _adjust(rows, "p_mcnemar", confidence)
+    if len({run.seed for run in runs}) > 1:
+        groups = list(by_experiment(runs).values())
+        over_seeds = [_seeds_row(a, b, resampled, confidence) for a, b in itertools.combinations(groups, 2)]
+        _adjust(over_seeds, "p_seeds", confidence)
+        rows += over_seeds
     return pd.DataFrame(rows, columns=PAIRWISE_COLUMNS)
+
+
+def _pair_row(
+    a: Sequence[Run],
+    b: Sequence[Run],
+    resampled: dict[tuple[str, int], dict[str, NDArray[np.float64]]],
+    confidence: float,
+) -> dict[str, Any]:
+    """Differences between the runs of two recipes, the seeds in the same order."""
+    row: dict[str, Any] = {"experiment_a": a[0].experiment, "experiment_b": b[0].experiment}
+    row |= {"seed": a[0].seed if len(a) == 1 else EVERY_SEED, "images": a[0].metrics["test"]["images"]}
+    row |= {f"accuracy_{side}": _mean([run.test_accuracy for run in runs]) for side, runs in (("a", a), ("b", b))}
+    for name in RESAMPLED:
+        both = [_mean([run.metrics["test"][name] for run in runs]) for runs in (a, b)]
+        row[f"{name}_difference"] = math.nan if None in both else both[0] - both[1]  # type: ignore[operator]
+        differences = [
+            resampled[one.experiment, one.seed][name] - resampled[two.experiment, two.seed][name]
+            for one, two in zip(a, b, strict=True)
+        ]
+        values = crossed(np.array(differences), BOOTSTRAP_SEED)
+        row[f"{name}_low"], row[f"{name}_high"] = percentile_interval(values, confidence)
+    return row
+
+
+def _mcnemar_cells(a: Run, b: Run) -> dict[str, Any]:
+    return {
+        "only_a_correct": int(np.sum(_correct(a) & ~_correct(b))),
+        "only_b_correct": int(np.sum(_correct(b) & ~_correct(a))),
+        "p_mcnemar": mcnemar(_correct(a), _correct(b)),
+    }
+
+
+def _seeds_row(
+    a: Sequence[Run],
+    b: Sequence[Run],
+    resampled: dict[tuple[str, int], dict[str, NDArray[np.float64]]],
+    confidence: float,
+) -> dict[str, Any]:
+    differences = [one.test_accuracy - two.test_accuracy for one, two in zip(a, b, strict=True)]
+    return _pair_row(a, b, resampled, confidence) | {"p_seeds": sign_flips(differences)}
+
+
+def _adjust(rows: list[dict[str, Any]], test: str, confidence: float) -> None:
+    """Add p_holm and distinguishable to rows that are one family of tests."""
+    for row, p in zip(rows, holm([row[test] for row in rows]), strict=True):
+        row |= {"p_holm": p, "distinguishable": p <= 1 - confidence}
 
 
 PAIRWISE_COLUMNS = [
     *("experiment_a", "experiment_b", "seed", "images", "accuracy_a", "accuracy_b"),
     *(f"{name}_{end}" for name in RESAMPLED for end in ("difference", "low", "high")),
-    *("only_a_correct", "only_b_correct", "p_mcnemar", "p_holm", "distinguishable"),
+    *("only_a_correct", "only_b_correct", "p_mcnemar", "p_seeds", "p_holm", "distinguishable"),
 ]

@@ -13,6 +13,7 @@ from made_runs import Made, fourteen, recipe
 
 from study import figures
 from study.errors import StudyError
+from study.figures.errors import most_confused
 from study.figures.style import name
 from study.runs import Run, choose
 
@@ -25,8 +26,17 @@ DRAWN: dict[str, Draw] = {
     "comparison": lambda runs, path: figures.comparison(runs, 0.95, True, path),
     "lr_batch": lambda runs, path: figures.lr_batch(runs, runs[-1].recipe.optimizer, path),
     "recall": figures.recall,
+    "class_recall": lambda runs, path: figures.class_recall(runs, 0.95, path),
+    "reliability": lambda runs, path: figures.reliability(runs, 15, path),
+    "confused": lambda runs, path: figures.confused_pairs(runs, runs[-1].experiment, *pictures(runs), path),
     "confusion": lambda runs, path: figures.confusion(runs, runs[-1].experiment, path),
 }
+
+
+def pictures(runs: list[Run]) -> tuple[np.ndarray, list[str]]:
+    """Packed test images that fit the runs, in another order than the scores."""
+    ids = [str(image_id) for image_id in runs[0].scores["test"].image_ids[::-1]]
+    return np.random.default_rng(0).integers(0, 256, (len(ids), 1, 8, 8), dtype=np.uint8), ids
 
 
 @pytest.fixture(scope="module")
@@ -166,3 +176,38 @@ def test_long_names_keep_both_ends() -> None:
     assert name("short") == "short"
     assert name("mushroom_edible_boletus_edulis", 20) == "mushroom_edi…_edulis"
     assert name("two\nlines\x00") == "two lines\N{REPLACEMENT CHARACTER}"
+
+
+def test_reliability_names_every_recipe_with_its_error(runs: list[Run], tmp_path: Path) -> None:
+    shown = " ".join(draw("reliability", runs, tmp_path))
+    assert "✕ adam_ver1" in shown
+    assert f"ECE {runs[0].metrics['test']['ece']:.3f}" in shown
+
+
+def test_class_recall_starts_with_the_recipe_chosen(runs: list[Run], tmp_path: Path) -> None:
+    shown = draw("class_recall", runs, tmp_path)
+    assert choose(runs) in shown and "adam_ver1" not in shown
+    assert shown.index(next(t for t in shown if t.startswith("disgust, n = "))) < shown.index(
+        next(t for t in shown if t.startswith("happy, n = "))
+    )
+
+
+def test_most_confused_pairs_are_counted_as_by_a_loop(runs: list[Run]) -> None:
+    run = runs[0]
+    scores = run.scores["test"]
+    counts: dict[tuple[int, int], int] = {}
+    for label, guess in zip(scores.labels, scores.predicted, strict=True):
+        if label != guess:
+            counts[int(label), int(guess)] = counts.get((int(label), int(guess)), 0) + 1
+    found = most_confused(run, 5)
+    assert [len(rows) for *_, rows in found] == sorted(counts.values(), reverse=True)[:5]
+    for true, guess, rows in found:
+        assert len(rows) == counts[true, guess]
+        confidence = scores.probabilities[rows, guess]
+        assert (np.diff(confidence) <= 0).all()
+
+
+def test_confused_pairs_without_a_mistake(tmp_path: Path) -> None:
+    runs = made_runs.study(tmp_path, [Made(recipe("a"), 1.0)], images=30)
+    runs[0].metrics["test"]["confusion"] = np.diag([5] * 7).tolist()
+    assert "No test image is mistaken." in draw("confused", runs, tmp_path)

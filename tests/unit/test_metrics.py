@@ -8,10 +8,11 @@ import made_runs
 import numpy as np
 import pandas as pd
 import pytest
+from sklearn.calibration import calibration_curve
 from sklearn.metrics import balanced_accuracy_score, f1_score, log_loss
 
 from study.errors import StudyError
-from study.metrics import class_names, evaluate, expected_calibration_error, read_predictions
+from study.metrics import class_names, evaluate, expected_calibration_error, read_predictions, reliability
 
 
 @pytest.fixture
@@ -41,6 +42,18 @@ def test_calibration_error_by_hand() -> None:
     probabilities = np.array([[0.4, 0.3, 0.3], [0.4, 0.3, 0.3], [0.9, 0.05, 0.05], [0.05, 0.9, 0.05]])
     labels = np.array([0, 1, 0, 1])
     assert expected_calibration_error(labels, probabilities, 2) == pytest.approx(0.5 * 0.1 + 0.5 * 0.1)
+
+
+def test_reliability_is_scikit_learns_calibration_curve(predictions: pd.DataFrame) -> None:
+    probabilities = predictions[[f"p_{name}" for name in class_names(predictions)]].to_numpy()
+    labels = pd.Categorical(predictions["label"], class_names(predictions)).codes.astype(np.int64)
+    images, accuracy, confidence = reliability(labels, probabilities, 10)
+    correct = probabilities.argmax(axis=1) == labels
+    expected = calibration_curve(correct, probabilities.max(axis=1), n_bins=10)
+    assert images.sum() == len(labels)
+    assert accuracy[images > 0] == pytest.approx(expected[0])
+    assert confidence[images > 0] == pytest.approx(expected[1])
+    assert np.isnan(accuracy[images == 0]).all()
 
 
 def test_calibration_error_vanishes_for_calibrated_probabilities() -> None:

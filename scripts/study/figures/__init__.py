@@ -7,6 +7,9 @@ Entry points (runs come from `study.runs.load_runs`; every function returns noth
     lr_batch(runs, optimizer, path)                      learning rate × batch size
     recall(runs, path)                                   recall per class and recipe
     confusion(runs, experiment, path)                    confusion matrix on the test images
+    reliability(runs, bins, path)                        confidence against accuracy per recipe; predictions needed
+    class_recall(runs, confidence, path)                 recall per class with intervals, of the best recipes
+    confused_pairs(runs, experiment, images, image_ids, path)    with packed test images as examples
     class_counts(pack, weights, path)                    pack.json's content, class_weights.csv as a table
     samples(images, labels, classes, path, per_class=10) packed uint8 images (N, C, S, S) with class indices (N,)
 
@@ -15,6 +18,19 @@ Entry points (runs come from `study.runs.load_runs`; every function returns noth
 
 from study.figures.classes import class_counts, confusion, recall, samples
 from study.figures.curves import case_curves, curves
+from study.figures.errors import class_recall, confused_pairs, reliability
 from study.figures.recipes import comparison, lr_batch
 
-__all__ = ["case_curves", "class_counts", "comparison", "confusion", "curves", "lr_batch", "recall", "samples"]
+__all__ = [
+    "case_curves",
+    "class_counts",
+    "class_recall",
+    "comparison",
+    "confused_pairs",
+    "confusion",
+    "curves",
+    "lr_batch",
+    "recall",
+    "reliability",
+    "samples",
+]

@@ -1,0 +1,99 @@
+"""The report's first page: what it opens on, that nothing of the data is markup, and how docutils reads it."""
+
+from html import unescape
+from pathlib import Path
+
+import made_runs
+import pytest
+from docutils.core import publish_parts
+from made_runs import CLASSES, Made, fourteen, recipe
+from test_summary import AUDIT
+
+from study.conclusions import conclusions
+from study.ensemble import ensemble_table, members
+from study.landing import FIGURES, Study, as_rst, landing_html, origin
+from study.page import comparison_html
+from study.runs import Run, choose
+from study.tables import comparison
+
+HOSTILE = ["<script>alert(1)</script>", "\"x' onload=alert(1)", "|x|", "{{ 1 }}", "..", "&lt;b&gt;", "a\u2028<b>x</b>"]
+SVG = '<svg xmlns="http://www.w3.org/2000/svg"/>'
+
+
+def study(runs: list[Run], folder: Path, classes: list[str], question: str = "Which?") -> Study:
+    split = {"images": 10 * len(classes), "counts": dict.fromkeys(classes, 10)}
+    splits = dict.fromkeys(("train", "val", "test"), split)
+    (folder / "figure.svg").write_text(SVG)
+    return Study(
+        name="made up",
+        questions={1: question},
+        confidence=0.95,
+        samples=20,
+        reported=False,
+        note="",
+        figures=dict.fromkeys(FIGURES, [folder / "figure.svg"] * 20),
+        comparison=comparison_html(comparison(runs, 0.95, 20), "made up"),
+        conclusions=conclusions(runs, 0.95, 20),
+        ensemble=ensemble_table(runs, members(runs, 3), 0.95, 20, 15),
+        pack={"classes": classes, "channels": 1, "image_size": 8, "splits": splits},
+        audit=AUDIT,
+    )
+
+
+def through_docutils(html: str) -> str:
+    settings = {"halt_level": 2, "report_level": 2}  # a warning is an error
+    return str(publish_parts(as_rst(html), writer="html", settings_overrides=settings)["html_body"])
+
+
+@pytest.fixture(scope="module")
+def runs(tmp_path_factory: pytest.TempPathFactory) -> list[Run]:
+    return made_runs.study(tmp_path_factory.mktemp("runs"), fourteen())
+
+
+def test_it_opens_on_the_answer(runs: list[Run], tmp_path: Path) -> None:
+    html = through_docutils(landing_html(runs, study(runs, tmp_path, list(CLASSES))))
+    order = [choose(runs), "95% interval", "Not distinguishable from it", "data:image/svg+xml", "What failed, and"]
+    order += ["<iframe", "conclusions hold here", "Case 1: Which?", ">Ensemble</h2>", "The data", ">Provenance</h2>"]
+    places = [html.index(text) for text in order]
+    assert places == sorted(places)
+    assert html.count("<details") == 2 * 14
+    assert "✕ adam_ver1" in html and "every validation image was called by one class" in html
+    assert "http" not in html
+
+
+def test_the_comparison_comes_through_whole(runs: list[Run], tmp_path: Path) -> None:
+    page = study(runs, tmp_path, list(CLASSES)).comparison
+    html = through_docutils(landing_html(runs, study(runs, tmp_path, list(CLASSES))))
+    inside = unescape(html.split('srcdoc="')[1].split('"></iframe>')[0])
+    assert [line.strip() for line in inside.splitlines()] == [line.strip() for line in page.splitlines()]
+
+
+def test_names_from_the_data_are_text(tmp_path: Path) -> None:
+    runs = made_runs.study(tmp_path / "runs", [Made(recipe("a")), Made(recipe("b"), 0.0, "collapsed")], HOSTILE)
+    runs[1].record["reason"] = "all called <b>*x*</b>.\n\n.. raw:: html\n\n   <i>"
+    html = through_docutils(landing_html(runs, study(runs, tmp_path, HOSTILE, question="<u>|x|</u>")))
+    for tag in ("<script", "<b>", "<u>", "<i>", ' onload=alert(1)">'):
+        assert tag not in html
+    text = unescape(html)
+    for name in HOSTILE[:-1]:
+        assert name in text
+    assert "all called <b>*x*</b>" in text
+
+
+def test_no_line_is_longer_than_docutils_takes(runs: list[Run], tmp_path: Path) -> None:
+    text = as_rst(landing_html(runs, study(runs, tmp_path, list(CLASSES))))
+    assert max(map(len, text.splitlines())) < 10_000
+
+
+def test_a_study_of_one_recipe_and_of_failures_alone(runs: list[Run], tmp_path: Path) -> None:
+    for few in (runs[:1], [run for run in runs if run.failed]):
+        assert few[0].experiment in through_docutils(landing_html(few, study(few, tmp_path, list(CLASSES))))
+
+
+def test_origin_counts_what_differs_between_runs(runs: list[Run]) -> None:
+    few = runs[:3]
+    for run, commit in zip(few, ("a" * 40, "a" * 40, "b" * 40), strict=True):
+        run.record["provenance"] = {"git_commit": commit, "git_dirty": False, "versions": {"torch": "2"}}
+    told = dict(origin(few))
+    assert told["commit"] == f"{'a' * 12} (2 runs); {'b' * 12} (1 run)"
+    assert told["torch"] == "2" and told["device"] == "cpu"
