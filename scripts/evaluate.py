@@ -8,7 +8,7 @@ from study.job import logged
 with logged(snakemake.log[0], threads=snakemake.threads) as say:
     import torch
 
-    from study import evaluation, metrics, packing
+    from study import evaluation, metrics, packed
     from study.models import ModelSettings
     from study.training import TrainingSettings
 
@@ -16,7 +16,7 @@ with logged(snakemake.log[0], threads=snakemake.threads) as say:
     settings, slots = snakemake.params.settings, snakemake.config["resources"]["gpu_slots"]
     predictions = evaluation.predict(
         Path(snakemake.input.weights),
-        packing.load(Path(snakemake.input.index).parent),
+        packed.load(Path(snakemake.input.index).parent),
         ModelSettings(**settings["model"]),
         TrainingSettings(**settings["training"], gpu_slots=slots),
         report=say,

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from study import figures, packing
+from study import figures, packed
 from study.job import logged
 from study.recipe import Recipe
 from study.runs import choose, load_runs
@@ -29,7 +29,7 @@ with logged(snakemake.log[0]) as say:
     index = json.loads(Path(files.index).read_text(encoding="utf-8"))
     weights = pd.read_csv(str(files.class_weights), dtype={"class": str}, keep_default_na=False)
     figures.class_counts(index, weights, out.class_counts)
-    data = packing.load(Path(files.index).parent)
+    data = packed.load(Path(files.index).parent)
     figures.samples(data.images["train"], data.labels["train"], data.classes, out.samples)
     figures.confused_pairs(runs, choose(runs), data.images["test"], data.image_ids["test"], out.confused)
     say(f"{len(out)} figures in {Path(out.comparison).parent}")

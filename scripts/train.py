@@ -8,7 +8,7 @@ with logged(snakemake.log[0], threads=snakemake.threads) as say:
     import pandas as pd
     import torch
 
-    from study import packing, provenance, training
+    from study import packed, provenance, training
     from study.dataset import Augmentation
     from study.models import ModelSettings
     from study.recipe import Recipe
@@ -17,7 +17,7 @@ with logged(snakemake.log[0], threads=snakemake.threads) as say:
     # Read from the configuration, not from params: neither this nor checkpoints.every decides anything about a result.
     slots = snakemake.config["resources"]["gpu_slots"]
     wildcards, settings, recipe = snakemake.wildcards, snakemake.params.settings, dict(snakemake.params.recipe)
-    data = packing.load(Path(snakemake.input.index).parent)
+    data = packed.load(Path(snakemake.input.index).parent)
     made_by = provenance.collect(code=snakemake.params.code, data=data.digest, recipe=recipe, settings=settings)
     # Beside the outputs, not in them: Snakemake deletes outputs before a job, and the job must find its checkpoints.
     checkpoints = Path(snakemake.output.run).parent / "checkpoints"

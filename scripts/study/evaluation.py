@@ -18,7 +18,7 @@ from study.losses import probabilities
 from study.records import DESCRIPTION
 
 if TYPE_CHECKING:
-    from study.packing import PackedData
+    from study.packed import PackedData
 
 SPLITS = ("val", "test")
 

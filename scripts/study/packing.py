@@ -1,4 +1,4 @@
-"""Kept images as memory-mappable arrays, one per split."""
+"""Write the kept images as memory-mappable arrays, one per split; `study.packed` opens them."""
 
 import csv
 import hashlib
@@ -6,7 +6,6 @@ import json
 import re
 import tempfile
 from collections import Counter
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -21,25 +20,6 @@ from study.source import DataSettings
 from study.splits import SPLITS
 
 ROWS_AT_ONCE = 4096  # hashed together
-
-
-@dataclass(frozen=True)
-class PackedData:
-    """What `pack` wrote.
-
-    Attributes:
-        classes: sorted names; a label is an index into them.
-        images: split -> uint8 (N, C, S, S), memory-mapped.
-        labels: split -> int64 (N,).
-        image_ids: split -> N names, in the arrays' order.
-        digest: sha256 of all of it.
-    """
-
-    classes: tuple[str, ...]
-    images: dict[str, np.ndarray]
-    labels: dict[str, np.ndarray]
-    image_ids: dict[str, list[str]]
-    digest: str
 
 
 def pack(manifest: pd.DataFrame, data: DataSettings, directory: Path, workers: int) -> dict[str, Any]:
@@ -117,37 +97,3 @@ def _digest(array: np.ndarray, labels: list[str]) -> str:
     for start in range(0, len(array), ROWS_AT_ONCE):
         digest.update(array[start : start + ROWS_AT_ONCE].tobytes())
     return digest.hexdigest()
-
-
-def load(directory: Path) -> PackedData:
-    """Open what `pack` wrote, images memory-mapped.
-
-    Raises:
-        StudyError: a file is missing or does not fit the others.
-    """
-    try:
-        content = json.loads((directory / "pack.json").read_text(encoding="utf-8"))
-        images = {split: np.load(directory / f"{split}.npy", mmap_mode="r") for split in SPLITS}
-        tables = {split: _read_table(directory / f"{split}.csv") for split in SPLITS}
-    except (OSError, ValueError) as error:
-        raise StudyError(f"{directory}: packed images are missing or damaged ({error}); make them again") from None
-    number = {name: index for index, name in enumerate(content["classes"])}
-    for split in SPLITS:
-        expected = content["splits"][split]["images"]
-        if not len(images[split]) == len(tables[split]) == expected:
-            raise StudyError(
-                f"{directory / split}.npy: {len(images[split])} images and {len(tables[split])} labels found, allowed "
-                f"are {expected} as in pack.json; make them again"
-            )
-    return PackedData(
-        classes=tuple(content["classes"]),
-        images=images,
-        labels={s: np.array([number[label] for _, label in tables[s]], dtype=np.int64) for s in SPLITS},
-        image_ids={s: [image_id for image_id, _ in tables[s]] for s in SPLITS},
-        digest=hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest(),
-    )
-
-
-def _read_table(path: Path) -> list[tuple[str, str]]:
-    with path.open(newline="", encoding="utf-8") as file:
-        return [(row["image_id"], row["label"]) for row in csv.DictReader(file)]

@@ -23,7 +23,7 @@ from study.recipe import Recipe
 from study.records import Board, TrainingResult, epoch_line, write_outputs
 
 if TYPE_CHECKING:
-    from study.packing import PackedData
+    from study.packed import PackedData
 
 __all__ = ["Progress", "TrainingResult", "TrainingSettings", "train", "write_outputs"]
 

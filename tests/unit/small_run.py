@@ -12,7 +12,7 @@ import torch
 
 from study.dataset import Augmentation
 from study.models import ModelSettings
-from study.packing import PackedData
+from study.packed import PackedData
 from study.recipe import Recipe
 from study.training import TrainingResult, TrainingSettings, train, write_outputs
 

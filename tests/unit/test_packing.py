@@ -12,7 +12,8 @@ from PIL import Image
 
 from study.errors import StudyError
 from study.manifest import build_manifest, read_manifest, write_manifest
-from study.packing import load, pack
+from study.packed import load
+from study.packing import pack
 from study.source import DataSettings
 from study.splits import SPLITS
 

@@ -98,12 +98,12 @@ import sys
 sys.path.insert(0, "scripts")
 sys.modules["snakemake"] = None  # importing it fails
 from pathlib import Path
-from study import packing, training
+from study import packed, training
 from study.dataset import Augmentation
 from study.models import ModelSettings
 from study.recipe import read_recipes
 result = training.train(
-    read_recipes("config/small.tsv")["plain"], seed=0, data=packing.load(Path("results/small/data")),
+    read_recipes("config/small.tsv")["plain"], seed=0, data=packed.load(Path("results/small/data")),
     class_weights=None, model=ModelSettings("vgg11", 0.125), augmentation=Augmentation(),
     settings=training.TrainingSettings(1, 1, 10, 0.0, 0.1, 5, 1e-8, "auto", "cpu", True), initial_weights=None,
     checkpoint_dir=None, checkpoint_every=1, run_key="", tensorboard_dir=None, report=print)
