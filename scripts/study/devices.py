@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TextIO
+from typing import Any, TextIO
 
 import torch
 
@@ -178,3 +178,28 @@ def configure(device: torch.device, precision: Precision, deterministic: bool) -
     # Warn only: operations without a deterministic form (max pooling's gradient) are exact where windows don't overlap.
     torch.use_deterministic_algorithms(deterministic, warn_only=True)
     torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]
+
+
+def environment(device: torch.device) -> dict[str, Any]:
+    """What below PyTorch can change the last bit of a result, and PyTorch's switches for it, for run.json."""
+    cuda = device.type == "cuda"
+    return {
+        "driver": _driver() if cuda else None,
+        "cuda": torch.version.cuda if cuda else None,
+        "cudnn": torch.backends.cudnn.version() if cuda else None,
+        "processor": torch.backends.cpu.get_cpu_capability(),
+        "determinism": {
+            "deterministic_algorithms": torch.are_deterministic_algorithms_enabled(),
+            "cudnn_deterministic": torch.backends.cudnn.deterministic,
+            "cudnn_benchmark": torch.backends.cudnn.benchmark,
+            "cublas_workspace": os.environ.get("CUBLAS_WORKSPACE_CONFIG"),
+        },
+    }
+
+
+def _driver(version: Path = Path("/sys/module/nvidia/version")) -> str | None:
+    """Version of NVIDIA's kernel driver, as the kernel knows it; None where it does not say."""
+    try:
+        return version.read_text(encoding="ascii").strip()
+    except OSError:
+        return None

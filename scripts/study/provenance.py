@@ -5,6 +5,7 @@ import functools
 import hashlib
 import importlib.metadata
 import json
+import os
 import platform
 import socket
 import subprocess
@@ -14,6 +15,8 @@ from typing import Any
 PACKAGES = ("torch", "torchvision", "numpy", "pandas", "scikit-learn", "safetensors", "snakemake")
 # Modules that write down and report, and decide nothing about a result: a change in them re-trains nothing.
 BOOKKEEPING = ("study.errors", "study.job", "study.provenance")
+# What a cluster says of the job that made a run.
+SCHEDULER = ("SLURM_CLUSTER_NAME", "SLURM_JOB_ID", "SLURM_ARRAY_JOB_ID", "SLURM_ARRAY_TASK_ID", "SLURMD_NODENAME")
 
 
 @functools.cache
@@ -117,4 +120,6 @@ def collect(*, code: str, data: str, recipe: dict[str, Any], settings: dict[str,
         "versions": versions(),
         "host": socket.gethostname(),
         "platform": platform.platform(),
+        "cuda_visible_devices": os.environ.get("CUDA_VISIBLE_DEVICES"),
+        "scheduler": {name: os.environ[name] for name in SCHEDULER if name in os.environ},
     }

@@ -288,7 +288,7 @@ def _result(
         made={
             "device": _device_name(learner.device),
             "precision": learner.precision.name,
-            "deterministic": torch.backends.cudnn.deterministic or learner.device.type == "cpu",
+            **devices.environment(learner.device),
             "threads": torch.get_num_threads(),
             "started": progress.started,
             "ended": _now(),
