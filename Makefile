@@ -7,7 +7,7 @@ CODE := scripts tests
 SNAKEFILES := Snakefile rules
 
 .DEFAULT_GOAL := help
-.PHONY: help run dry-run test lint format lock docs clean
+.PHONY: help run watch predict export dry-run test lint format lock docs clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 12
@@ -22,6 +22,19 @@ $(INSTALLED): requirements.txt
 run: $(INSTALLED) ## the default study, end to end
 	. $(BIN)/activate && snakemake --cores all --resources gpu=1
 	@echo "The report is results/digits/report.html; open it in a browser."
+
+STUDY ?= digits
+RUN ?= best
+
+watch: $(INSTALLED) ## every run of STUDY in the terminal, while it goes
+	$(BIN)/python scripts/watch.py --study $(STUDY)
+
+predict: $(INSTALLED) ## label IMAGES=folder with RUN of STUDY, into OUT (predictions.csv)
+	@test -n "$(IMAGES)" || { echo "Which images? make predict IMAGES=folder [RUN=best] [STUDY=digits] [OUT=predictions.csv]"; exit 1; }
+	$(BIN)/python scripts/predict.py "$(IMAGES)" --run "$(RUN)" --study "$(STUDY)" --out "$(or $(OUT),predictions.csv)"
+
+export: $(INSTALLED) ## write RUN of STUDY as one TorchScript file, OUT
+	$(BIN)/python scripts/export.py --run "$(RUN)" --study "$(STUDY)" $(if $(OUT),--out "$(OUT)")
 
 dry-run: $(INSTALLED) ## plan every configuration, run nothing, need no data
 	. $(BIN)/activate && for study in config original fer2013; do \
