@@ -1,28 +1,18 @@
 """The comparison page in a real Chromium."""
 
-import shutil
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import made_runs
 import pytest
+from browser import SIZES, column, needed, requests, resize, start
 from made_runs import fourteen
 
 from study.page import comparison_html
 from study.tables import comparison
 
-webdriver = pytest.importorskip("selenium.webdriver", reason="selenium is not installed")
-BROWSER = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
-DRIVER = shutil.which("chromedriver")
-pytestmark = pytest.mark.skipif(
-    not (BROWSER and DRIVER), reason="needs chromium and chromedriver (Debian: chromium, chromium-driver)"
-)
-
-OPTIONS = (
-    "--headless=new", "--no-sandbox", "--disable-gpu", "--no-first-run", "--disable-background-networking",
-    "--disable-component-update", "--disable-sync", "--hide-scrollbars",
-)  # fmt: skip
-WIDTHS = {"laptop": 1366, "phone": 390}
+pytestmark = needed
 HOSTILE = "<script>document.title = 'broken'</script>"
 
 
@@ -37,60 +27,39 @@ def page(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def chromium(tmp_path_factory: pytest.TempPathFactory) -> Iterator["webdriver.Chrome"]:
-    options = webdriver.ChromeOptions()
-    options.binary_location = str(BROWSER)
-    options.set_capability("goog:loggingPrefs", {"browser": "ALL", "performance": "ALL"})
-    for option in (*OPTIONS, f"--user-data-dir={tmp_path_factory.mktemp('profile')}"):
-        options.add_argument(option)
-    driver = webdriver.Chrome(options=options, service=webdriver.ChromeService(str(DRIVER)))
+def chromium(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
+    driver = start(tmp_path_factory.mktemp("profile"))
     yield driver
     driver.quit()
 
 
 @pytest.fixture
-def opened(chromium: "webdriver.Chrome", page: Path) -> "webdriver.Chrome":
-    resize(chromium, WIDTHS["laptop"])
-    chromium.get_log("performance")  # what came before
+def opened(chromium: Any, page: Path) -> Any:
+    resize(chromium, "laptop")
+    requests(chromium)  # what came before
     chromium.get(page.as_uri())
     return chromium
 
 
-def resize(browser: "webdriver.Chrome", width: int) -> None:
-    metrics = {"width": width, "height": 900, "deviceScaleFactor": 1, "mobile": width < 700}
-    browser.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", metrics)
-
-
-def column(browser: "webdriver.Chrome", key: str) -> list[str]:
-    """The texts of a column in the visible rows, from top to bottom."""
-    script = """return [...document.querySelectorAll('tbody tr:not([hidden]) [data-key="' + arguments[0] + '"]')]
-        .map(cell => cell.dataset.sort)"""
-    return list(browser.execute_script(script, key))
-
-
-def shown(browser: "webdriver.Chrome", key: str) -> bool:
+def shown(browser: Any, key: str) -> bool:
     return bool(browser.find_element("css selector", f'thead th[data-key="{key}"]').is_displayed())
 
 
-def head(browser: "webdriver.Chrome", key: str):  # type: ignore[no-untyped-def]
+def head(browser: Any, key: str) -> Any:
     return browser.find_element("css selector", f'thead th[data-key="{key}"]')
 
 
-def test_it_loads_without_errors_and_asks_for_nothing(opened: "webdriver.Chrome", page: Path) -> None:
+def test_it_loads_without_errors_and_asks_for_nothing(opened: Any, page: Path) -> None:
     assert opened.get_log("browser") == []
-    requested = [
-        entry["message"] for entry in opened.get_log("performance") if '"Network.requestWillBeSent"' in entry["message"]
-    ]
-    assert len(requested) >= 1
-    assert all(page.as_uri() in message or '"url":"data:' in message for message in requested)
+    assert requests(opened) == [page.as_uri()]
 
 
-def test_html_in_the_data_is_text(opened: "webdriver.Chrome") -> None:
+def test_html_in_the_data_is_text(opened: Any) -> None:
     assert opened.title == "made up: all runs"
     assert HOSTILE in opened.find_element("tag name", "tbody").text
 
 
-def test_a_click_on_a_heading_sorts_and_a_second_one_reverses(opened: "webdriver.Chrome") -> None:
+def test_a_click_on_a_heading_sorts_and_a_second_one_reverses(opened: Any) -> None:
     button = head(opened, "test_macro_f1").find_element("tag name", "button")
     button.click()
     values = [float(value) for value in column(opened, "test_macro_f1")]
@@ -102,13 +71,13 @@ def test_a_click_on_a_heading_sorts_and_a_second_one_reverses(opened: "webdriver
     assert head(opened, "test_macro_f1").get_attribute("aria-sort") == "ascending"
 
 
-def test_names_sort_as_text_and_the_keyboard_works(opened: "webdriver.Chrome") -> None:
+def test_names_sort_as_text_and_the_keyboard_works(opened: Any) -> None:
     button = head(opened, "experiment").find_element("tag name", "button")
     button.send_keys("\ue007")  # Enter
     assert column(opened, "experiment") == sorted(column(opened, "experiment"))
 
 
-def test_missing_values_come_last_in_both_directions(opened: "webdriver.Chrome") -> None:
+def test_missing_values_come_last_in_both_directions(opened: Any) -> None:
     opened.find_element("id", "more").click()
     button = head(opened, "best_epoch").find_element("tag name", "button")
     for _ in range(2):
@@ -116,7 +85,7 @@ def test_missing_values_come_last_in_both_directions(opened: "webdriver.Chrome")
         assert column(opened, "best_epoch")[-1] == ""
 
 
-def test_filter_takes_all_words(opened: "webdriver.Chrome") -> None:
+def test_filter_takes_all_words(opened: Any) -> None:
     opened.find_element("id", "filter").send_keys("adam collapsed")
     assert sorted(column(opened, "experiment")) == ["adam_ver1", "adam_ver4"]
     assert opened.find_element("id", "count").text == "2 of 14 runs"
@@ -124,7 +93,7 @@ def test_filter_takes_all_words(opened: "webdriver.Chrome") -> None:
     assert opened.find_element("id", "empty").is_displayed()
 
 
-def test_settings_that_do_not_differ_are_hidden(opened: "webdriver.Chrome") -> None:
+def test_settings_that_do_not_differ_are_hidden(opened: Any) -> None:
     assert not shown(opened, "nesterov")
     assert shown(opened, "optimizer")
     opened.find_element("id", "filter").send_keys("sgd_")
@@ -134,7 +103,7 @@ def test_settings_that_do_not_differ_are_hidden(opened: "webdriver.Chrome") -> N
     assert shown(opened, "nesterov")
 
 
-def test_chosen_runs_stand_alone(opened: "webdriver.Chrome") -> None:
+def test_chosen_runs_stand_alone(opened: Any) -> None:
     for name in ("sgd_ver3", "sgd_ver6"):
         opened.find_element("css selector", f'[aria-label="Choose {name}, seed 0"]').click()
     opened.find_element("id", "chosen").click()
@@ -145,14 +114,14 @@ def test_chosen_runs_stand_alone(opened: "webdriver.Chrome") -> None:
     assert differing == ["batch_size"]
 
 
-@pytest.mark.parametrize("width", WIDTHS)
-def test_no_page_is_wider_than_its_screen(opened: "webdriver.Chrome", width: str) -> None:
-    resize(opened, WIDTHS[width])
-    assert opened.execute_script("return document.documentElement.scrollWidth") <= WIDTHS[width]
+@pytest.mark.parametrize("screen", SIZES)
+def test_no_page_is_wider_than_its_screen(opened: Any, screen: str) -> None:
+    resize(opened, screen)
+    assert opened.execute_script("return document.documentElement.scrollWidth") <= SIZES[screen][0]
 
 
-def test_a_phone_shows_cards_that_sort_by_a_list(opened: "webdriver.Chrome") -> None:
-    resize(opened, WIDTHS["phone"])
+def test_a_phone_shows_cards_that_sort_by_a_list(opened: Any) -> None:
+    resize(opened, "phone")
     assert not opened.find_element("tag name", "thead").is_displayed()
     opened.find_element("css selector", '#sort option[value="experiment"]').click()
     opened.find_element("id", "descending").click()
