@@ -35,6 +35,7 @@ else:
     WEIGHTS_FILE = None if WEIGHTS == "none" else WEIGHTS
 
 RUN = f"{RESULTS}/train/{{experiment}}/seed_{{seed}}"
+EVALUATED = f"{RESULTS}/evaluate/{{experiment}}/seed_{{seed}}"
 
 
 wildcard_constraints:

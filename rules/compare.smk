@@ -8,10 +8,10 @@
 
 TABLES = f"{RESULTS}/tables"
 FIGURES = f"{RESULTS}/figures"
-RUN_FILES = every_run(rules.train.output.run)
-HISTORY_FILES = every_run(rules.train.output.history)
-METRICS_FILES = every_run(rules.evaluate.output.metrics)
-PREDICTIONS_FILES = every_run(rules.evaluate.output.predictions)
+RUN_FILES = every_run(f"{RUN}/run.json")
+HISTORY_FILES = every_run(f"{RUN}/history.csv")
+METRICS_FILES = every_run(f"{EVALUATED}/metrics.json")
+PREDICTIONS_FILES = every_run(f"{EVALUATED}/predictions.csv")
 USED_OPTIMIZERS = sorted({recipe.optimizer for recipe in RECIPES.values()})
 
 # What the tables take from the table of recipes beyond what a run knows itself.

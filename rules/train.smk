@@ -43,8 +43,8 @@ rule evaluate:
         weights=rules.train.output.weights,
         run=rules.train.output.run,
     output:
-        predictions=f"{RESULTS}/evaluate/{{experiment}}/seed_{{seed}}/predictions.csv",
-        metrics=f"{RESULTS}/evaluate/{{experiment}}/seed_{{seed}}/metrics.json",
+        predictions=f"{EVALUATED}/predictions.csv",
+        metrics=f"{EVALUATED}/metrics.json",
     log:
         f"{RESULTS}/logs/evaluate/{{experiment}}_seed_{{seed}}.log",
     benchmark:

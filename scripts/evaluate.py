@@ -22,7 +22,8 @@ with logged(snakemake.log[0], threads=snakemake.threads) as say:
         report=say,
     )
     predictions.to_csv(snakemake.output.predictions, index=False, lineterminator="\n")
-    scores = metrics.evaluate(predictions, snakemake.params.ece_bins)
+    # Of the file, not of the float32 values in memory: whoever reads it gets the same metrics to the last digit.
+    scores = metrics.evaluate(metrics.read_predictions(snakemake.output.predictions), snakemake.params.ece_bins)
     Path(snakemake.output.metrics).write_text(json.dumps(scores, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
     for split, values in scores.items():
         nll = "not finite" if values["nll"] is None else f"{values['nll']:.4f}"

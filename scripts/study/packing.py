@@ -89,10 +89,10 @@ def _pack_split(
         writer.writerow(("image_id", "label"))
         writer.writerows(zip(ids, labels, strict=True))
     counts = dict(sorted(Counter(labels).items()))
-    return {"images": len(ids), "counts": counts, "sha256": _digest(array, labels)}
+    return {"images": len(ids), "counts": counts, "sha256": array_digest(array, labels)}
 
 
-def _digest(array: np.ndarray, labels: list[str]) -> str:
+def array_digest(array: np.ndarray, labels: list[str]) -> str:
     digest = hashlib.sha256(json.dumps([array.shape, labels]).encode())
     for start in range(0, len(array), ROWS_AT_ONCE):
         digest.update(array[start : start + ROWS_AT_ONCE].tobytes())

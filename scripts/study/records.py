@@ -1,6 +1,7 @@
 """What a run leaves behind: a line per epoch, TensorBoard's scalars, history, weights and run.json."""
 
 import csv
+import hashlib
 import io
 import json
 from collections.abc import Sequence
@@ -76,9 +77,14 @@ def write_outputs(result: TrainingResult, history: Path, weights: Path, run: Pat
     for path in (history, weights, run):
         path.parent.mkdir(parents=True, exist_ok=True)
     description = json.dumps(result.description, ensure_ascii=False)
-    write_atomically(weights, save(result.weights, metadata={DESCRIPTION: description}))
-    write_atomically(history, history_csv(result.history).encode())
+    contents = {
+        weights: save(result.weights, metadata={DESCRIPTION: description}),
+        history: history_csv(result.history).encode(),
+    }
+    for path, content in contents.items():
+        write_atomically(path, content)
     values = {f.name: getattr(result, f.name) for f in fields(result) if f.name not in NOT_IN_RUN_JSON}
+    values["sha256"] = {path.name: hashlib.sha256(content).hexdigest() for path, content in contents.items()}
     values["provenance"] = {**provenance, **result.made}
     write_atomically(run, (json.dumps(values, indent=2, ensure_ascii=False) + "\n").encode())
     if result.checkpoint_dir:

@@ -1,0 +1,101 @@
+"""`make verify` on a finished study, and what it says after one thing was changed."""
+
+import json
+import re
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+from conftest import Workspace
+
+RUN = "results/small/train/plain/seed_0"
+
+
+def verify(workspace: Workspace) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "scripts/verify.py", "--configfile", workspace.configfile],
+        cwd=workspace.root, text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+    )  # fmt: skip
+
+
+def test_a_finished_study_holds_and_says_what_made_it(finished: Workspace) -> None:
+    run = verify(finished)
+    assert run.returncode == 0 and "results/small: everything holds" in run.stdout, run.stdout
+    assert "note:" not in run.stdout  # not even a last digit differs on the machine that trained
+    made = json.loads((finished.root / RUN / "run.json").read_text(encoding="utf-8"))["provenance"]
+    assert {"git_commit", "git_dirty", "driver", "scheduler", "host"} <= set(made)
+    assert all(re.fullmatch("[0-9a-f]{64}", made[part]) for part in ("code", "data", "recipe", "settings"))
+    assert {"python", "torch", "snakemake"} <= set(made["versions"])
+    assert set(made["determinism"]) >= {"deterministic_algorithms", "cudnn_deterministic", "cudnn_benchmark"}
+    assert made["started"] <= made["ended"] and made["resumes"] == 0
+
+
+def edit(path: Path, old: str, new: str) -> None:
+    text = path.read_text(encoding="utf-8")
+    assert old in text
+    path.write_text(text.replace(old, new, 1), encoding="utf-8")
+
+
+def a_pixel(root: Path) -> None:
+    images = np.load(root / "results/small/data/test.npy", mmap_mode="r+")
+    images[0, 0, 0, 0] ^= 1
+    images.flush()
+
+
+def a_label_in_the_manifest(root: Path) -> None:
+    edit(root / "results/small/data/manifest.csv", "digit_0,0,", "digit_0,1,")
+
+
+def the_recipe(root: Path) -> None:
+    edit(root / "config/small.tsv", "plain\t1\tSGD\t0.01", "plain\t1\tSGD\t0.02")
+
+
+def a_history(root: Path) -> None:
+    edit(root / RUN / "history.csv", "val_accuracy", "accuracy")
+
+
+def the_weights(root: Path) -> None:
+    path = root / RUN / "best.safetensors"
+    content = bytearray(path.read_bytes())
+    content[-1] ^= 0x40  # the exponent of the last float32
+    path.write_bytes(content)
+
+
+def a_prediction(root: Path) -> None:
+    path = root / "results/small/evaluate/plain/seed_0/predictions.csv"
+    rows = path.read_text(encoding="utf-8").splitlines()
+    cells = rows[1].split(",")
+    cells[3:5] = ["0.999", "0.001"]
+    path.write_text("\n".join([rows[0], ",".join(cells), *rows[2:]]) + "\n", encoding="utf-8")
+
+
+def a_cell(root: Path) -> None:
+    edit(root / "results/small/tables/comparison.csv", "plain,0,1,SGD,0.01", "plain,0,1,SGD,0.03")
+
+
+def a_missing_run(root: Path) -> None:
+    (root / RUN / "run.json").unlink()
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (a_pixel, r"data/test.npy: not the images and labels whose SHA-256 is in pack.json"),
+        (a_label_in_the_manifest, r"manifest.csv: not the file whose SHA-256 is in audit.json"),
+        (the_recipe, r"plain/seed_0/run.json: trained with another recipe than the one in config/small.tsv"),
+        (a_history, r"plain/seed_0/history.csv: the columns val_accuracy are missing"),
+        (the_weights, r"plain/seed_0/best.safetensors: not the file whose SHA-256 is in run.json"),
+        (a_prediction, r"plain/seed_0/metrics.json: not the metrics of predictions.csv"),
+        (a_prediction, r"plain/seed_0/predictions.csv: the saved weights give other probabilities here \(up to"),
+        (a_cell, r"comparison.csv, row 2, column 'lr': found '0.03', the runs give '0.01'"),
+        (a_missing_run, r"plain/seed_0/run.json: missing; the study is not finished"),
+    ],
+)
+def test_what_was_changed_is_named(finished_copy: Workspace, change: Callable[[Path], None], message: str) -> None:
+    change(finished_copy.root)
+    run = verify(finished_copy)
+    assert run.returncode != 0 and "Traceback" not in run.stdout, run.stdout
+    assert re.search(message, run.stdout), run.stdout
