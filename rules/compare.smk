@@ -28,7 +28,7 @@ rule tables:
         runs=RUN_FILES,
         metrics=METRICS_FILES,
         predictions=PREDICTIONS_FILES,
-        template=WORKFLOW / "scripts/study/templates/comparison.html.j2",
+        template=local(str(WORKFLOW / "scripts/study/templates/comparison.html.j2")),
     output:
         cases=[
             report(
@@ -237,7 +237,7 @@ rule summary:
         recall=rules.figures.output.recall,
         class_counts=rules.figures.output.class_counts,
         samples=rules.figures.output.samples,
-        template=WORKFLOW / "scripts/study/templates/landing.html.j2",
+        template=local(str(WORKFLOW / "scripts/study/templates/landing.html.j2")),
         index=rules.pack.output.index,
         audit=rules.manifest.output.audit,
     output:
@@ -268,8 +268,8 @@ rule report:
     """Snakemake's own report of the study: one page that opens offline."""
     input:
         shown=[*rules.tables.output, rules.ensemble.output.table, *rules.figures.output, *rules.summary.output],
-        stylesheet=WORKFLOW / "report/style.css",
-        texts=sorted(str(path) for path in (WORKFLOW / "report").glob("*.rst")),
+        stylesheet=local(str(WORKFLOW / "report/style.css")),
+        texts=[local(str(path)) for path in sorted((WORKFLOW / "report").glob("*.rst"))],
     output:
         f"{RESULTS}/report.html",
     log:
