@@ -7,7 +7,7 @@ CODE := scripts tests
 SNAKEFILES := Snakefile rules
 
 .DEFAULT_GOAL := help
-.PHONY: help run watch predict export dry-run test lint format lock docs clean
+.PHONY: help run watch predict export verify dry-run test test-slurm test-kills lint format lock docs clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 12
@@ -36,6 +36,9 @@ predict: $(INSTALLED) ## label IMAGES=folder with RUN of STUDY, into OUT (predic
 export: $(INSTALLED) ## write RUN of STUDY as one TorchScript file, OUT
 	$(BIN)/python scripts/export.py --run "$(RUN)" --study "$(STUDY)" $(if $(OUT),--out "$(OUT)")
 
+verify: $(INSTALLED) ## check a finished study: hashes, tables, predictions (CONFIG=config/fer2013.yaml)
+	$(BIN)/python scripts/verify.py $(if $(CONFIG),--configfile $(CONFIG))
+
 dry-run: $(INSTALLED) ## plan every configuration, run nothing, need no data
 	. $(BIN)/activate && for study in config original fer2013; do \
 	  snakemake -n --quiet --cores 1 --resources gpu=1 --configfile config/$$study.yaml || exit 1; done
@@ -48,7 +51,15 @@ lint: $(INSTALLED) ## formatters, linters, types
 	. $(BIN)/activate && snakemake --lint
 
 test: lint dry-run ## all checks and tests
-	. $(BIN)/activate && python -m pytest
+	. $(BIN)/activate && python -m pytest --ignore tests/cluster
+
+test-slurm: $(INSTALLED) ## the SLURM profile on a cluster started here (needs slurm-wlm and munge)
+	. $(BIN)/activate && python -m pytest tests/cluster
+
+KILLS ?= 200
+
+test-kills: $(INSTALLED) ## KILLS kills at random instants, recorded in docs/KILLS.md (half an hour)
+	$(BIN)/python tests/workflow/interruption.py $(KILLS) docs/KILLS.md
 
 format: $(INSTALLED) ## bring code and rules into their form
 	$(BIN)/ruff check --fix $(CODE)
