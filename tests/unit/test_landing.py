@@ -90,6 +90,16 @@ def test_a_study_of_one_recipe_and_of_failures_alone(runs: list[Run], tmp_path: 
         assert few[0].experiment in through_docutils(landing_html(few, study(few, tmp_path, list(CLASSES))))
 
 
+def test_several_seeds(tmp_path: Path) -> None:
+    made = [Made(recipe(name, reported=r), skill, seed=seed) for name, r, skill in (("a", 0.7, 0.8), ("b", 0.6, 0.5))
+            for seed in (0, 1, 2)]  # fmt: skip
+    runs = made_runs.study(tmp_path / "runs", made)
+    html = through_docutils(landing_html(runs, study(runs, tmp_path, list(CLASSES))))
+    assert "over 3 seeds" in html and "cannot give a p value below 0.25" in html
+    assert "standard deviation over seeds" in html and "±" in html
+    assert "a, seed " in html  # members of the vote
+
+
 def test_origin_counts_what_differs_between_runs(runs: list[Run]) -> None:
     few = runs[:3]
     for run, commit in zip(few, ("a" * 40, "a" * 40, "b" * 40), strict=True):

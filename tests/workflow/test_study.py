@@ -42,8 +42,13 @@ def test_the_promised_files_and_columns(finished: Workspace) -> None:
     assert columns(root / "tables/case_1.csv") == ["property", "plain", "weighted"]
     compared = columns(root / "tables/comparison.csv")
     assert {"experiment", "outcome", "test_accuracy", "test_accuracy_low", "test_accuracy_high"} <= set(compared)
+    assert {"experiment_a", "experiment_b", "p_mcnemar", "p_holm"} <= set(columns(root / "tables/pairwise.csv"))
+    assert {"claim", "verdict", "sentence"} <= set(columns(root / "tables/conclusions.csv"))
+    assert {"name", "role", "test_accuracy"} <= set(columns(root / "tables/ensemble.csv"))
+    assert columns(root / "ensemble/predictions.csv") == predicted
     figures = {path.stem for path in (root / "figures").glob("*.svg")}
     assert {"curves_plain", "confusion_weighted", "comparison", "case_1", "lr_batch_SGD", "class_counts"} <= figures
+    assert {"reliability", "confused_pairs", "class_recall"} <= figures
     assert (root / "report.html").stat().st_size > 500_000
     assert not list(root.rglob("checkpoints")), "checkpoints go when a run is done"
 
