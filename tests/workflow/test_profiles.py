@@ -14,7 +14,7 @@ from snakemake_interface_executor_plugins.registry import ExecutorPluginRegistry
 
 PROFILES = sorted(path.parent for path in ROOT.glob("profiles/*/config.yaml"))
 # profile -> modules that it needs beyond requirements.txt
-NEEDS = {"kubernetes": ["snakemake_executor_plugin_kubernetes", "snakemake_storage_plugin_s3"]}
+NEEDS = {"kubernetes": ["snakemake_executor_plugin_kubernetes", "snakemake_storage_plugin_fs"]}
 
 
 def settings(profile: Path) -> dict:
@@ -54,6 +54,8 @@ def test_every_setting_has_its_reason_above_it(profile: Path) -> None:
 @pytest.mark.parametrize("name", ["slurm", "local-multigpu", "kubernetes"])
 def test_a_study_is_planned_with_the_profile(workspace: Workspace, name: str) -> None:
     skip_without_plugins(workspace.root / "profiles" / name)
+    profile = workspace.root / "profiles" / name / "config.yaml"
+    profile.write_text(profile.read_text().replace("/study/recipe-study", str(workspace.root / "volume")))
     run = subprocess.run(
         [sys.executable, "-m", "snakemake", "--dry-run", "--profile", f"profiles/{name}"],
         cwd=workspace.root, text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
