@@ -26,7 +26,7 @@ with logged(snakemake.log[0], threads=snakemake.threads) as say:
         Recipe(experiment=wildcards.experiment, case=0, **recipe),
         seed=int(wildcards.seed),
         data=data,
-        class_weights=pd.read_csv(str(weights))["weight"].to_numpy() if weights else None,
+        class_weights=pd.read_csv(str(weights))["weight"].to_numpy(copy=True) if weights else None,
         model=ModelSettings(**settings["model"]),
         augmentation=Augmentation(**settings["augmentation"]),
         settings=training.TrainingSettings(**settings["training"], gpu_slots=slots),
