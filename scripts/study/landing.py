@@ -20,7 +20,7 @@ import pandas as pd
 from markupsafe import Markup, escape
 
 from study.page import environment
-from study.runs import FAILURES, Run, by_experiment, choose
+from study.runs import Run, all_failed, by_experiment, choose
 from study.summary import answer, audit_facts, caution, failures, plain
 from study.tables import accuracy_interval, case_cells, case_note, case_remarks, case_table
 
@@ -85,7 +85,7 @@ def landing_html(runs: Sequence[Run], study: Study) -> str:
         failures=failures(runs),
         figures={name: [_data_uri(path) for path in paths] for name, paths in study.figures.items()},
         experiments=list(by_experiment(runs)),
-        failed={run.experiment for run in runs if run.outcome in FAILURES},
+        failed={name for name, group in by_experiment(runs).items() if all_failed(group)},
         conclusions=study.conclusions.to_dict("records"),
         symbols=VERDICT_SYMBOLS,
         cases=[_case(runs, case, study) for case in sorted({run.case for run in runs})],

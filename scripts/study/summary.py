@@ -92,10 +92,10 @@ def caution(runs: Sequence[Run], confidence: float) -> str:
         "runs is, on the same test images (exact McNemar test, Holm's correction)."
     )
     if tests * smallest_p(seeds) > 1 - confidence:
+        many = f" and {seeds_needed(confidence, tests)} for {tests} corrected ones" if tests > 1 else ""
         text += (
             f" A paired test over {seeds} seeds cannot give a p value below {smallest_p(seeds):.3g}, so by itself it "
-            f"shows nothing; it takes at least {seeds_needed(confidence)} seeds for one pair of recipes and "
-            f"{seeds_needed(confidence, tests)} for {tests} corrected ones."
+            f"shows nothing; it takes at least {seeds_needed(confidence)} seeds for one pair of recipes{many}."
         )
     return text
 
