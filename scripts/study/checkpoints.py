@@ -33,8 +33,10 @@ def write_atomically(path: Path, *parts: bytes | memoryview) -> None:
             file.flush()
             os.fsync(file.fileno())
         aside.replace(path)
-    except BaseException:
+    except BaseException as error:
         aside.unlink(missing_ok=True)
+        if isinstance(error, OSError) and error.filename is None:  # a full disk is noticed by a write, without a name
+            error.filename = str(path)
         raise
     _sync_folder(path.parent)
 
