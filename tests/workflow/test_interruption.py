@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 from conftest import Workspace
-from interruption import SPAN_DIVISOR, Interruptions, interrupt, outputs, prepare, start
+from interruption import EPOCHS, SPAN_DIVISOR, Interruptions, interrupt, jobs, outputs, prepare, start
 
 KILLS = 5
 RUN = "results/small/train/plain/seed_0"
@@ -58,9 +58,10 @@ def wait_until(reached: Callable[[], bool], run: subprocess.Popen[bytes], worksp
         time.sleep(0.02)
 
 
-def epochs(workspace: Workspace) -> int:
-    log = workspace.root / LOG
-    return log.read_text(encoding="utf-8").count("  epoch ") if log.exists() else 0
+def under_way(workspace: Workspace) -> bool:
+    """Whether a training has finished some of its epochs, but not nearly all."""
+    logs = (workspace.root / "results/small/logs/train").glob("*.log")
+    return any(2 <= log.read_text(encoding="utf-8").count("  epoch ") <= EPOCHS - 3 for log in logs)
 
 
 def equal(workspace: Workspace, expected: dict[str, object]) -> None:
@@ -81,9 +82,10 @@ def test_kills_at_random_instants_change_nothing(study: Workspace, undisturbed) 
 
 def test_ctrl_c_and_a_second_call(study: Workspace, undisturbed) -> None:
     run = start(study)
-    wait_until(lambda: epochs(study) >= 2, run, study)
+    wait_until(lambda: any(jobs(run.pid)), run, study)
     second = study.snakemake(check=False)
     assert second.returncode != 0 and "cannot be locked" in second.stdout
+    wait_until(lambda: under_way(study), run, study)
     os.killpg(run.pid, signal.SIGINT)  # what a terminal does
     assert run.wait(30) != 0
     again = start(study)  # no --unlock needed
@@ -95,7 +97,7 @@ def test_ctrl_c_and_a_second_call(study: Workspace, undisturbed) -> None:
 def test_results_of_an_older_version(study: Workspace) -> None:
     """Outputs of changed code are made again, its checkpoints are not continued."""
     run = start(study)
-    wait_until(lambda: epochs(study) >= 3, run, study)
+    wait_until(lambda: under_way(study), run, study)
     os.killpg(run.pid, signal.SIGKILL)
     run.wait()
     study.snakemake("--unlock")

@@ -75,3 +75,12 @@ def test_downloads_and_the_report_stay_where_snakemake_runs() -> None:
     rules = "".join(path.read_text(encoding="utf-8") for path in ROOT.glob("rules/*.smk"))
     local = re.findall(r"localrules:\n +(\w+),", rules)
     assert {"fetch_data", "fetch_weights", "report"} <= set(local)
+
+
+def test_every_short_rule_shares_a_submission() -> None:
+    """A new rule has to be thought of here: it is local, long, or part of a group."""
+    rules = "".join(path.read_text(encoding="utf-8") for path in ROOT.glob("rules/*.smk"))
+    names = set(re.findall(r"^ *rule (\w+):", rules, re.MULTILINE))
+    assert names - {"fetch_data", "fetch_weights", "report"} - {"train", "evaluate"} == set(
+        settings(ROOT / "profiles/slurm")["groups"]
+    )
