@@ -13,11 +13,10 @@ from pathlib import Path
 
 import pytest
 from conftest import Workspace
-from interruption import EPOCHS, SPAN_DIVISOR, Interruptions, interrupt, jobs, outputs, prepare, start
+from interruption import EPOCHS, EXPERIMENTS, SPAN_DIVISOR, Interruptions, interrupt, jobs, outputs, prepare, start
 
 KILLS = 5
 RUN = "results/small/train/plain/seed_0"
-LOG = "results/small/logs/train/plain_seed_0.log"
 
 
 @pytest.fixture(scope="module")
@@ -58,10 +57,13 @@ def wait_until(reached: Callable[[], bool], run: subprocess.Popen[bytes], worksp
         time.sleep(0.02)
 
 
-def under_way(workspace: Workspace) -> bool:
-    """Whether a training has finished some of its epochs, but not nearly all."""
-    logs = (workspace.root / "results/small/logs/train").glob("*.log")
-    return any(2 <= log.read_text(encoding="utf-8").count("  epoch ") <= EPOCHS - 3 for log in logs)
+def under_way(workspace: Workspace) -> str | None:
+    """An experiment whose training has finished some of its epochs, but not nearly all."""
+    for name in EXPERIMENTS:
+        log = workspace.root / f"results/small/logs/train/{name}_seed_0.log"
+        if log.exists() and 2 <= log.read_text(encoding="utf-8").count("  epoch ") <= EPOCHS - 3:
+            return name
+    return None
 
 
 def equal(workspace: Workspace, expected: dict[str, object]) -> None:
@@ -85,7 +87,7 @@ def test_ctrl_c_and_a_second_call(study: Workspace, undisturbed) -> None:
     wait_until(lambda: any(jobs(run.pid)), run, study)
     second = study.snakemake(check=False)
     assert second.returncode != 0 and "cannot be locked" in second.stdout
-    wait_until(lambda: under_way(study), run, study)
+    wait_until(lambda: bool(under_way(study)), run, study)
     os.killpg(run.pid, signal.SIGINT)  # what a terminal does
     assert run.wait(30) != 0
     again = start(study)  # no --unlock needed
@@ -97,21 +99,22 @@ def test_ctrl_c_and_a_second_call(study: Workspace, undisturbed) -> None:
 def test_results_of_an_older_version(study: Workspace) -> None:
     """Outputs of changed code are made again, its checkpoints are not continued."""
     run = start(study)
-    wait_until(lambda: under_way(study), run, study)
+    wait_until(lambda: bool(under_way(study)), run, study)
+    name = under_way(study)
     os.killpg(run.pid, signal.SIGKILL)
     run.wait()
     study.snakemake("--unlock")
     code = study.root / "scripts/study/stopping.py"
     text = code.read_text(encoding="utf-8")
     code.write_text(text.replace("self.patience = patience", "self.patience = patience + 0"), encoding="utf-8")
-    left = list((study.root / RUN / "checkpoints").iterdir())
-    assert left
-    study.snakemake("--", f"{RUN}/run.json")
-    log = (study.root / LOG).read_text(encoding="utf-8")
+    folder = study.root / f"results/small/train/{name}/seed_0"
+    assert list((folder / "checkpoints").iterdir())
+    study.snakemake("--", f"results/small/train/{name}/seed_0/run.json")
+    log = (study.root / f"results/small/logs/train/{name}_seed_0.log").read_text(encoding="utf-8")
     assert "checkpoints of another recipe, data set or version of the code are not used" in log
-    assert "plain seed 0 starts" in log
-    assert json.loads((study.root / RUN / "run.json").read_text())["provenance"]["resumes"] == 0
-    assert not (study.root / RUN / "checkpoints").exists()
+    assert f"{name} seed 0 starts" in log
+    assert json.loads((folder / "run.json").read_text(encoding="utf-8"))["provenance"]["resumes"] == 0
+    assert not (folder / "checkpoints").exists()
 
 
 @contextmanager
@@ -138,7 +141,7 @@ def test_a_full_disk_is_an_error_that_leaves_nothing_half_written(study: Workspa
     with mounted(folder, "size=256k"):  # room for neither checkpoints nor weights
         run = start(study)
         assert run.wait() != 0
-        log = (study.root / LOG).read_text(encoding="utf-8")
+        log = (study.root / "results/small/logs/train/plain_seed_0.log").read_text(encoding="utf-8")
         assert "checkpoint of epoch 1 not written" in log and "No space left on device" in log
         assert f"Error: {RUN}/best.safetensors: No space left on device" in log and "Traceback" not in log
         left = {path.name for path in folder.rglob("*") if path.is_file()}
