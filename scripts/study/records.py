@@ -101,9 +101,20 @@ def history_csv(history: Sequence[dict[str, Any]]) -> str:
 
 
 def epoch_line(
-    experiment: str, seed: int, history: Sequence[dict[str, Any]], max_epochs: int, best_epoch: int, speed: float
+    experiment: str,
+    seed: int,
+    history: Sequence[dict[str, Any]],
+    max_epochs: int,
+    best_epoch: int,
+    speed: float,
+    memory: int,
 ) -> str:
-    """One line on the epoch just finished; the time left is what the remaining epochs take at most."""
+    """One line on the epoch just finished; the time left is what the remaining epochs take at most.
+
+    Args:
+        speed: training images per second.
+        memory: peak in bytes, of the GPU's memory or of the process on a CPU.
+    """
     row = history[-1]
     seconds = sum(r["seconds"] for r in history) / len(history) * (max_epochs - row["epoch"])
     best = f"{history[best_epoch - 1]['val_accuracy']:.4f} (epoch {best_epoch})" if best_epoch else "none"
@@ -111,7 +122,7 @@ def epoch_line(
         f"{experiment} seed {seed}  epoch {row['epoch']:>{len(str(max_epochs))}}/{max_epochs}  "
         f"train loss {row['train_loss']:.4f}  val loss {row['val_loss']:.4f}  "
         f"val accuracy {row['val_accuracy']:.4f}  best {best}  lr {row['lr']:.0e}  {speed:,.0f} images/s  "
-        f"{_duration(seconds)} left"
+        f"{_duration(seconds)} left  {memory / 2**30:.2f} GiB"
     )
 
 

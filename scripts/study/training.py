@@ -142,7 +142,8 @@ def train(
                 _advance(learner, progress, settings.best_from_epoch, max_epochs)
                 board.write(row)
                 speed = len(order) / training_seconds
-                report(epoch_line(recipe.experiment, seed, progress.history, max_epochs, progress.best_epoch, speed))
+                best, memory = progress.best_epoch, progress.peak_memory
+                report(epoch_line(recipe.experiment, seed, progress.history, max_epochs, best, speed, memory))
                 if epoch % checkpoint_every == 0 or progress.finished:
                     checkpoints.save(epoch, {"learner": learner.state_dict(), "progress": vars(progress)})
     return _result(recipe, seed, data, model, learner, progress, max_epochs, checkpoint_dir)

@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 # A line of `study.records.epoch_line`.
 EPOCH = re.compile(
     r"epoch +(?P<epoch>\d+)/(?P<epochs>\d+) .* best (?P<best>[\d.]+|none)(?: \(epoch (?P<best_epoch>\d+)\))?"
-    r"  lr \S+  (?P<speed>[\d,]+) images/s  (?P<left>[\d:]+) left"
+    r"  lr \S+  (?P<speed>[\d,]+) images/s  (?P<left>[\d:]+) left  (?P<memory>[\d.]+) GiB"
 )
 SILENT_SECONDS = 300  # without a line, a job is called silent; so long an epoch may take
 SILENT_EPOCHS = 5  # or as many times the mean epoch so far
@@ -50,7 +50,7 @@ class State:
         state: an outcome of run.json, or "waiting", "running", "silent" (a log without news), "error".
         best: best validation accuracy so far, a share.
         left: time left at most, as the job last said.
-        memory: peak of the device's memory (of the process on a CPU) in bytes; known when a run is done.
+        memory: peak of the device's memory (of the process on a CPU) in bytes.
         note: the job's last line where it is not about an epoch.
     """
 
@@ -146,6 +146,7 @@ def _from_log(lines: Sequence[str], silence: float) -> dict[str, Any]:
         last = epochs[-1]
         values = {"epoch": int(last["epoch"]), "epochs": int(last["epochs"]), "left": last["left"]}
         values["images_per_second"] = float(last["speed"].replace(",", ""))
+        values["memory"] = round(float(last["memory"]) * 2**30)
         if last["best"] != "none":
             values |= {"best": float(last["best"]), "best_epoch": int(last["best_epoch"])}
         remaining = values["epochs"] - values["epoch"]

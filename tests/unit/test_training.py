@@ -386,7 +386,7 @@ def test_augmentation_and_order_are_the_same_for_every_recipe_of_a_seed():
 
 def test_time_left_is_in_hours_where_it_takes_hours():
     row = {"epoch": 1, "train_loss": 1, "val_loss": 1, "val_accuracy": 0.5, "lr": 1e-10, "seconds": 100.0}
-    assert epoch_line("x", 0, [row], 101, 1, 12345.6).endswith("lr 1e-10  12,346 images/s  2:46:40 left")
+    assert epoch_line("x", 0, [row], 101, 1, 12345.6, 2**29).endswith("  12,346 images/s  2:46:40 left  0.50 GiB")
 
 
 def test_the_library_trains_without_snakemake():

@@ -37,12 +37,13 @@ def test_no_file_yet_is_waiting(tmp_path: Path) -> None:
 
 
 def test_the_last_epoch_line_is_read_as_training_writes_it(tmp_path: Path) -> None:
-    lines = [epoch_line("a", 0, history(n), 80, n, 12345.6) for n in (1, 2, 3)]
+    lines = [epoch_line("a", 0, history(n), 80, n, 12345.6, 2**30) for n in (1, 2, 3)]
     log(tmp_path, "a", "a seed 0 starts: 10 parameters", *lines)
     found = state(tmp_path, "a")
     assert (found.state, found.epoch, found.epochs) == ("running", 3, 80)
     assert found.best == pytest.approx(0.53)
     assert (found.best_epoch, found.images_per_second, found.left) == (3, 12346, "2:34")
+    assert found.memory == 2**30
 
 
 def test_what_a_job_waits_for_is_shown(tmp_path: Path) -> None:
@@ -53,19 +54,19 @@ def test_what_a_job_waits_for_is_shown(tmp_path: Path) -> None:
 
 
 def test_a_job_without_a_best_epoch_yet(tmp_path: Path) -> None:
-    log(tmp_path, "a", epoch_line("a", 0, history(1), 80, 0, 10.0))
+    log(tmp_path, "a", epoch_line("a", 0, history(1), 80, 0, 10.0, 0))
     assert state(tmp_path, "a").best is None
 
 
 @pytest.mark.parametrize(("minutes", "expected"), [(4, "running"), (6, "silent")])
 def test_a_log_that_says_nothing_for_long_is_silent(tmp_path: Path, minutes: int, expected: str) -> None:
-    log(tmp_path, "a", epoch_line("a", 0, history(2), 80, 2, 10.0), seconds_ago=60 * minutes)
+    log(tmp_path, "a", epoch_line("a", 0, history(2), 80, 2, 10.0, 0), seconds_ago=60 * minutes)
     assert state(tmp_path, "a").state == expected
 
 
 def test_slow_epochs_are_waited_for(tmp_path: Path) -> None:
     slow = [{**row, "seconds": 600.0} for row in history(2)]
-    log(tmp_path, "a", epoch_line("a", 0, slow, 80, 2, 10.0), seconds_ago=1200)
+    log(tmp_path, "a", epoch_line("a", 0, slow, 80, 2, 10.0, 0), seconds_ago=1200)
     assert state(tmp_path, "a").state == "running"
 
 
