@@ -1,4 +1,5 @@
 import csv
+import hashlib
 import json
 import math
 import os
@@ -254,7 +255,10 @@ class TestOutputs:
         run = write(learned, tmp_path)
         names = ["experiment", "seed", "outcome", "reason", "epochs", "max_epochs", "best_epoch", "best_val_accuracy"]
         names += ["images_per_second", "peak_memory_bytes", "seconds", "parameters", "device", "precision", "lr_drops"]
-        assert list(run) == [*names, "recipe", "provenance"]
+        assert list(run) == [*names, "recipe", "sha256", "provenance"]
+        for file, digest in run["sha256"].items():
+            assert hashlib.sha256((tmp_path / file).read_bytes()).hexdigest() == digest
+        assert set(run["sha256"]) == {"history.csv", "best.safetensors"}
         assert run["recipe"] == replace(RECIPE, max_epochs=15).hyperparameters()
         assert run["images_per_second"] > 0
         assert run["peak_memory_bytes"] > 10**7
@@ -262,6 +266,8 @@ class TestOutputs:
         provenance = run["provenance"]
         assert provenance["code"] == "c"
         assert provenance["resumes"] == 0
+        assert provenance["driver"] is None and provenance["cuda"] is None  # on a CPU
+        assert provenance["determinism"]["deterministic_algorithms"] is False  # nothing to switch on a CPU
         assert provenance["started"] <= provenance["ended"]
 
     def test_tensorboard_has_what_the_history_has(self, tmp_path):
