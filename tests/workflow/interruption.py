@@ -189,7 +189,7 @@ Written by `make test-kills`, which runs a small study (two recipes of {EPOCHS} 
 Snakemake and sends SIGKILL at random instants: to the running job, which `--retries` starts again, or to Snakemake and
 all of its jobs at once, after which Snakemake is called again. At the end of each study `best.safetensors`,
 `history.csv` without its column `seconds`, and `predictions.csv` of both recipes are compared byte by byte with those
-of a study that nobody disturbed.
+of a study that nobody disturbed. A training that is killed before its first epoch is finished starts anew.
 
 | | |
 | --- | --- |
