@@ -75,7 +75,7 @@ class TestRun:
         number = r"\d+\.\d{4}"
         pattern = (
             rf"small seed 3  epoch 1/2  train loss {number}  val loss {number}  val accuracy {number}  "
-            rf"best {number} \(epoch 1\)  lr 3e-03  [\d,]+ images/s  \d+:\d\d left"
+            rf"best {number} \(epoch 1\)  lr 3e-03  [\d,]+ images/s  \d+:\d\d left  \d\.\d\d GiB"
         )
         assert re.fullmatch(pattern, lines[1])
         assert lines[2].endswith(" 0:00 left")
