@@ -78,7 +78,7 @@ class TestRun:
             rf"best {number} \(epoch 1\)  lr 3e-03  [\d,]+ images/s  \d+:\d\d left  \d\.\d\d GiB"
         )
         assert re.fullmatch(pattern, lines[1])
-        assert lines[2].endswith(" 0:00 left")
+        assert " 0:00 left " in lines[2]
 
     def test_the_study_caps_the_recipes_epochs(self):
         assert small_train(settings=replace(SETTINGS, max_epochs=2)).epochs == 2
