@@ -3,6 +3,7 @@
 import os
 import re
 import shutil
+import signal
 import subprocess
 import sys
 from dataclasses import dataclass
@@ -12,6 +13,9 @@ import pytest
 import yaml
 
 ROOT = Path(__file__).parents[1]
+
+# A shell that starts the tests in the background has them ignore Ctrl-C, and every process they start would inherit that.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 PIPELINE = ("Snakefile", "rules", "scripts", "config", "envs", "profiles", "report")
 
 RECIPES = """\
