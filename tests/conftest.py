@@ -14,7 +14,7 @@ import yaml
 
 ROOT = Path(__file__).parents[1]
 
-# A shell that starts the tests in the background has them ignore Ctrl-C, and every process they start would inherit that.
+# Started in the background by a shell, the tests and all their processes would ignore Ctrl-C.
 signal.signal(signal.SIGINT, signal.default_int_handler)
 PIPELINE = ("Snakefile", "rules", "scripts", "config", "envs", "profiles", "report")
 
