@@ -5,8 +5,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-OUTCOMES = ("completed", "early_stopped", "collapsed", "diverged")
-
 
 @dataclass(frozen=True)
 class Ending:
