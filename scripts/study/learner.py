@@ -22,8 +22,10 @@ class TrainingSettings:
 
     Attributes:
         max_epochs: cap over the recipes' own numbers of epochs; None for none.
+        best_by: what the best epoch has the highest of on the validation images: "accuracy", or "batch_accuracy", the
+            mean of the accuracies of the recipe's batches.
         best_from_epoch: the first epoch that can be the best one.
-        early_stopping_patience, early_stopping_min_delta: see `EarlyStopping`.
+        early_stopping_patience, early_stopping_min_delta, early_stopping_equal_improves: see `EarlyStopping`.
         scheduler_factor, scheduler_patience, scheduler_eps: see PyTorch's `ReduceLROnPlateau`.
         precision: auto, fp32, tf32, bf16 or fp16.
         device: auto, cpu, cuda or cuda:N.
@@ -32,9 +34,11 @@ class TrainingSettings:
     """
 
     max_epochs: int | None
+    best_by: str
     best_from_epoch: int
     early_stopping_patience: int
     early_stopping_min_delta: float
+    early_stopping_equal_improves: bool
     scheduler_factor: float
     scheduler_patience: int
     scheduler_eps: float
@@ -76,7 +80,12 @@ class Learner:
             min_lr=recipe.min_lr,
             eps=settings.scheduler_eps,
         )
-        self.stopping = EarlyStopping(settings.early_stopping_patience, settings.early_stopping_min_delta)
+        self.stopping = EarlyStopping(
+            settings.early_stopping_patience,
+            settings.early_stopping_min_delta,
+            settings.early_stopping_equal_improves,
+        )
+        self.batch_size = recipe.batch_size
 
     @property
     def lr(self) -> float:
@@ -151,12 +160,15 @@ class Validation:
         loss: what the recipe trains on, class weights included.
         nll: comparable between recipes, see `common_nll`.
         accuracy: share of images predicted right.
+        batch_accuracy: mean of the accuracies of batches of the recipe's size, in the split's order; images of a last,
+            smaller batch count for more than the others.
         predicted: indices of the classes that were predicted at all.
     """
 
     loss: float
     nll: float
     accuracy: float
+    batch_accuracy: float
     predicted: list[int]
 
 
@@ -164,15 +176,17 @@ class Validation:
 def validate(learner: Learner, data: Images, normalize: Normalize) -> Validation:
     """Loss and accuracy of the model as it is now."""
     learner.model.eval()
-    totals = torch.zeros(4, dtype=torch.float64, device=learner.device)
+    totals = torch.zeros(3, dtype=torch.float64, device=learner.device)
     predictions = []
     with learner.precision.autocast(learner.device):  # around the loop, so that weights are converted once
         for images, labels in evaluation_batches(data, normalize):
             logits = learner.model(images)
             losses, weights = learner.criterion(logits, labels)
             predictions.append(logits.argmax(1))
-            correct = (predictions[-1] == labels).sum()
-            totals += torch.stack([losses.sum(), weights.sum(), common_nll(logits, labels).sum(), correct])
-    loss, weight, nll, correct = totals.tolist()
-    predicted = torch.cat(predictions).unique().tolist()
-    return Validation(loss / weight, nll / len(data), correct / len(data), predicted)
+            totals += torch.stack([losses.sum(), weights.sum(), common_nll(logits, labels).sum()])
+    loss, weight, nll = totals.tolist()
+    predicted = torch.cat(predictions)
+    correct = (predicted == data.labels).double()
+    by_batch = torch.stack([batch.mean() for batch in correct.split(learner.batch_size)]).mean()
+    classes = predicted.unique().tolist()
+    return Validation(loss / weight, nll / len(data), correct.mean().item(), by_batch.item(), classes)

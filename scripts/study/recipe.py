@@ -7,7 +7,7 @@ import csv
 import difflib
 import math
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import MISSING, asdict, dataclass, fields
 from pathlib import Path
 from typing import Any
@@ -125,13 +125,32 @@ COLUMNS: dict[str, tuple[Callable[[str], Any], str]] = {
 OPTIONAL = tuple(field.name for field in fields(Recipe) if field.default is not MISSING)
 
 
-def read_recipes(path: str | Path) -> dict[str, Recipe]:
-    """The rows of a tab-separated table, by experiment name, in the table's order.
+def read_recipes(tables: str | Path | Sequence[str | Path], folder: Path = Path()) -> dict[str, Recipe]:
+    """The rows of one or several tab-separated tables, by experiment name, in the tables' order.
+
+    Args:
+        tables: paths, relative to `folder`.
 
     Raises:
         StudyError: naming file, row, column, the value found and the value allowed.
     """
-    path = Path(path)
+    recipes: dict[str, Recipe] = {}
+    first_seen: dict[str, str] = {}
+    for path in [tables] if isinstance(tables, str | Path) else tables:
+        for row, recipe in _read_table(folder / path):
+            key = recipe.experiment.lower()  # folders of file systems that ignore case
+            if key in first_seen:
+                raise StudyError(
+                    f"{path}, row {row}, column 'experiment': '{recipe.experiment}' stands in {first_seen[key]} "
+                    "already; each name is used once (upper and lower case count as the same)"
+                )
+            first_seen[key] = f"{path}, row {row}"
+            recipes[recipe.experiment] = recipe
+    return recipes
+
+
+def _read_table(path: Path) -> list[tuple[int, Recipe]]:
+    """The recipes of one table with the rows they stand in."""
     try:
         text = path.read_text(encoding="utf-8-sig")
     except FileNotFoundError:
@@ -143,21 +162,13 @@ def read_recipes(path: str | Path) -> dict[str, Recipe]:
         raise StudyError(f"{path}: the table is empty; its first row names the columns: {', '.join(COLUMNS)}")
     header = [name.strip() for name in lines[0][1].split("\t")]
     _check_header(path, header)
-    recipes: dict[str, Recipe] = {}
-    first_seen: dict[str, int] = {}
-    for (row, _), cells in zip(lines[1:], csv.reader((line for _, line in lines[1:]), delimiter="\t"), strict=True):
-        recipe = _read_row(path, row, header, [cell.strip() for cell in cells])
-        key = recipe.experiment.lower()  # folders of file systems that ignore case
-        if key in first_seen:
-            raise StudyError(
-                f"{path}, row {row}, column 'experiment': '{recipe.experiment}' stands in row {first_seen[key]} "
-                "already; each name is used once (upper and lower case count as the same)"
-            )
-        first_seen[key] = row
-        recipes[recipe.experiment] = recipe
-    if not recipes:
+    if len(lines) == 1:
         raise StudyError(f"{path}: no recipe below the header; each row is one recipe")
-    return recipes
+    cells_of_rows = csv.reader((line for _, line in lines[1:]), delimiter="\t")
+    return [
+        (row, _read_row(path, row, header, [cell.strip() for cell in cells]))
+        for (row, _), cells in zip(lines[1:], cells_of_rows, strict=True)
+    ]
 
 
 def _check_header(path: Path, header: list[str]) -> None:

@@ -11,19 +11,23 @@ class EarlyStopping:
     Args:
         patience: epochs without improvement that are tolerated; the last of them stops the run.
         min_delta: an improvement lowers the best loss by more than this.
+        equal_improves: take a loss that is exactly at the limit as an improvement, so that a run whose loss is
+            constant is never stopped.
     """
 
-    def __init__(self, patience: int, min_delta: float = 0.0) -> None:
+    def __init__(self, patience: int, min_delta: float = 0.0, equal_improves: bool = False) -> None:
         if patience < 1:
             raise ValueError(f"patience is {patience}, allowed is at least 1")
         self.patience = patience
         self.min_delta = min_delta
+        self.equal_improves = equal_improves
         self.best = float("inf")
         self.epochs_without_improvement = 0
 
     def step(self, val_loss: float) -> bool:
         """Take the loss of one more epoch; True when training should stop."""
-        if val_loss < self.best - self.min_delta:
+        limit = self.best - self.min_delta
+        if val_loss < limit or (self.equal_improves and val_loss == limit):
             self.best = val_loss
             self.epochs_without_improvement = 0
         else:
@@ -31,7 +35,7 @@ class EarlyStopping:
         return self.epochs_without_improvement >= self.patience
 
     def state_dict(self) -> dict[str, Any]:
-        """What has been seen so far; patience and min_delta belong to the settings."""
+        """What has been seen so far; the arguments belong to the settings."""
         return {"best": self.best, "epochs_without_improvement": self.epochs_without_improvement}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:

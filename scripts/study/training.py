@@ -131,6 +131,7 @@ def train(
                     "val_loss": val.loss,
                     "val_nll": val.nll,
                     "val_accuracy": val.accuracy,
+                    "val_batch_accuracy": val.batch_accuracy,
                     "predicted_classes": len(val.predicted),
                     "seconds": time.perf_counter() - start,
                 }
@@ -139,7 +140,7 @@ def train(
                 progress.training_seconds += training_seconds
                 progress.images += len(order)
                 progress.peak_memory = max(progress.peak_memory, _peak_memory(device))
-                _advance(learner, progress, settings.best_from_epoch, max_epochs)
+                _advance(learner, progress, settings, max_epochs)
                 board.write(row)
                 speed = len(order) / training_seconds
                 best, memory = progress.best_epoch, progress.peak_memory
@@ -181,7 +182,7 @@ def _resume(checkpoints: Checkpoints, learner: Learner) -> Progress:
     return progress
 
 
-def _advance(learner: Learner, progress: Progress, best_from_epoch: int, max_epochs: int) -> None:
+def _advance(learner: Learner, progress: Progress, settings: TrainingSettings, max_epochs: int) -> None:
     """Take the last epoch into account: best epoch, learning rate, whether to go on."""
     row = progress.history[-1]
     epoch = row["epoch"]
@@ -189,8 +190,7 @@ def _advance(learner: Learner, progress: Progress, best_from_epoch: int, max_epo
         progress.finished = True
         return
     # Epochs before `best_from_epoch` count only among themselves, so that a run that ends early has a best one too.
-    rank = (epoch >= best_from_epoch, row["val_accuracy"])
-    if not progress.best_epoch or rank > (progress.best_epoch >= best_from_epoch, progress.best_accuracy):
+    if not progress.best_epoch or _rank(row, settings) > _rank(progress.history[progress.best_epoch - 1], settings):
         progress.best_epoch = epoch
         progress.best_weights = learner.weights()
     lr = learner.lr
@@ -199,6 +199,11 @@ def _advance(learner: Learner, progress: Progress, best_from_epoch: int, max_epo
         progress.lr_drops.append(epoch)
     progress.stopped_early = learner.stopping.step(row["val_loss"]) and epoch < max_epochs
     progress.finished = progress.stopped_early or epoch == max_epochs
+
+
+def _rank(row: dict[str, Any], settings: TrainingSettings) -> tuple[bool, float]:
+    """The best epoch has the highest."""
+    return row["epoch"] >= settings.best_from_epoch, row[f"val_{settings.best_by}"]
 
 
 def _peak_memory(device: torch.device) -> int:

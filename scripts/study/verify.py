@@ -132,7 +132,7 @@ def _run(
     if made["data"] != data.digest:
         yield f"{folder / 'run.json'}: trained on other images than those in {results / 'data'}"
     if record["recipe"] != recipe.hyperparameters() or made["recipe"] != digest(recipe.hyperparameters()):
-        yield f"{folder / 'run.json'}: trained with another recipe than the one in {config['experiments']}"
+        yield f"{folder / 'run.json'}: trained with another recipe than the one in the table of recipes"
     if wrong := list(_columns(folder / "history.csv", HISTORY_COLUMNS)):
         yield from wrong
     elif list(history["epoch"]) != list(range(1, record["epochs"] + 1)):

@@ -78,7 +78,7 @@ def planned_runs(config_folder: Path, study: str) -> list[tuple[str, int]]:
     for path in sorted(config_folder.glob("*.yaml")):
         config = {**default, **(yaml.safe_load(path.read_text(encoding="utf-8")) or {})}
         if config["study"] == study:
-            recipes = read_recipes(config_folder.parent / config["experiments"])
+            recipes = read_recipes(config["experiments"], config_folder.parent)
             return [(experiment, seed) for experiment in recipes for seed in config["seeds"]]
         known.append(config["study"])
     raise StudyError(f"study '{study}': no configuration in {config_folder} has this name; allowed: {', '.join(known)}")

@@ -35,9 +35,11 @@ MODEL = ModelSettings(name="vgg11", width=0.0625, head_hidden=16)
 AUGMENTATION = Augmentation(vertical_flip=0.5, shift=0.05, rotation=5, erasing=0.2)
 SETTINGS = TrainingSettings(
     max_epochs=None,
+    best_by="accuracy",
     best_from_epoch=1,
     early_stopping_patience=10,
     early_stopping_min_delta=0.0,
+    early_stopping_equal_improves=False,
     scheduler_factor=0.1,
     scheduler_patience=5,
     scheduler_eps=1e-8,

@@ -86,7 +86,7 @@ def test_a_wrong_cell_is_named(tmp_path: Path, column: str, value: str, message:
 @pytest.mark.parametrize(
     ("rows", "header", "message"),
     [
-        ([ROW, ROW], HEADER, "row 3, column 'experiment': 'a' stands in row 2 already"),
+        ([ROW, ROW], HEADER, "experiments.tsv, row 2 already"),
         ([ROW, changed("experiment", "A")], HEADER, "upper and lower case count as the same"),
         ([ROW + " x"], HEADER, "row 2: 14 cells found, 13 expected"),
         ([ROW], HEADER.replace("momentum", "momentun"), "unknown column 'momentun'; did you mean 'momentum'?"),
@@ -110,3 +110,21 @@ def test_a_missing_and_an_empty_table(tmp_path: Path) -> None:
     (tmp_path / "empty.tsv").write_text("\n")
     with pytest.raises(StudyError, match="the table is empty"):
         read_recipes(tmp_path / "empty.tsv")
+
+
+def test_several_tables_are_read_as_one(tmp_path: Path) -> None:
+    write(tmp_path, ROW)
+    (tmp_path / "more.tsv").write_text((tmp_path / "experiments.tsv").read_text().replace("\na\t", "\nb\t"))
+    assert list(read_recipes(["experiments.tsv", "more.tsv"], tmp_path)) == ["a", "b"]
+    with pytest.raises(StudyError, match=r"more\.tsv, row 2, .*'b' stands in .*more\.tsv, row 2 already"):
+        read_recipes(["more.tsv", tmp_path / "more.tsv"], tmp_path)
+
+
+@pytest.mark.parametrize("name", ["ablations", "lr_batch"])
+def test_tables_that_run_on_request_fit_the_fourteen(name: str) -> None:
+    config = Path(__file__).parents[2] / "config"
+    recipes = read_recipes(["experiments.tsv", f"{name}.tsv"], config)
+    base = list(recipes.values())[:14]
+    for recipe in list(recipes.values())[14:]:
+        assert recipe.hyperparameters() not in [one.hyperparameters() for one in base]
+        assert recipe.reported is None

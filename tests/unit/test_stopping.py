@@ -19,6 +19,11 @@ def test_a_constant_loss_is_no_improvement():
     assert epochs_until_stop(EarlyStopping(10), [1.9232] * 200) == 11
 
 
+def test_an_equal_loss_can_be_taken_as_an_improvement():
+    assert epochs_until_stop(EarlyStopping(10, equal_improves=True), [1.9232] * 200) is None
+    assert epochs_until_stop(EarlyStopping(2, equal_improves=True), [1.9, 1.9, 2.0, 2.0]) == 4
+
+
 def test_nan_never_improves():
     nan = float("nan")
     assert epochs_until_stop(EarlyStopping(2), [nan, nan]) == 2

@@ -25,7 +25,7 @@ from study.errors import StudyError
 from study.records import epoch_line
 
 COLUMNS = ["epoch", "lr", "train_loss", "train_accuracy", "val_loss", "val_nll", "val_accuracy"]
-COLUMNS += ["predicted_classes", "seconds"]
+COLUMNS += ["val_batch_accuracy", "predicted_classes", "seconds"]
 
 
 def without_seconds(history: Path) -> list[str]:
@@ -60,6 +60,19 @@ class TestRun:
         assert validation.accuracy == best["val_accuracy"]
         assert validation.loss == best["val_loss"]
 
+    def test_the_mean_over_batches_counts_a_small_last_batch_like_the_others(self):
+        data = small_data(sizes={"train": 8, "val": 17})
+        images = dataset.Images.load(data.images["val"], data.labels["val"], torch.device("cpu"))
+        run = learner.Learner(
+            replace(RECIPE, batch_size=16), SETTINGS, models.build(MODEL, 3, 32, 1), None, torch.device("cpu")
+        )
+        normalize = dataset.Normalize(torch.device("cpu"))
+        validation = learner.validate(run, images, normalize)
+        with torch.inference_mode():
+            right = (run.model(normalize(images.images)).argmax(1) == images.labels).double()
+        assert validation.accuracy == right.mean().item()
+        assert validation.batch_accuracy == (right[:16].mean() + right[16]).item() / 2 != validation.accuracy
+
     def test_twice_gives_the_same_to_the_last_bit(self):
         first, second = small_train(), small_train()
         assert all(torch.equal(first.weights[key], second.weights[key]) for key in first.weights)
@@ -88,15 +101,23 @@ class TestRun:
     def test_the_best_epoch_comes_from_a_configured_one_on(self, monkeypatch):
         scores = iter([0.9, 0.8, 0.5, 0.6, 0.6])
         monkeypatch.setattr(
-            training, "validate", lambda *_: learner.Validation(1.0, 1.0, next(scores), predicted=[0, 1])
+            training, "validate", lambda *_: learner.Validation(1.0, 1.0, next(scores), 0.5, predicted=[0, 1])
         )
         settings = replace(SETTINGS, best_from_epoch=3)
         assert small_train(replace(RECIPE, max_epochs=5), settings=settings).best_epoch == 4
 
+    def test_the_best_epoch_can_be_chosen_by_the_mean_over_batches(self, monkeypatch):
+        scores = iter([(0.9, 0.7), (0.8, 0.75)])
+        monkeypatch.setattr(
+            training, "validate", lambda *_: learner.Validation(1.0, 1.0, *next(scores), predicted=[0, 1])
+        )
+        result = small_train(replace(RECIPE, max_epochs=2), settings=replace(SETTINGS, best_by="batch_accuracy"))
+        assert (result.best_epoch, result.best_val_accuracy) == (2, 0.8)
+
     def test_a_run_shorter_than_that_has_a_best_epoch_too(self, monkeypatch):
         scores = iter([0.7, 0.9])
         monkeypatch.setattr(
-            training, "validate", lambda *_: learner.Validation(1.0, 1.0, next(scores), predicted=[0, 1])
+            training, "validate", lambda *_: learner.Validation(1.0, 1.0, next(scores), 0.5, predicted=[0, 1])
         )
         result = small_train(replace(RECIPE, max_epochs=2), settings=replace(SETTINGS, best_from_epoch=5))
         assert (result.best_epoch, result.best_val_accuracy) == (2, 0.9)
@@ -166,7 +187,7 @@ class TestOptimizerAndSchedule:
 
     def plateau(self, monkeypatch: pytest.MonkeyPatch, recipe=RECIPE, **settings: object) -> training.TrainingResult:
         """A run whose validation loss never improves after the first epoch."""
-        monkeypatch.setattr(training, "validate", lambda *_: learner.Validation(1.0, 1.0, 0.5, predicted=[0, 1]))
+        monkeypatch.setattr(training, "validate", lambda *_: learner.Validation(1.0, 1.0, 0.5, 0.5, predicted=[0, 1]))
         monkeypatch.setattr(training, "train_epoch", lambda *_: (1.0, 0.5))
         return small_train(replace(recipe, max_epochs=40), settings=replace(SETTINGS, **settings))
 
