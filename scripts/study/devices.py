@@ -108,6 +108,26 @@ def _try_lock(path: Path) -> TextIO | None:
     return lock
 
 
+def fits(nbytes: int, device: torch.device, gpu_slots: int = 1) -> bool:
+    """Whether data of this size may be kept on the device, with room to spare for the network and for other jobs.
+
+    Allowed is half of the host's free memory, through which a copy to a GPU passes as well, and a quarter of the free
+    memory of the GPU, divided among the jobs that may share it.
+    """
+    if nbytes > free_memory() // 2:
+        return False
+    return device.type != "cuda" or nbytes <= torch.cuda.mem_get_info(device)[0] // (4 * gpu_slots)
+
+
+def free_memory(meminfo: Path = Path("/proc/meminfo")) -> int:
+    """Bytes of this machine's memory that are free or can be freed; all of its memory where the kernel does not say."""
+    try:
+        lines = meminfo.read_text(encoding="ascii").splitlines()
+        return next(int(line.split()[1]) * 1024 for line in lines if line.startswith("MemAvailable:"))
+    except (OSError, StopIteration):
+        return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+
+
 @dataclass(frozen=True)
 class Precision:
     """Arithmetic of convolutions and matrix products; weights and losses stay float32.

@@ -1,4 +1,7 @@
 import math
+import threading
+import time
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -6,6 +9,7 @@ import torch
 
 from study.dataset import (
     MEAN,
+    READ_AHEAD,
     STD,
     Augmentation,
     Images,
@@ -188,3 +192,74 @@ class TestBatches:
         assert images.labels.dtype == torch.int64
         assert torch.equal(images.images, torch.from_numpy(pixels))
         assert len(images) == 3
+
+
+class TestReadAhead:
+    """A split that stays memory-mapped gives the batches of one that is on the device."""
+
+    labels = np.arange(50) % 3
+
+    def mapped(self, folder: Path) -> np.ndarray:
+        np.save(folder / "train.npy", pictures(50, channels=3).numpy())
+        return np.load(folder / "train.npy", mmap_mode="r")
+
+    def both(self, folder: Path) -> list[Images]:
+        kinds = [Images.load(self.mapped(folder), self.labels, CPU, resident=resident) for resident in (True, False)]
+        assert [images.resident for images in kinds] == [True, False]
+        return kinds
+
+    def threads(self) -> list[str]:
+        return [thread.name for thread in threading.enumerate() if thread.name.startswith("read-ahead")]
+
+    @pytest.mark.parametrize("sampler", ["shuffle", "balanced"])
+    @pytest.mark.parametrize("augmentation", [Augmentation(), Augmentation(0.5, 0.5, 0.1, 10, 0.5)])
+    def test_training_batches_are_the_same(self, tmp_path, sampler, augmentation):
+        order = draw_order(self.labels, sampler, 0, 1)
+        draws = draw_augmentation(augmentation, 50, 32, 0, 1)
+        one, other = (list(training_batches(images, order, draws, 4, Normalize(CPU))) for images in self.both(tmp_path))
+        assert len(one) == 13
+        for (images, labels), (same_images, same_labels) in zip(one, other, strict=True):
+            assert torch.equal(images, same_images) and torch.equal(labels, same_labels)
+            assert images.stride() == same_images.stride()
+        assert not self.threads()
+
+    def test_evaluation_batches_are_the_same(self, tmp_path, monkeypatch):
+        monkeypatch.setattr("study.dataset.EVALUATION_PIXELS", 20 * 32**2)
+        with torch.inference_mode():
+            one, other = (list(evaluation_batches(images, Normalize(CPU))) for images in self.both(tmp_path))
+        assert [len(labels) for _, labels in other] == [20, 20, 10]
+        assert all(torch.equal(x, y) for a, b in zip(one, other, strict=True) for x, y in zip(a, b, strict=True))
+
+    def test_it_reads_a_few_batches_ahead_and_no_more(self, tmp_path, monkeypatch):
+        read: list[int] = []
+        take = np.take
+        monkeypatch.setattr(np, "take", lambda array, indices, **more: read.append(1) or take(array, indices, **more))
+        _, images = self.both(tmp_path)
+        batches = training_batches(images, torch.arange(50), None, 2, Normalize(CPU))
+        next(batches)
+        deadline = time.monotonic() + 10
+        while len(read) < READ_AHEAD + 1 and time.monotonic() < deadline:
+            time.sleep(0.001)
+        time.sleep(0.05)
+        assert len(read) == READ_AHEAD + 1
+        assert len(self.threads()) == 1
+        batches.close()
+        assert not self.threads()
+
+    def test_an_error_while_reading_reaches_the_training(self, tmp_path, monkeypatch):
+        _, images = self.both(tmp_path)
+
+        def fail(*_: object, **__: object) -> None:
+            raise OSError("the disk is gone")
+
+        monkeypatch.setattr(np, "take", fail)
+        with pytest.raises(OSError, match="the disk is gone"):
+            next(training_batches(images, torch.arange(50), None, 2, Normalize(CPU)))
+        assert not self.threads()
+
+    def test_the_device_decides_unless_told(self, tmp_path, monkeypatch):
+        asked: list[tuple] = []
+        monkeypatch.setattr("study.devices.fits", lambda *arguments: bool(asked.append(arguments)))
+        images = Images.load(self.mapped(tmp_path), self.labels, CPU, gpu_slots=2)
+        assert not images.resident
+        assert asked == [(50 * 3 * 32 * 32, CPU, 2)]

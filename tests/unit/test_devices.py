@@ -99,6 +99,36 @@ class TestPrecision:
                 assert product(torch.ones(1, 2)).dtype == (dtype or torch.float32)
 
 
+class TestFits:
+    """Whether the packed images are kept on the device."""
+
+    cpu, cuda = torch.device("cpu"), torch.device("cuda", 0)
+
+    def test_half_of_the_hosts_free_memory(self, monkeypatch):
+        monkeypatch.setattr(devices, "free_memory", lambda: 1000)
+        assert devices.fits(500, self.cpu)
+        assert not devices.fits(501, self.cpu)
+
+    @pytest.mark.parametrize(("slots", "most"), [(1, 250), (2, 125)])
+    def test_a_quarter_of_the_gpus_for_all_jobs_on_it(self, monkeypatch, slots, most):
+        monkeypatch.setattr(devices, "free_memory", lambda: 10_000)
+        monkeypatch.setattr(torch.cuda, "mem_get_info", lambda device: (1000, 4000))
+        assert devices.fits(most, self.cuda, slots)
+        assert not devices.fits(most + 1, self.cuda, slots)
+
+    def test_a_copy_to_a_gpu_passes_through_the_host(self, monkeypatch):
+        monkeypatch.setattr(devices, "free_memory", lambda: 100)
+        monkeypatch.setattr(torch.cuda, "mem_get_info", lambda device: (1000, 4000))
+        assert not devices.fits(51, self.cuda)
+
+    def test_free_memory_by_the_kernels_count(self, tmp_path):
+        (tmp_path / "meminfo").write_text("MemTotal:  900 kB\nMemFree:  100 kB\nMemAvailable:     600 kB\n")
+        assert devices.free_memory(tmp_path / "meminfo") == 600 * 1024
+        total = devices.free_memory(tmp_path / "absent")
+        assert total == os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+        assert 0 < devices.free_memory() <= total
+
+
 def hold(log: Path, seconds: float, choice: str = "cuda", slots: int = 1) -> None:
     """A job: take a lease, note it, keep it, note its end."""
 
