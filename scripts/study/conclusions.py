@@ -10,7 +10,7 @@ Entry point (runs come from `study.runs.load_runs`, with predictions):
 
 import itertools
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -30,6 +30,15 @@ TREATMENTS = {
     "activation": ("activation",),
     "loss and sampler": ("loss", "sampler"),
     "optimizer": ("optimizer",),
+}
+
+# field -> how its value is told; the others are told by their value alone
+WORDS = {
+    "batch_size": "batch size {}",
+    "lr": "learning rate {}",
+    "momentum": "momentum {}",
+    "nesterov": "Nesterov {}",
+    "weight_decay": "weight decay {}",
 }
 
 COLUMNS = [
@@ -102,11 +111,15 @@ def _pair_claims(groups: dict[str, list[Run]], confidence: float, samples: int) 
     ]
 
 
-def only_difference(one: Recipe, two: Recipe) -> str:
-    """The one treatment in which two recipes differ; "" if they differ in none or in several."""
+def only_difference(one: Recipe, two: Recipe, treatments: Mapping[str, Sequence[str]] = TREATMENTS) -> str:
+    """The one treatment in which two recipes differ; "" if they differ in none or in several.
+
+    Args:
+        treatments: treatment -> the fields of a recipe that make it up.
+    """
     differing = [
         treatment
-        for treatment, fields in TREATMENTS.items()
+        for treatment, fields in treatments.items()
         if any(getattr(one, field) != getattr(two, field) for field in fields)
     ]
     return differing[0] if len(differing) == 1 else ""
@@ -130,7 +143,8 @@ def _pair_row(
         verdict = OPEN
     else:
         verdict = HOLDS if difference > 0 else REVERSED
-    claim = f"{setting(a[0].recipe, b[0].recipe, treatment)} beats {setting(b[0].recipe, a[0].recipe, treatment)}"
+    fields = TREATMENTS[treatment]
+    claim = f"{setting(a[0].recipe, b[0].recipe, fields)} beats {setting(b[0].recipe, a[0].recipe, fields)}"
     return {
         "claim": claim,
         "kind": treatment,
@@ -149,15 +163,15 @@ def _pair_row(
     }
 
 
-def setting(recipe: Recipe, other: Recipe, treatment: str) -> str:
-    """What the treatment is in this recipe, in words: "batch size 64", "cross entropy with plain shuffling"."""
+def setting(recipe: Recipe, other: Recipe, fields: Sequence[str]) -> str:
+    """In which of these fields the recipe differs from the other, in words: "batch size 64", "cross entropy"."""
     words = []
-    for field in TREATMENTS[treatment]:
+    for field in fields:
         value = getattr(recipe, field)
         if value == getattr(other, field):
             continue
         text = lr_text(value) if field == "lr" else str(value).replace("_", " ")
-        words.append({"batch_size": "batch size {}", "lr": "learning rate {}"}.get(field, "{}").format(text))
+        words.append(WORDS.get(field, "{}").format(text))
         if field == "sampler":
             words[-1] = "balanced sampling" if value == "balanced" else "plain shuffling"
     return " with ".join(words)

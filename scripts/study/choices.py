@@ -1,0 +1,94 @@
+"""Choices of a configuration that a careful reader would question, each with what speaks against it.
+
+All of them are off in the default study; they exist to reproduce studies that made them. Entry point:
+    questionable(config, recipes, official_split) -> list[Choice]
+"""
+
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from study.recipe import Recipe
+
+
+@dataclass(frozen=True)
+class Choice:
+    """One choice in force: the configuration's key, its value as text, and why it is questionable."""
+
+    key: str
+    value: str
+    why: str
+
+
+def _keep(value: Any) -> bool:
+    return value == "keep"
+
+
+# key -> (whether its value is questionable, why)
+QUESTIONABLE: dict[str, tuple[Callable[[Any], bool], str]] = {
+    "data.duplicates": (_keep, "exact copies count as independent images and can land on both sides of a split"),
+    "data.contradictory": (
+        lambda value: value != "drop",
+        "exact copies with contradictory labels stay in, though at most one of their labels is right",
+    ),
+    "data.blank": (_keep, "images of one constant value stay in, though they show nothing"),
+    "data.oversample": (
+        bool,
+        "images are copied before the split, so that training can hold copies of validation and test images",
+    ),
+    "augmentation.vertical_flip": (
+        bool,
+        "training images are turned upside down, as no validation or test image is",
+    ),
+    "training.best_by": (
+        lambda value: value == "batch_accuracy",
+        "the accuracy is averaged over batches, so images of a smaller last batch count for more",
+    ),
+    "training.best_from_epoch": (
+        lambda value: value > 1,
+        "earlier epochs cannot be the best one, whatever they reach",
+    ),
+    "training.early_stopping_equal_improves": (
+        bool,
+        "an equal loss counts as an improvement, so a saturated run, whose loss is constant, never stops early",
+    ),
+}
+
+
+def questionable(
+    config: Mapping[str, Mapping[str, Any]], recipes: Iterable[Recipe], official_split: bool
+) -> list[Choice]:
+    """The questionable choices in force, in the order of the configuration, then those of the recipes.
+
+    Args:
+        config: at least the sections data, split, augmentation and training.
+        official_split: whether the source brings a split of its own.
+    """
+    found = []
+    for key, (applies, why) in QUESTIONABLE.items():
+        section, name = key.split(".")
+        if applies(value := config[section][name]):
+            found.append(Choice(key, _text(value), why))
+    if official_split and config["split"]["method"] != "official":
+        why = "the split that comes with the images is ignored, so scores cannot be compared with those of others"
+        found.append(Choice("split.method", config["split"]["method"], why))
+    return found + _of_recipes(list(recipes))
+
+
+def _of_recipes(recipes: list[Recipe]) -> list[Choice]:
+    softmax = [recipe.experiment for recipe in recipes if recipe.activation == "softmax"]
+    both = [recipe.experiment for recipe in recipes if recipe.weighted and recipe.sampler == "balanced"]
+    found = []
+    if softmax:
+        why = "cross entropy applies softmax itself: the loss is confined and a confident mistake has no gradient"
+        found.append(Choice("activation softmax", ", ".join(softmax), why))
+    if both:
+        why = "two treatments of the imbalance at once, whose effects cannot be told apart in these recipes"
+        found.append(Choice("weighted loss with balanced sampler", ", ".join(both), why))
+    return found
+
+
+def _text(value: Any) -> str:
+    if isinstance(value, Mapping):
+        return ", ".join(f"{name} × {factor}" for name, factor in value.items())
+    return str(value).lower() if isinstance(value, bool) else str(value)
