@@ -13,7 +13,7 @@ if str(WORKFLOW / "scripts") not in sys.path:
 from study.errors import StudyError
 from study.provenance import code_digest
 from study.recipe import read_recipes
-from study.settings import validate_config
+from study.settings import deciding, validate_config
 from study.source import source_fingerprint
 
 try:
@@ -65,6 +65,11 @@ def source_identity(wildcards):
     return source_fingerprint(SOURCE)
 
 
+def data_settings(wildcards):
+    """What decides which images there are and what becomes of them, as one value."""
+    return deciding(config, "data")
+
+
 def class_weights_file(wildcards):
     """Class weights are an input of the recipes that use them; for the others they may change."""
     return f"{RESULTS}/data/class_weights.csv" if RECIPES[wildcards.experiment].weighted else []
@@ -82,9 +87,10 @@ def recipe_of(wildcards):
 
 def training_settings(wildcards):
     """All else that decides a training, as one value for the same reason."""
-    settings = {section: config[section] for section in ("model", "augmentation", "training")}
     known = WEIGHTS in ("none", "imagenet") or not Path(WEIGHTS).exists()
     return {
-        **settings,
+        "model": deciding(config, "model"),
+        "augmentation": config["augmentation"],
+        "training": config["training"],
         "initial_weights": WEIGHTS if known else source_fingerprint(WEIGHTS),
     }

@@ -50,6 +50,7 @@ if WEIGHTS_FILE and not Path(WEIGHTS_FILE).exists():
         params:
             model=lookup(dpath="model/name", within=config),
             weights=WEIGHTS,
+            url=lookup(dpath="model/weights_url", within=config),
         script:
             "../scripts/fetch_weights.py"
 
@@ -73,7 +74,7 @@ rule manifest:
         mem_mb=4000,
         runtime=60,
     params:
-        data=lookup(dpath="data", within=config),
+        data=data_settings,
         split=lookup(dpath="split", within=config),
         source=source_identity,
         code=script_digest("manifest"),
@@ -102,7 +103,7 @@ rule pack:
         mem_mb=4000,
         runtime=60,
     params:
-        data=lookup(dpath="data", within=config),
+        data=data_settings,
         code=script_digest("pack"),
     script:
         "../scripts/pack.py"

@@ -8,7 +8,7 @@ with logged(snakemake.log[0], threads=snakemake.threads) as say:
     import pandas as pd
     import torch
 
-    from study import packed, provenance, training
+    from study import packed, pretrained, provenance, training
     from study.dataset import Augmentation
     from study.models import ModelSettings
     from study.recipe import Recipe
@@ -22,6 +22,9 @@ with logged(snakemake.log[0], threads=snakemake.threads) as say:
     # Beside the outputs, not in them: Snakemake deletes outputs before a job, and the job must find its checkpoints.
     checkpoints = Path(snakemake.output.run).parent / "checkpoints"
     weights = snakemake.input.class_weights
+    initial_weights = Path(str(snakemake.input.initial_weights)) if snakemake.input.initial_weights else None
+    if initial_weights and settings["model"]["weights"] == "imagenet":
+        pretrained.check(initial_weights, settings["model"]["name"])  # placed by hand, perhaps
     result = training.train(
         Recipe(experiment=wildcards.experiment, case=0, **recipe),
         seed=int(wildcards.seed),
@@ -30,7 +33,7 @@ with logged(snakemake.log[0], threads=snakemake.threads) as say:
         model=ModelSettings(**settings["model"]),
         augmentation=Augmentation(**settings["augmentation"]),
         settings=training.TrainingSettings(**settings["training"], gpu_slots=slots),
-        initial_weights=Path(str(snakemake.input.initial_weights)) if snakemake.input.initial_weights else None,
+        initial_weights=initial_weights,
         checkpoint_dir=checkpoints,
         checkpoint_every=snakemake.config["checkpoints"]["every"],
         run_key=provenance.digest([made_by[part] for part in ("code", "data", "recipe", "settings")]),

@@ -69,7 +69,8 @@ def _verify(where: Path | str, digest: str, sha256: str | None, received: int, s
     if size is not None and received != size:
         raise StudyError(f"{where}: the file has {received:,} bytes, allowed are {size:,}. {by_hand}")
     if sha256 and not digest.startswith(sha256.lower()):
-        raise StudyError(f"{where}: the file has the sha256 {digest}, allowed is {sha256.lower()}. {by_hand}")
+        allowed = sha256.lower() if len(sha256) == len(digest) else f"one that begins with {sha256.lower()}"
+        raise StudyError(f"{where}: the file has the SHA-256 {digest}, allowed is {allowed}. {by_hand}")
 
 
 def _download(url: str, file: BinaryIO, what: str, by_hand: str) -> tuple[str, int]:

@@ -7,6 +7,14 @@ from typing import Any
 
 from study.errors import StudyError
 
+# Where a file is fetched from, and what it should be, decides nothing about a result.
+ORIGIN = {"data": ("url", "sha256"), "model": ("weights_url",)}
+
+
+def deciding(config: dict[str, Any], section: str) -> dict[str, Any]:
+    """A section of the configuration without the keys of `ORIGIN`: in the params of a rule these would re-train."""
+    return {key: value for key, value in config[section].items() if key not in ORIGIN[section]}
+
 
 def validate_config(config: dict[str, Any], schema: dict[str, Any]) -> None:
     """Check a merged configuration against the schema and the rules that a schema cannot express.

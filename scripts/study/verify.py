@@ -25,6 +25,7 @@ from study.packing import array_digest
 from study.provenance import code_digest, digest
 from study.recipe import Recipe, read_recipes
 from study.runs import load_runs
+from study.settings import deciding
 
 MANIFEST_COLUMNS = ["image_id", "label", "split", "sha256", "duplicate_group", "status", "reason"]
 HISTORY_COLUMNS = ["epoch", "lr", "train_loss", "train_accuracy", "val_loss", "val_nll", "val_accuracy", "seconds"]
@@ -152,7 +153,7 @@ def _predictions(
     weights = folder / "best.safetensors"
     try:
         settings = replace(settings, precision=made["precision"])
-        again = evaluation.predict(weights, data, ModelSettings(**config["model"]), settings, report)
+        again = evaluation.predict(weights, data, ModelSettings(**deciding(config, "model")), settings, report)
     except StudyError as error:
         yield str(error)
         return

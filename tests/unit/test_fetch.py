@@ -61,7 +61,7 @@ def test_a_file_placed_by_hand_is_verified_and_left_alone(tmp_path: Path) -> Non
     target.write_bytes(CONTENT)
     fetch("http://127.0.0.1:9/nowhere", target, sha256=SHA256, what="the weights")
     fetch(None, target, what="the weights")
-    with pytest.raises(StudyError, match=r"weights\.pth: the file has the sha256 [0-9a-f]{64}, allowed is 0{64}"):
+    with pytest.raises(StudyError, match=r"weights\.pth: the file has the SHA-256 [0-9a-f]{64}, allowed is 0{64}"):
         fetch(None, target, sha256="0" * 64, what="the weights")
     assert target.read_bytes() == CONTENT
 
@@ -69,7 +69,8 @@ def test_a_file_placed_by_hand_is_verified_and_left_alone(tmp_path: Path) -> Non
 @pytest.mark.parametrize(
     ("path", "expected", "message"),
     [
-        ("/file", {"sha256": "0" * 64}, f"the file has the sha256 {SHA256}, allowed is 0{{64}}"),
+        ("/file", {"sha256": "0" * 64}, f"the file has the SHA-256 {SHA256}, allowed is 0{{64}}"),
+        ("/file", {"sha256": "0" * 8}, f"the file has the SHA-256 {SHA256}, allowed is one that begins with 0{{8}}"),
         ("/file", {"size": 5}, "the file has 3,072,000 bytes, allowed are 5"),
         ("/cut", {"sha256": SHA256}, "the connection was cut after 1,500,000 of 3,072,000 bytes"),
         ("/missing", {}, "the server answered 404 Not Found"),
