@@ -1,10 +1,12 @@
 """What is in the data, and what was done about it, in numbers."""
 
+from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
-from study.source import DataSettings
+from study.source import DataSettings, Expected, file_sha256
 from study.splits import SPLITS, SplitSettings
 
 
@@ -18,8 +20,9 @@ def audit(images: pd.DataFrame, data: DataSettings, split: SplitSettings, ignore
         ignored: files of the source outside every class folder.
 
     Returns:
-        source: images and classes {class: n} of the source, its official_splits {split: {class: n}} or None,
-            most_common_size [width, height], most_common_mode, ignored_files.
+        source: name, images and classes {class: n} of the source, the sha256 of its file (None for a folder or the
+            digits), its official_splits {split: {class: n}} or None, most_common_size [width, height],
+            most_common_mode, ignored_files.
         found: counts in the source, whatever was done: unreadable, duplicate_groups, duplicate_images,
             contradictory_groups, contradictory_images, blank, odd_size, odd_mode, and
             groups_across_official_splits (groups of copies with images in more than one of them).
@@ -63,6 +66,28 @@ def leaked(images: pd.DataFrame) -> pd.Series:
     return images["split"].isin(["val", "test"]) & images["sha256"].isin(trained)
 
 
+def differences(source: Mapping[str, Any], expected: Expected) -> list[str]:
+    """How the source differs from what is expected of it, a sentence for each difference.
+
+    Args:
+        source: the part of that name of what `audit` returns.
+    """
+    classes = sorted({*source["classes"], *expected.classes}) if expected.classes else []
+    splits = source["official_splits"] or {}
+    counts = [(f"Class '{name}'", source["classes"].get(name, 0), expected.classes.get(name, 0)) for name in classes]
+    counts += [
+        (f"Official split '{name}'", sum(splits.get(name, {}).values()), count)
+        for name, count in expected.splits.items()
+    ]
+    sentences = [
+        f"{what}: {found:,} images found, {count:,} expected." for what, found, count in counts if found != count
+    ]
+    if expected.sha256 and source["sha256"] != expected.sha256:
+        found = source["sha256"] or "none (a folder has none)"
+        sentences.append(f"SHA-256 of {source['name']}: {found} found, {expected.sha256} expected.")
+    return sentences
+
+
 def _count(values: pd.Series) -> dict[str, int]:
     return {str(value): int(count) for value, count in values.value_counts().sort_index().items()}
 
@@ -71,9 +96,11 @@ def _source(original: pd.DataFrame, data: DataSettings, ignored: list[str]) -> d
     readable = original[original["unreadable"] == ""]
     usual = readable[~readable["odd_size"]].head(1)
     splits = {name: original.loc[original["original_split"] == name, "label"] for name in SPLITS}
+    path = Path(data.source)
     return {
         "name": data.source,
         "images": len(original),
+        "sha256": file_sha256(path) if path.is_file() else None,
         "classes": _count(original["label"]),
         "official_splits": {name: _count(labels) for name, labels in splits.items() if len(labels)} or None,
         "most_common_size": [int(usual["width"].iloc[0]), int(usual["height"].iloc[0])],

@@ -8,12 +8,21 @@ from typing import Any
 from study.errors import StudyError
 
 # Where a file is fetched from, and what it should be, decides nothing about a result.
-ORIGIN = {"data": ("url", "sha256"), "model": ("weights_url",)}
+ORIGIN = {"data": ("url", "sha256", "expected"), "model": ("weights_url",)}
 
 
 def deciding(config: dict[str, Any], section: str) -> dict[str, Any]:
     """A section of the configuration without the keys of `ORIGIN`: in the params of a rule these would re-train."""
     return {key: value for key, value in config[section].items() if key not in ORIGIN[section]}
+
+
+def compared(config: dict[str, Any]) -> dict[str, list[Any]]:
+    """Each key of `tables.reported_with`, with its value here and the one that the reported accuracies were made with."""
+    found = {}
+    for key, reported in config["tables"]["reported_with"].items():
+        section, name = key.split(".")
+        found[key] = [config[section][name], reported]
+    return found
 
 
 def validate_config(config: dict[str, Any], schema: dict[str, Any]) -> None:
@@ -88,6 +97,10 @@ def _cross_checks(config: dict[str, Any]) -> list[str]:
         )
     if weights == "imagenet" and config["model"]["width"] != 1:
         problems.append(f"'model.width' is {config['model']['width']}, allowed is 1 with 'model.weights: imagenet'")
+    for key in config["tables"]["reported_with"]:
+        section, _, name = key.partition(".")
+        if not isinstance(config.get(section), dict) or name not in config[section]:
+            problems.append(f"'tables.reported_with' names the key '{key}', which the configuration does not have")
     return problems
 
 

@@ -21,7 +21,7 @@ CHOICES: dict[str, tuple[object, ...]] = {
 
 @dataclass(frozen=True)
 class DataSettings:
-    """The `data` section of the configuration.
+    """The `data` section of the configuration, but for where the source comes from and what it is expected to be.
 
     Attributes:
         source: "digits" (the embedded images), or a folder, a zip of one, or a CSV in FER2013's format.
@@ -36,8 +36,6 @@ class DataSettings:
         blank: images of one constant colour: "keep" or "drop".
         odd_size: images that have not the most common size: "keep" (resized) or "drop".
         odd_mode: images that have not the most common mode (grayscale, RGB …): "keep" (converted) or "drop".
-        url: where the rule that fetches the source finds it; empty if it has to be placed by hand.
-        sha256: hash of the source's file; empty if it is not known.
         imbalance: size of the largest class over that of the smallest (digits only).
         oversample: class name -> how many times each of its images is taken.
     """
@@ -53,8 +51,6 @@ class DataSettings:
     blank: str
     odd_size: str
     odd_mode: str
-    url: str | None = None
-    sha256: str | None = None
     imbalance: float = 1.0
     oversample: dict[str, int] = field(default_factory=dict)
 
@@ -71,6 +67,21 @@ class DataSettings:
                 raise StudyError(
                     f"config key data.oversample.{label}: found {factor!r}, allowed is a whole number from 1"
                 )
+
+
+@dataclass(frozen=True)
+class Expected:
+    """What the source should be. What is empty is not compared.
+
+    Attributes:
+        classes: class name -> number of images.
+        splits: official split ("train", "val", "test") -> number of images.
+        sha256: of the source's file, in hexadecimal digits.
+    """
+
+    classes: dict[str, int] = field(default_factory=dict)
+    splits: dict[str, int] = field(default_factory=dict)
+    sha256: str | None = None
 
 
 def _words(allowed: tuple[object, ...]) -> str:
@@ -93,9 +104,14 @@ def source_fingerprint(source: str) -> str:
             digest.update(f"{name}\0{size}\n".encode("utf-8", "surrogateescape"))
         return digest.hexdigest()
     if path.is_file():
-        with path.open("rb") as file:
-            return hashlib.file_digest(file, "sha256").hexdigest()
+        return file_sha256(path)
     return "missing"
+
+
+def file_sha256(path: Path) -> str:
+    """SHA-256 of a file's bytes, in hexadecimal digits."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def files_below(folder: Path) -> list[str]:

@@ -104,10 +104,12 @@ def audit_facts(audit: Mapping[str, Any]) -> list[str]:
     """What `audit.json` says, as plain sentences; findings that number zero are left out.
 
     Args:
-        audit: as returned by `study.audit.audit`.
+        audit: as returned by `study.audit.audit`, and under "expected" what `study.audit.differences` returned; these
+            sentences come first.
     """
     found, done, leakage = audit["found"], audit["done"], audit["leakage"]
-    facts = [f"{audit['source']['images']:,} images in the source, {audit['kept']['images']:,} used."]
+    facts = list(audit["expected"])
+    facts.append(f"{audit['source']['images']:,} images in the source, {audit['kept']['images']:,} used.")
     if found["duplicate_groups"]:
         contradictory = f", {found['contradictory_groups']:,} groups of them with contradictory labels"
         facts.append(

@@ -1,16 +1,29 @@
 """The manifest accounts for every image, the policies do what they say, and the audit counts it."""
 
+import hashlib
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pytest
-from example_images import data_settings, noise, pixel_cell, split_settings, write_csv, write_images, write_tree
+import yaml
+from example_images import (
+    ROOT,
+    data_settings,
+    noise,
+    pixel_cell,
+    split_settings,
+    write_csv,
+    write_images,
+    write_tree,
+    write_zip,
+)
 from PIL import Image
 
-from study.audit import leaked
+from study.audit import differences, leaked
 from study.errors import StudyError
 from study.manifest import COLUMNS, build_manifest, read_manifest, write_manifest
+from study.source import Expected
 from study.splits import SPLITS
 
 WORKERS = 2
@@ -256,6 +269,47 @@ def test_workers_and_order_of_files_change_nothing(tmp_path: Path) -> None:
     assert one.equals(two)
 
 
+# What the source is expected to be
+
+
+def test_a_source_other_than_expected_is_told_count_by_count(tmp_path: Path) -> None:
+    tree = write_tree(tmp_path / "tree", {f"{split}/{label}": 5 for split in ("train", "test") for label in "abc"})
+    _, audit = build_manifest(data_settings(write_zip(tmp_path / "a.zip", tree)), split_settings(), WORKERS)
+    classes, splits = {"a": 10, "b": 1210, "d": 7}, {"train": 15, "val": 5, "test": 10}
+    assert differences(audit["source"], Expected(classes, splits)) == [
+        "Class 'b': 10 images found, 1,210 expected.",
+        "Class 'c': 10 images found, 0 expected.",
+        "Class 'd': 0 images found, 7 expected.",
+        "Official split 'val': 0 images found, 5 expected.",
+        "Official split 'test': 15 images found, 10 expected.",
+    ]
+    assert differences(audit["source"], Expected()) == []
+
+
+def test_a_source_without_official_splits_lacks_all_that_are_expected(tmp_path: Path) -> None:
+    _, audit = build_manifest(data_settings(write_tree(tmp_path, {"a": 9, "b": 9})), split_settings(), WORKERS)
+    found = differences(audit["source"], Expected({"a": 9, "b": 9}, {"train": 12, "test": 6}))
+    assert found == [
+        "Official split 'train': 0 images found, 12 expected.",
+        "Official split 'test': 0 images found, 6 expected.",
+    ]
+
+
+def test_a_file_with_another_hash_is_told_with_both(tmp_path: Path) -> None:
+    archive = write_zip(tmp_path / "a.zip", write_tree(tmp_path / "tree", {"a": 9, "b": 9}))
+    _, audit = build_manifest(data_settings(archive), split_settings(), WORKERS)
+    sha256 = hashlib.sha256(archive.read_bytes()).hexdigest()
+    assert audit["source"]["sha256"] == sha256
+    assert differences(audit["source"], Expected(sha256=sha256)) == []
+    told = f"SHA-256 of {archive}: {sha256} found, {'0' * 64} expected."
+    assert differences(audit["source"], Expected(sha256="0" * 64)) == [told]
+    _, audit = build_manifest(data_settings(tmp_path / "tree"), split_settings(), WORKERS)
+    assert audit["source"]["sha256"] is None
+    assert differences(audit["source"], Expected(sha256=sha256)) == [
+        f"SHA-256 of {tmp_path / 'tree'}: none (a folder has none) found, {sha256} expected."
+    ]
+
+
 # The real data set
 
 
@@ -276,6 +330,15 @@ def test_fer2013_holds_the_known_copies(original_study: tuple[pd.DataFrame, dict
     assert audit["leakage"]["official"]["total"] == 521
     totals = {name: sum(classes.values()) for name, classes in audit["source"]["official_splits"].items()}
     assert totals == {"train": 28_709, "val": 3589, "test": 3589}
+
+
+@pytest.mark.parametrize("study", ["original", "fer2013"])
+def test_fer2013_is_what_its_configurations_expect(original_study: tuple[pd.DataFrame, dict], study: str) -> None:
+    _, audit = original_study
+    config = yaml.safe_load((ROOT / f"config/{study}.yaml").read_text(encoding="utf-8"))
+    expected = Expected(**config["data"]["expected"])
+    assert sum(expected.classes.values()) == sum(expected.splits.values()) == 35_887
+    assert differences(audit["source"], expected) == []
 
 
 def test_fer2013_is_split_as_in_the_original_study(original_study: tuple[pd.DataFrame, dict]) -> None:

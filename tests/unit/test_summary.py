@@ -12,6 +12,7 @@ from study.runs import Run, choose
 from study.summary import audit_facts, caution, headline
 
 AUDIT: dict[str, Any] = {
+    "expected": [],
     "source": {"images": 40},
     "kept": {"images": 35},
     "found": {
@@ -80,3 +81,8 @@ def test_data_in_words() -> None:
     assert "2 of 12 validation and test images have an exact copy in training." in text
     assert "Copies added before the split: 5 of *x*." in text
     assert "blank" not in text
+
+
+def test_data_other_than_expected_comes_first() -> None:
+    sentences = ["Class 'a': 1 images found, 2 expected.", "Official split 'test': 3 images found, 4 expected."]
+    assert audit_facts(AUDIT | {"expected": sentences}) == sentences + audit_facts(AUDIT)
