@@ -13,7 +13,7 @@ if str(WORKFLOW / "scripts") not in sys.path:
 from study.errors import StudyError
 from study.provenance import code_digest
 from study.recipe import read_recipes
-from study.settings import deciding, validate_config
+from study.settings import compared, deciding, validate_config
 from study.source import source_fingerprint
 
 try:

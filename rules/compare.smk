@@ -1,6 +1,6 @@
 # Needs:  run.json, history.csv, metrics.json and predictions.csv of every run; pack.json, audit.json, class weights.
-# Makes:  {RESULTS}/tables/     case_{case}.csv and .md, comparison.csv and .html, pairwise.csv, conclusions.csv,
-#                               ensemble.csv, summary.rst
+# Makes:  {RESULTS}/tables/     case_{case}.csv and .md, comparison.csv and .html, pairwise.csv, effects.csv,
+#                               conclusions.csv, leakage.csv, diagnosis.csv, ensemble.csv, summary.rst
 #         {RESULTS}/figures/    curves, cases, comparison, confusion matrices, recall, reliability, confused pairs,
 #                               lr × batch, classes, samples
 #         {RESULTS}/ensemble/   predictions.csv and metrics.json of the vote
@@ -27,7 +27,12 @@ rule tables:
     input:
         runs=RUN_FILES,
         metrics=METRICS_FILES,
+        histories=HISTORY_FILES,
         predictions=PREDICTIONS_FILES,
+        # audit.json holds the manifest's hash and is small enough for Snakemake to compare by content
+        manifest=ancient(rules.manifest.output.manifest),
+        audit=rules.manifest.output.audit,
+        class_weights=rules.class_weights.output,
         template=local(str(WORKFLOW / "scripts/study/templates/comparison.html.j2")),
     output:
         cases=[
@@ -58,11 +63,29 @@ rule tables:
             caption="../report/pairwise.rst",
             labels={"table": "every pair of recipes", "form": "table"},
         ),
+        effects=report(
+            f"{TABLES}/effects.csv",
+            category="1 Tables",
+            caption="../report/effects.rst",
+            labels={"table": "effects of single treatments", "form": "table"},
+        ),
         conclusions=report(
             f"{TABLES}/conclusions.csv",
             category="1 Tables",
             caption="../report/conclusions.rst",
             labels={"table": "the reported conclusions", "form": "table"},
+        ),
+        leakage=report(
+            f"{TABLES}/leakage.csv",
+            category="1 Tables",
+            caption="../report/leakage.rst",
+            labels={"table": "accuracy with and without copies", "form": "table"},
+        ),
+        diagnosis=report(
+            f"{TABLES}/diagnosis.csv",
+            category="1 Tables",
+            caption="../report/diagnosis.rst",
+            labels={"table": "what happened in each run", "form": "table"},
         ),
     log:
         f"{RESULTS}/logs/tables.log",
@@ -74,7 +97,9 @@ rule tables:
         recipes=SHOWN_RECIPES,
         cases=lookup(dpath="cases", within=config),
         metrics=lookup(dpath="metrics", within=config),
+        training=lookup(dpath="training", within=config),
         tables=lookup(dpath="tables", within=config),
+        compared=compared(config),
         study=config["study"],
         code=script_digest("tables"),
     script:
@@ -120,6 +145,7 @@ rule figures:
         index=rules.pack.output.index,
         arrays=ancient(PACKED),
         class_weights=rules.class_weights.output,
+        effects=rules.tables.output.effects,
     output:
         comparison=report(
             f"{FIGURES}/comparison.svg",
@@ -150,6 +176,12 @@ rule figures:
             category="4 Errors",
             caption="../report/figure_reliability.rst",
             labels={"figure": "reliability diagram", "experiment": "all"},
+        ),
+        effects=report(
+            f"{FIGURES}/effects.svg",
+            category="2 Comparison",
+            caption="../report/figure_effects.rst",
+            labels={"figure": "all recipes", "of": "effects of single treatments"},
         ),
         lr_batch=[
             report(
@@ -225,8 +257,12 @@ rule summary:
         predictions=PREDICTIONS_FILES,
         page=rules.tables.output.page,
         conclusions=rules.tables.output.conclusions,
+        effects_table=rules.tables.output.effects,
+        leakage=rules.tables.output.leakage,
+        diagnosis=rules.tables.output.diagnosis,
         ensemble=rules.ensemble.output.table,
         comparison=rules.figures.output.comparison,
+        effects=rules.figures.output.effects,
         cases=rules.figures.output.cases,
         curves=rules.figures.output.curves,
         lr_batch=rules.figures.output.lr_batch,
@@ -258,6 +294,8 @@ rule summary:
         cases=lookup(dpath="cases", within=config),
         metrics=lookup(dpath="metrics", within=config),
         tables=lookup(dpath="tables", within=config),
+        compared=compared(config),
+        sections={name: config[name] for name in ("data", "split", "augmentation", "training")},
         study=config["study"],
         code=script_digest("summary"),
     script:

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pandas as pd
 
+from study.choices import questionable
 from study.job import logged
 from study.landing import FIGURES, Study, as_rst, landing_html
 from study.recipe import Recipe
@@ -14,18 +15,23 @@ with logged(snakemake.log[0]):
     given, files = snakemake.params, snakemake.input
     recipes = {name: Recipe(**row) for name, row in given.recipes.items()}
     runs = load_runs(recipes, files.runs, files.metrics, predictions_files=files.predictions)
+    audit = json.loads(Path(files.audit).read_text(encoding="utf-8"))
     study = Study(
         name=given.study,
         questions={int(case): question for case, question in given.cases.items()},
         confidence=given.metrics["confidence"],
         samples=given.metrics["bootstrap_samples"],
-        reported=given.tables["reported"],
+        compared=given.compared if given.tables["reported"] else None,
         note=given.tables["note"],
         figures={name: [files[name]] if isinstance(files[name], str) else files[name] for name in FIGURES},
         comparison=Path(files.page).read_text(encoding="utf-8"),
         conclusions=pd.read_csv(str(files.conclusions)),
         ensemble=pd.read_csv(str(files.ensemble)),
+        effects=pd.read_csv(str(files.effects_table), keep_default_na=False, na_values=[""]),
+        leakage=pd.read_csv(str(files.leakage)),
+        diagnosis=pd.read_csv(str(files.diagnosis)),
+        choices=questionable(given.sections, recipes.values(), audit["source"]["official_splits"] is not None),
         pack=json.loads(Path(files.index).read_text(encoding="utf-8")),
-        audit=json.loads(Path(files.audit).read_text(encoding="utf-8")),
+        audit=audit,
     )
     Path(snakemake.output[0]).write_text(as_rst(landing_html(runs, study)), encoding="utf-8")

@@ -2,27 +2,31 @@
 
 from pathlib import Path
 
-from study import page, tables
-from study.conclusions import conclusions
+from study import comparability, page
+from study.class_weights import read_class_weights
+from study.everything import every_table
 from study.job import logged
+from study.manifest import read_manifest
 from study.recipe import Recipe
 from study.runs import load_runs
 from study.summary import headline
+from study.tables import case_markdown
 
 with logged(snakemake.log[0]) as say:
-    given, files, out = snakemake.params, snakemake.input, snakemake.output
-    confidence, samples = given.metrics["confidence"], given.metrics["bootstrap_samples"]
+    given, files = snakemake.params, snakemake.input
+    folder = Path(snakemake.output.comparison).parent
     recipes = {name: Recipe(**row) for name, row in given.recipes.items()}
-    runs = load_runs(recipes, files.runs, files.metrics, predictions_files=files.predictions)
-    for csv, markdown in zip(out.cases, out.markdown, strict=True):
-        case = int(Path(csv).stem.removeprefix("case_"))
-        table = tables.case_table(runs, case, confidence, samples, given.tables["reported"])
-        table.to_csv(csv, index=False, lineterminator="\n")
-        text = tables.case_markdown(table, case, given.cases.get(str(case), ""), confidence)
-        Path(markdown).write_text(text, encoding="utf-8")
-    comparison = tables.comparison(runs, confidence, samples, given.tables["reported"])
-    comparison.to_csv(out.comparison, index=False, lineterminator="\n")
-    Path(out.page).write_text(page.comparison_html(comparison, study=given.study), encoding="utf-8")
-    tables.pairwise(runs, confidence, samples).to_csv(out.pairwise, index=False, lineterminator="\n")
-    conclusions(runs, confidence, samples).to_csv(out.conclusions, index=False, lineterminator="\n")
-    say(headline(runs, confidence))
+    runs = load_runs(recipes, files.runs, files.metrics, files.histories, files.predictions)
+    compared = given.compared if given.tables["reported"] else None
+    manifest, weights = read_manifest(Path(files.manifest)), read_class_weights(Path(str(files.class_weights)))
+    made = every_table(runs, manifest, given.metrics, given.training, weights, compared)
+    for name, table in made.items():
+        table.to_csv(folder / name, index=False, lineterminator="\n")
+    notes = [comparability.note(compared, runs), given.tables["note"]] if compared is not None else []
+    for path in map(Path, snakemake.output.markdown):
+        question = given.cases.get(path.stem.removeprefix("case_"), "")
+        text = case_markdown(made[f"{path.stem}.csv"], question, given.metrics["confidence"], list(filter(None, notes)))
+        path.write_text(text, encoding="utf-8")
+    page_text = page.comparison_html(made["comparison.csv"], study=given.study)
+    Path(snakemake.output.page).write_text(page_text, encoding="utf-8")
+    say(headline(runs, given.metrics["confidence"]))

@@ -68,7 +68,7 @@ def questionable(
     for key, (applies, why) in QUESTIONABLE.items():
         section, name = key.split(".")
         if applies(value := config[section][name]):
-            found.append(Choice(key, _text(value), why))
+            found.append(Choice(key, value_text(value), why))
     if official_split and config["split"]["method"] != "official":
         why = "the split that comes with the images is ignored, so scores cannot be compared with those of others"
         found.append(Choice("split.method", config["split"]["method"], why))
@@ -88,7 +88,8 @@ def _of_recipes(recipes: list[Recipe]) -> list[Choice]:
     return found
 
 
-def _text(value: Any) -> str:
+def value_text(value: Any) -> str:
+    """A value of the configuration in words."""
     if isinstance(value, Mapping):
-        return ", ".join(f"{name} × {factor}" for name, factor in value.items())
+        return ", ".join(f"{name} × {factor}" for name, factor in value.items()) or "none"
     return str(value).lower() if isinstance(value, bool) else str(value)

@@ -1,8 +1,10 @@
 """Weights of the classes in the loss, from their counts alone: no torch needed."""
 
 from collections.abc import Sequence
+from pathlib import Path
 
 import numpy as np
+import pandas as pd
 
 from study.errors import StudyError
 
@@ -44,3 +46,8 @@ def class_weights(counts: Sequence[int], scheme: str, beta: float) -> np.ndarray
     raise StudyError(
         f"config key 'loss.class_weights': found '{scheme}', allowed is one of {', '.join(CLASS_WEIGHT_SCHEMES)}"
     )
+
+
+def read_class_weights(path: Path) -> pd.DataFrame:
+    """What rule class_weights wrote: columns class (text, so that a class may be called "007" or "NA"), count, weight."""
+    return pd.read_csv(path, dtype={"class": str}, keep_default_na=False)

@@ -19,16 +19,30 @@ from typing import Any
 import pandas as pd
 from markupsafe import Markup, escape
 
+from study import comparability
+from study.choices import Choice
+from study.leakage import leakage_facts
 from study.page import environment
-from study.runs import Run, all_failed, by_experiment, choose
-from study.summary import answer, audit_facts, caution, failures, plain
+from study.runs import FAILURES, Run, all_failed, by_experiment, choose
+from study.summary import answer, audit_facts, caution, plain
 from study.tables import accuracy_interval, case_cells, case_note, case_remarks, case_table
 
 BASE64_LINE = 2000  # docutils refuses lines of more than 10,000 characters
 
 # Outputs of the rule `figures` that the page shows.
 FIGURES = (
-    *("comparison", "cases", "curves", "lr_batch", "confusion", "class_recall", "confused", "reliability", "recall"),
+    *(
+        "comparison",
+        "effects",
+        "cases",
+        "curves",
+        "lr_batch",
+        "confusion",
+        "class_recall",
+        "confused",
+        "reliability",
+        "recall",
+    ),
     *("class_counts", "samples"),
 )
 VERDICT_SYMBOLS = {"holds": "✓", "reversed": "✗", "not distinguishable": "≈", "cannot be judged": "–"}
@@ -43,11 +57,12 @@ class Study:
         questions: what each case asks, by case number; cases without a question are shown too.
         confidence: level of the intervals, a share.
         samples: bootstrap samples.
-        reported: show reported values beside measured ones.
+        compared: what the reported values were made with, see `study.settings.compared`; None shows none of them.
         note: sentence below the case tables; may be empty.
         figures: each of `FIGURES` -> its files.
         comparison: the page that sorts and filters, whole.
-        conclusions, ensemble: as made by `study.conclusions` and `study.ensemble`.
+        conclusions, ensemble, effects, leakage, diagnosis: as made by the modules of these names.
+        choices: the questionable choices in force, see `study.choices`.
         pack, audit: the content of pack.json and audit.json.
     """
 
@@ -55,12 +70,16 @@ class Study:
     questions: Mapping[int, str]
     confidence: float
     samples: int
-    reported: bool
+    compared: comparability.Compared | None
     note: str
     figures: Mapping[str, Sequence[str | Path]]
     comparison: str
     conclusions: pd.DataFrame
     ensemble: pd.DataFrame
+    effects: pd.DataFrame
+    leakage: pd.DataFrame
+    diagnosis: pd.DataFrame
+    choices: Sequence[Choice]
     pack: Mapping[str, Any]
     audit: Mapping[str, Any]
 
@@ -82,16 +101,19 @@ def landing_html(runs: Sequence[Run], study: Study) -> str:
         level=f"{study.confidence:.0%}",
         sentences=[Markup(sentence) for sentence in (first, *others)],  # escaped by `answer`
         caution=caution(runs, study.confidence),
-        failures=failures(runs),
+        diagnoses=_diagnoses(study.diagnosis),
         figures={name: [_data_uri(path) for path in paths] for name, paths in study.figures.items()},
         experiments=list(by_experiment(runs)),
         failed={name for name, group in by_experiment(runs).items() if all_failed(group)},
         conclusions=study.conclusions.to_dict("records"),
+        effects=[_effect_row(row) for row in study.effects.to_dict("records")],
         symbols=VERDICT_SYMBOLS,
+        notes=[note for note in (_comparability(runs, study), study.note) if note],
         cases=[_case(runs, case, study) for case in sorted({run.case for run in runs})],
         case_note=case_note(len({run.seed for run in runs}) > 1, study.confidence),
         ensemble=[_vote_row(row) for row in study.ensemble.to_dict("records")],
-        audit=audit_facts(study.audit),
+        audit=audit_facts(study.audit) + leakage_facts(study.leakage, winner),
+        leakage=[_leakage_row(row) for row in study.leakage.to_dict("records") if row["copied"]],
         origin=origin(runs),
     )  # fmt: skip
 
@@ -105,8 +127,51 @@ def _data_uri(path: str | Path) -> str:
     return "\n".join(textwrap.wrap("data:image/svg+xml;base64," + data, BASE64_LINE, break_on_hyphens=False))
 
 
+def _diagnoses(table: pd.DataFrame) -> list[dict[str, Any]]:
+    """What happened in every run, failures first."""
+    rows = [
+        {
+            "name": f"{row['experiment']}, seed {row['seed']}" if table["seed"].nunique() > 1 else row["experiment"],
+            "outcome": row["outcome"].replace("_", " "),
+            "failed": row["outcome"] in FAILURES,
+            "text": row["what_happened"],
+        }
+        for row in table.to_dict("records")
+    ]
+    return sorted(rows, key=lambda row: not row["failed"])
+
+
+def _comparability(runs: Sequence[Run], study: Study) -> str:
+    return "" if study.compared is None else comparability.note(study.compared, runs)
+
+
+def _points(row: Mapping[Any, Any], name: str) -> str:
+    """A difference and its interval in percentage points."""
+    return "{:+.1f} ({:+.1f} to {:+.1f})".format(*(100 * row[f"{name}_{end}"] for end in ("difference", "low", "high")))
+
+
+def _effect_row(row: Mapping[Any, Any]) -> dict[str, str]:
+    return {
+        "treatment": row["treatment"],
+        "change": row["change"],
+        "pair": f"{row['experiment_from']} → {row['experiment_to']}",
+        "accuracy": _points(row, "accuracy"),
+        "balanced": _points(row, "balanced_accuracy"),
+        "p": f"{row['p_holm']:.2g}",
+        "verdict": row["verdict"] + (f" ({row['failed']})" if isinstance(row["failed"], str) and row["failed"] else ""),
+    }
+
+
+def _leakage_row(row: Mapping[Any, Any]) -> dict[str, str]:
+    shares = ("accuracy", "accuracy_without_copies", "accuracy_of_copies")
+    cells = {name: "–" if pd.isna(row[name]) else f"{row[name]:.1%}" for name in shares}
+    name = f"{row['experiment']}, seed {row['seed']}"
+    return cells | {"name": name, "split": row["split"], "copied": f"{row['copied']:,} of {row['images']:,}"}
+
+
 def _case(runs: Sequence[Run], case: int, study: Study) -> dict[str, Any]:
-    table = case_table(runs, case, study.confidence, study.samples, study.reported)
+    unlike = None if study.compared is None else comparability.short(study.compared, runs)
+    table = case_table(runs, case, study.confidence, study.samples, unlike)
     return {
         "number": case,
         "question": study.questions.get(case, ""),

@@ -2,7 +2,7 @@
 
 Entry points (runs come from `study.runs.load_runs`, with predictions; `confidence` is a share such as 0.95):
     verdicts(runs, confidence) -> {(experiment, seed): (verdict, adjusted p)}
-    case_table(runs, case, confidence, samples, reported) -> DataFrame   tables/case_<n>.csv (to_csv with index=False)
+    case_table(runs, case, confidence, samples, unlike) -> DataFrame     tables/case_<n>.csv (to_csv with index=False)
     case_markdown(table, case, question, confidence) -> str           tables/case_<n>.md
     comparison(runs, confidence, samples, reported) -> DataFrame      tables/comparison.csv
     pairwise(runs, confidence, samples) -> DataFrame                  tables/pairwise.csv
@@ -12,7 +12,7 @@ import itertools
 import math
 import re
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -98,7 +98,9 @@ def _correct(run: Run) -> NDArray[np.bool_]:
 # ---------------------------------------------------------------------------------------------------------- one case
 
 
-def case_table(runs: Sequence[Run], case: int, confidence: float, samples: int, reported: bool) -> pd.DataFrame:
+def case_table(
+    runs: Sequence[Run], case: int, confidence: float, samples: int, unlike: Mapping[str, str] | None
+) -> pd.DataFrame:
     """The study's own arrangement: a row per property of the recipe, then the results; a column per experiment.
 
     With several seeds a measure is the mean, followed by a row "… spread" (standard deviation over seeds). The
@@ -108,7 +110,8 @@ def case_table(runs: Sequence[Run], case: int, confidence: float, samples: int, 
 
     Args:
         samples: bootstrap samples.
-        reported: add the reported validation accuracy, the measured one minus it, and the note.
+        unlike: add the reported validation accuracy, the measured one minus it, what of the settings was otherwise
+            (experiment -> text, see `study.comparability.short`), and the note; None leaves them out.
 
     Returns:
         column "property", then one column per experiment; cells are numbers, text or None.
@@ -127,7 +130,9 @@ def case_table(runs: Sequence[Run], case: int, confidence: float, samples: int, 
     for name, group in groups.items():
         scores = {metric: _over_seeds_and_images(group, multiplicity, metric) for metric in BOOTSTRAPPED.values()}
         intervals = {metric: percentile_interval(values, confidence) for metric, values in scores.items()}
-        columns[name] = _case_column(group, confidence, reported, verdict, intervals)
+        columns[name] = _case_column(group, confidence, verdict, intervals)
+        if unlike is not None:
+            columns[name] |= _reported_cells(group, columns[name]["validation accuracy"], unlike[name])
     rows = list(next(iter(columns.values())))
     return pd.DataFrame(
         {"property": rows, **{name: list(cells.values()) for name, cells in columns.items()}}, dtype=object
@@ -142,7 +147,6 @@ def _over_seeds_and_images(group: Sequence[Run], multiplicity: NDArray[np.float3
 def _case_column(
     group: list[Run],
     confidence: float,
-    reported: bool,
     verdict: dict[tuple[str, int], tuple[str, float]],
     intervals: dict[str, tuple[float, float]],
 ) -> dict[str, Any]:
@@ -164,13 +168,17 @@ def _case_column(
         if label in BOOTSTRAPPED:
             cells[f"{label} low"], cells[f"{label} high"] = intervals[BOOTSTRAPPED[label]]
     cells["compared with best"] = recipe_verdict([verdict[run.experiment, run.seed][0] for run in group])
-    if reported:
-        cells["reported accuracy"] = recipe.reported
-        cells["measured minus reported"] = (
-            None if recipe.reported is None else cells["validation accuracy"] - recipe.reported
-        )
-        cells["note"] = recipe.reported_note or None
     return cells
+
+
+def _reported_cells(group: list[Run], measured: float, unlike: str) -> dict[str, Any]:
+    recipe = group[0].recipe
+    return {
+        "reported accuracy": recipe.reported,
+        "measured minus reported": None if recipe.reported is None else measured - recipe.reported,
+        "reported with other": unlike or None,
+        "note": recipe.reported_note or None,
+    }
 
 
 def accuracy_interval(group: Sequence[Run], split: str, confidence: float) -> tuple[float, float]:
@@ -246,15 +254,15 @@ def lr_text(lr: float) -> str:
     return f"{lr:g}" if lr == 0 or lr >= 0.1 else re.sub(r"\.?0*e-0*", "e-", f"{lr:.3e}")
 
 
-def case_markdown(table: pd.DataFrame, case: int, question: str, confidence: float) -> str:
-    """A case table as Markdown; the best value of a row is bold."""
+def case_markdown(table: pd.DataFrame, case: int, question: str, confidence: float, notes: Sequence[str] = ()) -> str:
+    """A case table as Markdown; the best value of a row is bold. `notes` are paragraphs below it."""
     names = list(table.columns[1:])
     lines = [f"# Case {case}", "", escape_markdown(question), ""] if question else [f"# Case {case}", ""]
     lines += ["| | " + " | ".join(map(escape_markdown, names)) + " |", "| --- |" + " --- |" * len(names)]
     for label, cells in case_cells(table):
         texts = [f"**{escape_markdown(text)}**" if best else escape_markdown(text) for text, best in cells]
         lines.append(f"| {label} | " + " | ".join(texts) + " |")
-    remarks = [line for remark in case_remarks(table) for line in ("", remark)]
+    remarks = [line for remark in [*case_remarks(table), *map(escape_markdown, notes)] for line in ("", remark)]
     several_seeds = "test accuracy spread" in set(table["property"])
     return "\n".join([*lines, *remarks, "", case_note(several_seeds, confidence), ""])
 

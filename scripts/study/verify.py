@@ -14,18 +14,19 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from study import evaluation, metrics, packed, tables
-from study.class_weights import class_weights
-from study.conclusions import conclusions
+from study import evaluation, metrics, packed
+from study.class_weights import class_weights, read_class_weights
 from study.errors import StudyError
+from study.everything import every_table
 from study.learner import TrainingSettings
+from study.manifest import read_manifest
 from study.models import ModelSettings
 from study.packed import PackedData
 from study.packing import array_digest
 from study.provenance import code_digest, digest
 from study.recipe import Recipe, read_recipes
 from study.runs import load_runs
-from study.settings import deciding
+from study.settings import compared, deciding
 
 MANIFEST_COLUMNS = ["image_id", "label", "split", "sha256", "duplicate_group", "status", "reason"]
 HISTORY_COLUMNS = ["epoch", "lr", "train_loss", "train_accuracy", "val_loss", "val_nll", "val_accuracy", "seconds"]
@@ -93,7 +94,7 @@ def _data(config: dict[str, Any], folder: Path, data: PackedData) -> Iterator[st
     audit = json.loads((folder / "audit.json").read_text(encoding="utf-8"))
     if hashlib.sha256(manifest.read_bytes()).hexdigest() != audit["manifest_sha256"]:
         yield f"{manifest}: not the file whose SHA-256 is in audit.json"
-    table = pd.read_csv(manifest, dtype=str, keep_default_na=False)
+    table = read_manifest(manifest)
     index = json.loads((folder / "pack.json").read_text(encoding="utf-8"))
     for split, ids in data.image_ids.items():
         labels = [data.classes[label] for label in data.labels[split]]
@@ -102,7 +103,7 @@ def _data(config: dict[str, Any], folder: Path, data: PackedData) -> Iterator[st
         listed = table[(table["status"] == "kept") & (table["split"] == split)]
         if sorted(zip(listed["image_id"], listed["label"], strict=True)) != sorted(zip(ids, labels, strict=True)):
             yield f"{folder / split}.csv: not the images that manifest.csv keeps for this split"
-    weights = pd.read_csv(folder / "class_weights.csv", dtype={"class": str}, keep_default_na=False)
+    weights = read_class_weights(folder / "class_weights.csv")
     counts = np.bincount(data.labels["train"], minlength=len(data.classes)).tolist()
     expected = class_weights(counts, config["loss"]["class_weights"], config["loss"]["effective_number_beta"])
     if list(weights["class"]) != list(data.classes) or list(weights["count"]) != counts:
@@ -180,21 +181,21 @@ def _tables(config: dict[str, Any], results: Path, recipes: dict[str, Recipe]) -
     if missing := [path for group in files for path in group if not path.exists()]:
         yield f"{folder}: cannot be traced, because {missing[0]} is missing"
         return
-    runs = load_runs(recipes, files[0], files[1], predictions_files=files[2])
-    confidence, samples = config["metrics"]["confidence"], config["metrics"]["bootstrap_samples"]
-    reported = config["tables"]["reported"]
-    made = {
-        "comparison.csv": tables.comparison(runs, confidence, samples, reported),
-        "pairwise.csv": tables.pairwise(runs, confidence, samples),
-        "conclusions.csv": conclusions(runs, confidence, samples),
-    }
-    for case in sorted({recipe.case for recipe in recipes.values()}):
-        made[f"case_{case}.csv"] = tables.case_table(runs, case, confidence, samples, reported)
+    runs = load_runs(recipes, *files)
+    reported_with = compared(config) if config["tables"]["reported"] else None
+    manifest = read_manifest(results / "data/manifest.csv")
+    weights = read_class_weights(results / "data/class_weights.csv")
+    made = every_table(runs, manifest, config["metrics"], config["training"], weights, reported_with)
     for name, table in made.items():
         yield from _cells(folder / name, table.to_csv(index=False, lineterminator="\n"))
 
 
-RUN_FILES = (("train", "run.json"), ("evaluate", "metrics.json"), ("evaluate", "predictions.csv"))
+RUN_FILES = (
+    ("train", "run.json"),
+    ("evaluate", "metrics.json"),
+    ("train", "history.csv"),
+    ("evaluate", "predictions.csv"),
+)
 
 
 def _cells(path: Path, expected: str) -> Iterator[str]:

@@ -4,20 +4,36 @@ from html import unescape
 from pathlib import Path
 
 import made_runs
+import pandas as pd
 import pytest
+import yaml
 from docutils.core import publish_parts
 from made_runs import CLASSES, Made, fourteen, recipe
 from test_summary import AUDIT
 
+from study.choices import Choice
 from study.conclusions import conclusions
+from study.diagnosis import diagnoses
+from study.effects import effects
 from study.ensemble import ensemble_table, members
 from study.landing import FIGURES, Study, as_rst, landing_html, origin
+from study.leakage import leakage
 from study.page import comparison_html
 from study.runs import Run, choose
-from study.tables import comparison
+from study.tables import comparison, pairwise
 
 HOSTILE = ["<script>alert(1)</script>", "\"x' onload=alert(1)", "|x|", "{{ 1 }}", "..", "&lt;b&gt;", "a\u2028<b>x</b>"]
 SVG = '<svg xmlns="http://www.w3.org/2000/svg"/>'
+
+CONFIG = Path(__file__).parents[2] / "config"
+TRAINING = yaml.safe_load((CONFIG / "config.yaml").read_text(encoding="utf-8"))["training"]
+
+
+def manifest(runs: list[Run]) -> pd.DataFrame:
+    """Ten of the test images have a copy in training."""
+    ids = runs[0].scores["test"].image_ids[:10]
+    rows = [(name, "test", name) for name in ids] + [(f"copy of {name}", "train", name) for name in ids]
+    return pd.DataFrame(rows, columns=["image_id", "split", "sha256"]).assign(status="kept")
 
 
 def study(runs: list[Run], folder: Path, classes: list[str], question: str = "Which?") -> Study:
@@ -29,12 +45,16 @@ def study(runs: list[Run], folder: Path, classes: list[str], question: str = "Wh
         questions={1: question},
         confidence=0.95,
         samples=20,
-        reported=False,
+        compared=None,
         note="",
         figures=dict.fromkeys(FIGURES, [folder / "figure.svg"] * 20),
         comparison=comparison_html(comparison(runs, 0.95, 20), "made up"),
         conclusions=conclusions(runs, 0.95, 20),
         ensemble=ensemble_table(runs, members(runs, 3), 0.95, 20, 15),
+        effects=effects(pairwise(runs, 0.95, 20), runs, 0.95),
+        leakage=leakage(runs, manifest(runs), 0.95),
+        diagnosis=diagnoses(runs, TRAINING),
+        choices=[Choice("data.<i>", question, "because")],
         pack={"classes": classes, "channels": 1, "image_size": 8, "splits": splits},
         audit=AUDIT,
     )
@@ -52,11 +72,12 @@ def runs(tmp_path_factory: pytest.TempPathFactory) -> list[Run]:
 
 def test_it_opens_on_the_answer(runs: list[Run], tmp_path: Path) -> None:
     html = through_docutils(landing_html(runs, study(runs, tmp_path, list(CLASSES))))
-    order = [choose(runs), "95% interval", "Not distinguishable from it", "data:image/svg+xml", "What failed, and"]
-    order += ["<iframe", "conclusions hold here", "Case 1: Which?", ">Ensemble</h2>", "The data", ">Provenance</h2>"]
+    order = [choose(runs), "95% interval", "Not distinguishable from it", "data:image/svg+xml", "What happened in each"]
+    order += ["<iframe", "treatment does by itself", "conclusions hold here", "Case 1: Which?", ">Ensemble</h2>"]
+    order += ["The data", ">Provenance</h2>"]
     places = [html.index(text) for text in order]
     assert places == sorted(places)
-    assert html.count("<details") == 2 * 14
+    assert html.count("<details") == 2 * 14 + 3
     assert "✕ adam_ver1" in html and "every validation image was called by one class" in html
     assert "http" not in html.replace("http-equiv", "")
 

@@ -17,6 +17,8 @@ from study.runs import Run
 from study.statistics import mcnemar, wilson_interval
 from study.tables import BEST, BETTER, SAME, WORSE
 
+UNLIKE = {one.recipe.experiment: "weights, width" for one in fourteen()}
+
 
 @pytest.fixture(scope="module")
 def runs(tmp_path_factory: pytest.TempPathFactory) -> list[Run]:
@@ -36,14 +38,15 @@ def rows(table: pd.DataFrame) -> pd.DataFrame:
 
 
 def test_case_table_has_the_studys_arrangement(runs: list[Run]) -> None:
-    table = rows(tables.case_table(runs, 1, 0.95, 50, reported=True))
+    table = rows(tables.case_table(runs, 1, 0.95, 50, unlike=UNLIKE))
     assert list(table.columns) == ["sgd_ver1", "sgd_ver2", "sgd_ver3"]
     assert list(table.index) == [
         "optimizer", "learning rate", "minimum learning rate", "batch size", "maximum epochs", "loss", "activation",
         "sampler", "momentum", "weight decay", "Nesterov", "epochs allowed here", "outcome", "reason", "epochs",
         "best epoch", "validation accuracy", "test accuracy", "test accuracy low", "test accuracy high",
         "test macro-F1", "test macro-F1 low", "test macro-F1 high", "test NLL", "test NLL low", "test NLL high",
-        "compared with best", "reported accuracy", "measured minus reported", "note",
+        "compared with best", "reported accuracy", "measured minus reported",
+        "reported with other", "note",
     ]  # fmt: skip
     assert table.loc["learning rate", "sgd_ver1"] == 0.01
     assert table.loc["sampler"].tolist() == ["shuffle", "balanced", "balanced"]
@@ -56,11 +59,11 @@ def test_case_table_has_the_studys_arrangement(runs: list[Run]) -> None:
 
 
 def test_reported_values_appear_only_on_request(runs: list[Run]) -> None:
-    assert not {"reported accuracy", "note"} & set(tables.case_table(runs, 1, 0.95, 50, reported=False)["property"])
+    assert not {"reported accuracy", "note"} & set(tables.case_table(runs, 1, 0.95, 50, unlike=None)["property"])
 
 
 def test_failures_stand_with_their_reason_and_are_never_best(runs: list[Run]) -> None:
-    table = tables.case_table(runs, 3, 0.95, 50, reported=True)
+    table = tables.case_table(runs, 3, 0.95, 50, unlike=UNLIKE)
     assert rows(table).loc["outcome"].tolist() == ["collapsed", "diverged", "collapsed"]
     assert "one class since epoch 2" in rows(table).loc["reason", "adam_ver1"]
     assert rows(table).loc["best epoch", "adam_ver2"] is None
@@ -73,7 +76,7 @@ def test_failures_stand_with_their_reason_and_are_never_best(runs: list[Run]) ->
 
 
 def test_the_best_value_of_a_row_is_bold(runs: list[Run]) -> None:
-    table = tables.case_table(runs, 1, 0.95, 50, reported=False)
+    table = tables.case_table(runs, 1, 0.95, 50, unlike=None)
     cells = dict(tables.case_cells(table))
     for label, pick in (("validation accuracy", max), ("test macro-F1", max), ("test NLL", min)):
         values = rows(table).loc[label].tolist()
@@ -82,7 +85,7 @@ def test_the_best_value_of_a_row_is_bold(runs: list[Run]) -> None:
 
 
 def test_markdown_reads_like_the_study(runs: list[Run]) -> None:
-    text = tables.case_markdown(tables.case_table(runs, 1, 0.95, 50, reported=True), 1, "Which loss?", 0.95)
+    text = tables.case_markdown(tables.case_table(runs, 1, 0.95, 50, unlike=UNLIKE), 1, "Which loss?", 0.95)
     assert text.startswith("# Case 1\n\nWhich loss?\n\n| | sgd_ver1 | sgd_ver2 | sgd_ver3 |\n")
     assert "| learning rate | 1e-2 | 1e-2 | 1e-2 |" in text
     assert "| activation | softmax | softmax | log softmax |" in text
@@ -91,7 +94,7 @@ def test_markdown_reads_like_the_study(runs: list[Run]) -> None:
 
 def test_treatments_that_change_together_are_pointed_out(runs: list[Run]) -> None:
     remarks = {
-        case: " ".join(tables.case_remarks(tables.case_table(runs, case, 0.95, 50, False))) for case in range(1, 6)
+        case: " ".join(tables.case_remarks(tables.case_table(runs, case, 0.95, 50, None))) for case in range(1, 6)
     }
     assert "Loss and sampler change together" in remarks[1]
     assert "Loss and sampler change together" in remarks[2]
@@ -101,12 +104,12 @@ def test_treatments_that_change_together_are_pointed_out(runs: list[Run]) -> Non
 
 def test_a_cap_on_epochs_is_shown(runs: list[Run]) -> None:
     assert "| epochs allowed here | 18 | 18 | 12 |" in tables.case_markdown(
-        tables.case_table(runs, 1, 0.95, 50, reported=False), 1, "", 0.95
+        tables.case_table(runs, 1, 0.95, 50, unlike=None), 1, "", 0.95
     )
 
 
 def test_seeds_are_summarised(seeds: list[Run]) -> None:
-    table = tables.case_table(seeds, 1, 0.95, 50, reported=False)
+    table = tables.case_table(seeds, 1, 0.95, 50, unlike=None)
     values = [run.test_accuracy for run in seeds[:3]]
     assert rows(table).loc["test accuracy", "a"] == pytest.approx(sum(values) / 3)
     assert rows(table).loc["test accuracy spread", "a"] == pytest.approx(pd.Series(values).std())
@@ -119,7 +122,7 @@ def test_seeds_are_summarised(seeds: list[Run]) -> None:
 
 def test_a_case_of_one_recipe(tmp_path: Path) -> None:
     runs = made_runs.study(tmp_path, [Made(recipe("only"))])
-    table = tables.case_table(runs, 1, 0.95, 50, reported=True)
+    table = tables.case_table(runs, 1, 0.95, 50, unlike={"only": ""})
     assert rows(table).loc["compared with best", "only"] == BEST
     assert not any(best for _, cells in tables.case_cells(table) for _, best in cells)
     assert len(tables.comparison(runs, 0.95, 50)) == 1
@@ -128,7 +131,7 @@ def test_a_case_of_one_recipe(tmp_path: Path) -> None:
 
 def test_unknown_case(runs: list[Run]) -> None:
     with pytest.raises(StudyError, match=r"case 9: no recipe belongs to it; .* has \[1, 2, 3, 4, 5\]"):
-        tables.case_table(runs, 9, 0.95, 50, reported=False)
+        tables.case_table(runs, 9, 0.95, 50, unlike=None)
 
 
 def test_names_and_notes_cannot_break_markdown() -> None:
@@ -233,4 +236,4 @@ def test_a_diverged_run_without_numbers_is_a_row(tmp_path: Path) -> None:
     table = tables.comparison(runs, 0.95, 50)
     assert math.isnan(table.loc[1, "test_nll"])
     assert math.isnan(tables.pairwise(runs, 0.95, 50)["nll_difference"].iloc[0])
-    assert dict(tables.case_cells(tables.case_table(runs, 1, 0.95, 50, reported=False)))["test NLL"][1][0] == "–"
+    assert dict(tables.case_cells(tables.case_table(runs, 1, 0.95, 50, unlike=None)))["test NLL"][1][0] == "–"

@@ -110,8 +110,8 @@ from study.recipe import read_recipes
 result = training.train(
     read_recipes("config/small.tsv")["plain"], seed=0, data=packed.load(Path("results/small/data")),
     class_weights=None, model=ModelSettings("vgg11", 0.125), augmentation=Augmentation(),
-    settings=training.TrainingSettings(1, "accuracy", 1, 10, 0.0, False, 0.1, 5, 1e-8, "auto", "cpu", True), initial_weights=None,
-    checkpoint_dir=None, checkpoint_every=1, run_key="", tensorboard_dir=None, report=print)
+    settings=training.TrainingSettings(1, "accuracy", 1, 10, 0.0, False, 0.1, 5, 1e-8, "auto", "cpu", True),
+    initial_weights=None, checkpoint_dir=None, checkpoint_every=1, run_key="", tensorboard_dir=None, report=print)
 paths = [Path({str(tmp_path)!r}, name) for name in ("history.csv", "best.safetensors", "run.json")]
 training.write_outputs(result, *paths, {{}})
 """
