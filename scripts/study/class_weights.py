@@ -49,5 +49,5 @@ def class_weights(counts: Sequence[int], scheme: str, beta: float) -> np.ndarray
 
 
 def read_class_weights(path: Path) -> pd.DataFrame:
-    """What rule class_weights wrote: columns class (text, so that a class may be called "007" or "NA"), count, weight."""
+    """What rule class_weights wrote: columns class (text, also for "007" or "NA"), count, weight."""
     return pd.read_csv(path, dtype={"class": str}, keep_default_na=False)

@@ -129,9 +129,10 @@ def _data_uri(path: str | Path) -> str:
 
 def _diagnoses(table: pd.DataFrame) -> list[dict[str, Any]]:
     """What happened in every run, failures first."""
+    several_seeds = len(set(table["seed"])) > 1
     rows = [
         {
-            "name": f"{row['experiment']}, seed {row['seed']}" if table["seed"].nunique() > 1 else row["experiment"],
+            "name": f"{row['experiment']}, seed {row['seed']}" if several_seeds else row["experiment"],
             "outcome": row["outcome"].replace("_", " "),
             "failed": row["outcome"] in FAILURES,
             "text": row["what_happened"],
