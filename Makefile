@@ -7,7 +7,7 @@ CODE := scripts tests
 SNAKEFILES := Snakefile rules
 
 .DEFAULT_GOAL := help
-.PHONY: help run watch predict export verify dry-run test test-slurm test-kills lint format lock docs clean
+.PHONY: help run watch predict export verify findings dry-run test test-slurm test-kills lint format lock docs clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 12
@@ -42,6 +42,20 @@ verify: $(INSTALLED) ## check a finished study: hashes, tables, predictions (CON
 dry-run: $(INSTALLED) ## plan every configuration, run nothing, need no data
 	. $(BIN)/activate && for study in config original fer2013; do \
 	  snakemake -n --quiet --cores 1 --resources gpu=1 --configfile config/$$study.yaml || exit 1; done
+
+# With a GPU: make findings LAYER= SUFFIX= JOBS="--cores all --resources gpu=1" ORIGINAL=
+LAYER ?= config/quarter_width.yaml
+SUFFIX ?= _quarter
+JOBS ?= --cores 2 --resources gpu=2
+ORIGINAL ?= sgd_ver1 sgd_ver3 sgd_ver5 sgd_ver6
+EVERY_TABLE := experiments=[config/experiments.tsv,config/ablations.tsv,config/lr_batch.tsv]
+
+findings: $(INSTALLED) ## train on the real FER2013 and write docs/FINDINGS.md (two hours on two cores)
+	. $(BIN)/activate && \
+	  snakemake $(JOBS) --configfile config/fer2013.yaml $(LAYER) --config study=fer2013$(SUFFIX) "$(EVERY_TABLE)" && \
+	  snakemake $(JOBS) --configfile config/original.yaml $(LAYER) --config study=original$(SUFFIX) -- \
+	    $(foreach run,$(ORIGINAL),results/original$(SUFFIX)/evaluate/$(run)/seed_0/metrics.json) && \
+	  python scripts/findings.py --suffix=$(SUFFIX) --layer $(LAYER) --command "make findings"
 
 lint: $(INSTALLED) ## formatters, linters, types
 	$(BIN)/ruff check $(CODE)
