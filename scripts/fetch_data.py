@@ -3,10 +3,20 @@
 from study.fetch import fetch
 from study.job import logged
 
+FER2013 = (
+    "Kaggle has them, for users with an account, as image folders in a zip "
+    "(https://www.kaggle.com/datasets/msambare/fer2013) and as icml_face_data.csv "
+    "(https://www.kaggle.com/c/challenges-in-representation-learning-facial-expression-recognition-challenge/data). "
+)
+FORMS = (
+    "Any of these will do where the config key 'data.source' names it: a folder with one folder per class, a zip of "
+    "one, fer2013.csv, icml_face_data.csv."
+)
+
 with logged(snakemake.log[0]) as say:
     target, url, sha256 = snakemake.output[0], snakemake.params.url, snakemake.params.sha256
-    what = "your images (config key 'data.source')"
-    if "fer2013" in target:
-        what = "the FER2013 images (on Kaggle as image folders, msambare/fer2013, or as fer2013.csv)"
-    fetch(url, target, sha256=sha256, what=what)
+    what, hint = "your images", FORMS
+    if "fer2013" in target.lower():
+        what, hint = "the FER2013 images", FER2013 + FORMS
+    fetch(url, target, sha256=sha256, what=what, hint=hint)
     say(f"{target} downloaded from {url}, SHA-256 as expected")

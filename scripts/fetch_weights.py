@@ -14,5 +14,6 @@ with logged(snakemake.log[0]) as say:
         )
     url, digits = published(model)
     url = snakemake.params.url or url
-    fetch(url, target, sha256=digits, what=f"torchvision's pretrained weights of {model}")
+    mirror = "A mirror's address goes into the config key 'model.weights_url'."
+    fetch(url, target, sha256=digits, what=f"torchvision's pretrained weights of {model}", hint=mirror)
     say(f"{target} downloaded from {url}, SHA-256 as expected")

@@ -24,6 +24,7 @@ def fetch(
     sha256: str | None = None,
     size: int | None = None,
     what: str = "the file",
+    hint: str = "",
 ) -> None:
     """Put the file of `url` at `target`; a file that is there already is verified and left alone.
 
@@ -33,13 +34,14 @@ def fetch(
         sha256: hash the file must have, in full or its first digits (8 at least, as in the names of PyTorch's weights).
         size: bytes the file must have.
         what: the file in words, such as "the FER2013 images".
+        hint: sentences for whoever has to place the file by hand, such as where to get it.
 
     Raises:
         StudyError: no address, no network, a cut connection, another size or hash; it says where to get the file
             and where to place it.
     """
     target = Path(target)
-    by_hand = f"Place {what} by hand at {target}" + (f" (from {url})." if url else ".")
+    by_hand = f"Place {what} by hand at {target}" + (f" (from {url})." if url else ".") + (f" {hint}" if hint else "")
     if sha256 and not re.fullmatch(r"[0-9a-f]{8,64}", sha256.lower()):
         raise StudyError(f"sha256 of {what}: found '{sha256}', allowed are 8 to 64 hexadecimal digits")
     if target.exists():
@@ -49,7 +51,8 @@ def fetch(
             )
         return
     if not url:
-        raise StudyError(f"{target}: the file does not exist, and no address to fetch it from is configured. {by_hand}")
+        kind = "file" if target.suffix else "folder"
+        raise StudyError(f"{target}: the {kind} does not exist, and no address to fetch it from is set. {by_hand}")
     if not url.lower().startswith(("http://", "https://")):
         raise StudyError(f"{url}: not an address to fetch from, allowed are http:// and https://. {by_hand}")
     target.parent.mkdir(parents=True, exist_ok=True)

@@ -100,9 +100,13 @@ def test_a_missing_network_is_said_and_leaves_no_file(tmp_path: Path) -> None:
 
 
 def test_without_an_address_the_file_has_to_be_placed(tmp_path: Path) -> None:
-    message = r"data\.zip: the file does not exist, and no address .* Place FER2013 by hand at .*data\.zip\."
+    message = (
+        r"data\.zip: the file does not exist, and no address .* Place FER2013 by hand at .*data\.zip\. Kaggle has it\."
+    )
     with pytest.raises(StudyError, match=message):
-        fetch("", tmp_path / "data.zip", what="FER2013")
+        fetch("", tmp_path / "data.zip", what="FER2013", hint="Kaggle has it.")
+    with pytest.raises(StudyError, match=r"images: the folder does not exist.* Place FER2013 by hand at .*images\.$"):
+        fetch(None, tmp_path / "images", what="FER2013")
 
 
 @pytest.mark.parametrize("url", ["file:///etc/passwd", "ftp://host/file", "host/file"])
