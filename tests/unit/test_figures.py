@@ -12,10 +12,14 @@ import pytest
 from made_runs import Made, fourteen, recipe
 
 from study import figures
+from study.dataset import batch_bounds
+from study.effects import effects
 from study.errors import StudyError
 from study.figures.errors import most_confused
+from study.figures.recipes import batches_per_epoch
 from study.figures.style import name
 from study.runs import Run, choose
+from study.tables import pairwise
 
 AWKWARD = ["<script>alert(1)</script>", "$x_1$ & $y$", "_hidden", "a long class name that does not end soon", "0", "\t"]
 
@@ -24,7 +28,8 @@ DRAWN: dict[str, Draw] = {
     "curves": lambda runs, path: figures.curves(runs, runs[-1].experiment, path),
     "case_curves": lambda runs, path: figures.case_curves(runs, runs[0].case, "Which <b>?", path),
     "comparison": lambda runs, path: figures.comparison(runs, 0.95, True, path),
-    "lr_batch": lambda runs, path: figures.lr_batch(runs, runs[-1].recipe.optimizer, path),
+    "lr_batch": lambda runs, path: figures.lr_batch(runs, runs[-1].recipe.optimizer, 29_144, path),
+    "effects": lambda runs, path: figures.effects(effects(pairwise(runs, 0.95, 20), runs, 0.95), path),
     "recall": figures.recall,
     "class_recall": lambda runs, path: figures.class_recall(runs, 0.95, path),
     "reliability": lambda runs, path: figures.reliability(runs, 15, path),
@@ -89,6 +94,76 @@ def test_lr_batch_holds_the_optimizers_recipes(runs: list[Run], tmp_path: Path) 
         assert (run.experiment in shown) == (run.recipe.optimizer == "Adam")
     assert "adam_ver1 ✕ collapsed" in shown
     assert "no recipe" in shown
+
+
+def test_lr_batch_says_what_the_best_recipe_of_a_cell_cost(tmp_path: Path) -> None:
+    """Means over the seeds of the best recipe; a failed recipe is never the best, whatever its accuracy."""
+    made = [Made(recipe("good", batch_size=100), 0.8), Made(recipe("lost", batch_size=100), 0.9, "diverged", epochs=3)]
+    runs = made_runs.study(tmp_path, [replace(one, seed=seed) for one in made for seed in (0, 1)])
+    for run, epochs, seconds in zip(runs, (10, 20, 3, 3), (7000.0, 6000.0, 1.0, 1.0), strict=True):
+        run.record.update(epochs=epochs, seconds=seconds)
+    figures.lr_batch(runs, "SGD", 10_001, tmp_path / "figure.svg")
+    shown = texts(tmp_path / "figure.svg")
+    assert "1,500 steps · 1.8 h" in shown
+    lines = [text for text in shown if text.startswith(("good", "lost"))]
+    assert lines == [f"good {np.mean([run.test_accuracy for run in runs[:2]]):.1%}", "lost ✕ diverged in 2 of 2 seeds"]
+
+
+@pytest.mark.parametrize(("seconds", "words"), [(2.4, "2 s"), (99.4, "99 s"), (150.0, "2 min"), (6300.0, "1.8 h")])
+def test_lr_batch_says_wall_time_in_words(seconds: float, words: str, runs: list[Run], tmp_path: Path) -> None:
+    run = replace(runs[0], record={**runs[0].record, "seconds": seconds, "epochs": 1})
+    figures.lr_batch([run], "SGD", 640, tmp_path / "figure.svg")
+    assert f"10 steps · {words}" in texts(tmp_path / "figure.svg")
+
+
+def test_batches_per_epoch_are_those_of_the_training() -> None:
+    for images in range(1, 60):
+        for batch_size in range(1, images + 1):
+            assert batches_per_epoch(images, batch_size) == len(batch_bounds(images, batch_size))
+
+
+def effects_texts(runs: list[Run], folder: Path) -> tuple[pd.DataFrame, list[str]]:
+    """The table of effects, and the texts of its figure when the table is read back from its file."""
+    table = effects(pairwise(runs, 0.95, 100), runs, 0.95)
+    table.to_csv(folder / "effects.csv", index=False)
+    figures.effects(pd.read_csv(folder / "effects.csv"), folder / "effects.svg")
+    return table, texts(folder / "effects.svg")
+
+
+def test_effects_say_what_changed_by_how_much_and_the_verdict(tmp_path: Path) -> None:
+    log = {"activation": "log_softmax"}
+    made = [
+        Made(recipe("low"), 0.4),
+        Made(recipe("high", **log), 0.9),
+        Made(recipe("same", batch_size=128, **log), 0.9),
+        Made(recipe("lost", batch_size=256, **log), 0.0, "collapsed"),
+    ]
+    table, shown = effects_texts(made_runs.study(tmp_path, made), tmp_path)
+    assert shown.count("Activation") == shown.count("Batch size") == 1
+    for row in table.to_dict("records"):
+        assert row["change"] in shown
+        assert f"{row['experiment_from']} → {row['experiment_to']}" in shown
+        assert f"{100 * row['accuracy_difference']:+.1f}".replace("-", "−") in shown
+    assert [text for text in shown if text[0] in "▲▼≈"] == [
+        "▲ higher", "≈ not distinguishable", "▼ lower", "▼ lower",
+    ]  # fmt: skip
+    assert shown.count("✕ lost collapsed") == 2
+    ticks = [float(text.replace("−", "-")) for text in shown if text.lstrip("+−").isdigit()]
+    assert min(ticks) > 100 * table["accuracy_difference"].min()  # a failure does not stretch the axis
+
+
+def test_effects_of_two_failures_cannot_be_judged(runs: list[Run], tmp_path: Path) -> None:
+    lost = [run for run in runs if run.experiment in ("adam_ver1", "adam_ver4")]
+    _, shown = effects_texts(lost, tmp_path)
+    assert "cannot be judged" in shown
+    assert "✕ adam_ver4 collapsed✕ adam_ver1 collapsed" in "".join(shown)
+    assert "0.0" in shown
+
+
+def test_effects_of_recipes_that_differ_in_more_than_one_treatment(runs: list[Run], tmp_path: Path) -> None:
+    table, shown = effects_texts([run for run in runs if run.experiment in ("sgd_ver1", "adam_ver8")], tmp_path)
+    assert table.empty
+    assert "No two recipes differ in one treatment alone." in shown
 
 
 def test_recall_names_the_rarest_class_first(runs: list[Run], tmp_path: Path) -> None:
@@ -169,7 +244,7 @@ def test_samples_take_few_images_and_none(channels: int, tmp_path: Path) -> None
 
 def test_unknown_optimizer(runs: list[Run], tmp_path: Path) -> None:
     with pytest.raises(StudyError, match=r"no recipe uses the optimizer LBFGS; found: \['Adam', 'SGD'\]"):
-        figures.lr_batch(runs, "LBFGS", tmp_path / "figure.svg")
+        figures.lr_batch(runs, "LBFGS", 100, tmp_path / "figure.svg")
 
 
 def test_long_names_keep_both_ends() -> None:

@@ -4,7 +4,8 @@ Entry points (runs come from `study.runs.load_runs`; every function returns noth
     curves(runs, experiment, path)                       one recipe: loss and accuracy per epoch; histories needed
     case_curves(runs, case, question, path)              the recipes of a case side by side; histories needed
     comparison(runs, confidence, reported, path)         every recipe's test accuracy; predictions needed
-    lr_batch(runs, optimizer, path)                      learning rate × batch size
+    lr_batch(runs, optimizer, train_images, path)        learning rate × batch size, with steps and wall time
+    effects(table, path)                                 effects.csv as a forest plot
     recall(runs, path)                                   recall per class and recipe
     confusion(runs, experiment, path)                    confusion matrix on the test images
     reliability(runs, bins, path)                        confidence against accuracy per recipe; predictions needed
@@ -18,6 +19,7 @@ Entry points (runs come from `study.runs.load_runs`; every function returns noth
 
 from study.figures.classes import class_counts, confusion, recall, samples
 from study.figures.curves import case_curves, curves
+from study.figures.effects import effects
 from study.figures.errors import class_recall, confused_pairs, reliability
 from study.figures.recipes import comparison, lr_batch
 
@@ -29,6 +31,7 @@ __all__ = [
     "confused_pairs",
     "confusion",
     "curves",
+    "effects",
     "lr_batch",
     "recall",
     "reliability",
