@@ -125,7 +125,7 @@ def findings(sound: Study, original: Study, command: str) -> str:
         leakage={study.name: _leakage(study) for study in (original, sound)},
         leakage_rows=_leakage_rows(original),
         optimism=_optimism(sound.runs),
-        conclusions=[escape_markdown(text) for text in sound.tables["conclusions.csv"]["sentence"]],
+        conclusions=_conclusions(sound),
         original_headline=_answer(original.runs, original.confidence),
         choices=_choices(original),
         missing=_missing(sound) + _missing(original),
@@ -247,7 +247,7 @@ def _effect_summary(table: pd.DataFrame) -> list[str]:
         verdicts = Counter(table.loc[table["treatment"] == treatment, "verdict"])
         if verdicts:
             told = ", ".join(f"{verdict} in {count}" for verdict, count in verdicts.most_common())
-            lines.append(f"**{treatment}**, {verdicts.total()} pairs: {told}")
+            lines.append(f"**{treatment}**, {verdicts.total()} pair{'s' * (verdicts.total() > 1)}: {told}")
         else:
             lines.append(f"**{treatment}**: not measured yet, no two finished recipes differ in it alone")
     return lines
@@ -353,6 +353,15 @@ def _optimism(runs: Sequence[Run]) -> str:
         f"from at most {max(run.record['epochs'] for run in alive)} epochs; the reported one from up to "
         f"{max(run.recipe.max_epochs for run in alive)}."
     )
+
+
+def _conclusions(study: Study) -> list[str]:
+    """The claims that can be judged; which recipe was reported as the best only if all that were reported are here."""
+    table = study.tables["conclusions.csv"]
+    reported = {name for name, recipe in study.recipes.items() if recipe.reported is not None}
+    if reported - set(by_experiment(study.runs)):
+        table = table[table["kind"] != "best recipe"]
+    return [escape_markdown(text) for text in table["sentence"]]
 
 
 def _choices(study: Study) -> list[str]:
