@@ -163,10 +163,10 @@ def expect_refusal(workspace: Workspace, url: str, data: str, weights: str) -> N
         model={"width": 1.0, "weights": "imagenet", "weights_url": f"{url}/weights"},
     )
     text = refused(workspace, *FETCH)
-    by_hand = f"Place your images by hand at {DATA} (from {url}/data). Any of these will do"
-    assert f"Error: {url}/data: {data} {by_hand}" in text
-    by_hand = f"Place torchvision's pretrained weights of vgg11 by hand at {WEIGHTS} (from {url}/weights). A mirror"
-    assert f"Error: {url}/weights: {weights} {by_hand}" in text
+    place_data = f"Place your images by hand at {DATA} (from {url}/data). Any of these will do"
+    place_weights = f"Place torchvision's pretrained weights of vgg11 by hand at {WEIGHTS} (from {url}/weights)."
+    for error in (f"Error: {url}/data: {data} {place_data}", f"Error: {url}/weights: {weights} {place_weights}"):
+        assert text.count(error) == 2, "on the terminal, and again in the log that Snakemake shows"
     assert resources(workspace) == []
 
 
