@@ -4,29 +4,24 @@ import hashlib
 import json
 from pathlib import Path
 
-from study.audit import differences
 from study.job import logged
 from study.manifest import build_manifest, write_manifest
 from study.source import DataSettings, Expected
 from study.splits import SplitSettings
 
 with logged(snakemake.log[0]) as say:
+    # Read from the configuration, not from params: what is expected decides nothing about a result.
+    configured = snakemake.config["data"]
     manifest, audit = build_manifest(
-        DataSettings(**snakemake.params.data), SplitSettings(**snakemake.params.split), workers=snakemake.threads
+        DataSettings(**snakemake.params.data),
+        SplitSettings(**snakemake.params.split),
+        workers=snakemake.threads,
+        expected=Expected(**(configured["expected"] or {}), sha256=configured["sha256"]),
+        report=say,
     )
     write_manifest(manifest, Path(snakemake.output.manifest))
     audit["manifest_sha256"] = hashlib.sha256(Path(snakemake.output.manifest).read_bytes()).hexdigest()
-    # Read from the configuration, not from params: what is expected decides nothing about a result.
-    configured = snakemake.config["data"]
-    expected = Expected(**(configured["expected"] or {}), sha256=configured["sha256"])
-    audit["expected"] = differences(audit["source"], expected)
     Path(snakemake.output.audit).write_text(json.dumps(audit, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
     kept = manifest[manifest["status"] == "kept"]
     sizes = ", ".join(f"{split} {count}" for split, count in kept["split"].value_counts().items())
     say(f"{len(manifest)} images found, {len(kept)} kept ({sizes}), {len(manifest) - len(kept)} dropped")
-    if audit["expected"]:
-        found = "".join(f"\n  {sentence}" for sentence in audit["expected"])
-        say(
-            f"Warning: {audit['source']['name']} is not the data that the configuration expects (config keys "
-            f"data.expected and data.sha256), the study goes on with it:{found}"
-        )

@@ -1,11 +1,13 @@
 """What is in the data, and what was done about it, in numbers."""
 
-from collections.abc import Mapping
+from collections import Counter
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
+from study.layout import Entry
 from study.source import DataSettings, Expected, file_sha256
 from study.splits import SPLITS, SplitSettings
 
@@ -66,26 +68,31 @@ def leaked(images: pd.DataFrame) -> pd.Series:
     return images["split"].isin(["val", "test"]) & images["sha256"].isin(trained)
 
 
-def differences(source: Mapping[str, Any], expected: Expected) -> list[str]:
-    """How the source differs from what is expected of it, a sentence for each difference.
+def differences(source: str, entries: Sequence[Entry], expected: Expected) -> list[str]:
+    """How a source differs from what is expected of it, a sentence for each difference.
 
     Args:
-        source: the part of that name of what `audit` returns.
+        source: its path.
+        entries: every image of it.
     """
-    classes = sorted({*source["classes"], *expected.classes}) if expected.classes else []
-    splits = source["official_splits"] or {}
-    counts = [(f"Class '{name}'", source["classes"].get(name, 0), expected.classes.get(name, 0)) for name in classes]
-    counts += [
-        (f"Official split '{name}'", sum(splits.get(name, {}).values()), count)
-        for name, count in expected.splits.items()
-    ]
+    counts = []
+    if expected.classes:
+        labels = Counter(entry.label for entry in entries)
+        names = sorted({*labels, *expected.classes})
+        counts += [(f"Class '{name}'", labels[name], expected.classes.get(name, 0)) for name in names]
+    splits = Counter(entry.split for entry in entries)
+    counts += [(f"Official split '{name}'", splits[name], count) for name, count in expected.splits.items()]
     sentences = [
         f"{what}: {found:,} images found, {count:,} expected." for what, found, count in counts if found != count
     ]
-    if expected.sha256 and source["sha256"] != expected.sha256:
-        found = source["sha256"] or "none (a folder has none)"
-        sentences.append(f"SHA-256 of {source['name']}: {found} found, {expected.sha256} expected.")
+    if expected.sha256 and (sha256 := _sha256(source)) != expected.sha256:
+        found = sha256 or "none (a folder has none)"
+        sentences.append(f"SHA-256 of {source}: {found} found, {expected.sha256} expected.")
     return sentences
+
+
+def _sha256(source: str) -> str | None:
+    return file_sha256(Path(source)) if Path(source).is_file() else None
 
 
 def _count(values: pd.Series) -> dict[str, int]:
@@ -96,11 +103,10 @@ def _source(original: pd.DataFrame, data: DataSettings, ignored: list[str]) -> d
     readable = original[original["unreadable"] == ""]
     usual = readable[~readable["odd_size"]].head(1)
     splits = {name: original.loc[original["original_split"] == name, "label"] for name in SPLITS}
-    path = Path(data.source)
     return {
         "name": data.source,
         "images": len(original),
-        "sha256": file_sha256(path) if path.is_file() else None,
+        "sha256": _sha256(data.source),
         "classes": _count(original["label"]),
         "official_splits": {name: _count(labels) for name, labels in splits.items() if len(labels)} or None,
         "most_common_size": [int(usual["width"].iloc[0]), int(usual["height"].iloc[0])],

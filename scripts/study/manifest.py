@@ -1,16 +1,17 @@
 """The manifest: every image of the source with its class, split, content hash and fate, and the audit."""
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
-from study.audit import audit
+from study.audit import audit, differences
 from study.decode import UnreadableError
 from study.errors import StudyError
 from study.images import Source, open_source
 from study.progress import in_parallel
-from study.source import DataSettings
+from study.source import DataSettings, Expected
 from study.splits import PRIORITY, SplitSettings, assign_splits
 
 COLUMNS = (
@@ -29,24 +30,38 @@ COLUMNS = (
 SHOWN = 10  # unreadable files named in an error
 
 
-def build_manifest(data: DataSettings, split: SplitSettings, workers: int) -> tuple[pd.DataFrame, dict[str, Any]]:
+def build_manifest(
+    data: DataSettings,
+    split: SplitSettings,
+    workers: int,
+    expected: Expected | None = None,
+    report: Callable[[str], None] = print,
+) -> tuple[pd.DataFrame, dict[str, Any]]:
     """Read every image, resolve what the audit finds as configured, and split.
 
     Args:
         data, split: the sections of the configuration.
         workers: threads that decode.
+        expected: what the source should be; None for anything.
+        report: called with a warning if the source is something else, before anything that may fail for this reason.
 
     Returns:
         The manifest, one row per image sorted by image_id, all columns (`COLUMNS`) strings except width and height
         (Int64, missing for unreadable files): status is "kept" or "dropped", reason says why it was dropped, split
         is empty for dropped ones, duplicate_group is a number shared by exact copies and empty for an image without
         any, sha256 is the hash of the decoded pixels, original_split the source's own. And the audit, as
-        `study.audit.audit` describes it.
+        `study.audit.audit` describes it, with the differences from what is expected, sentences, under "expected".
 
     Raises:
         StudyError: wrong source, too many unreadable files, or classes too small.
     """
     source = open_source(data)
+    unexpected = differences(data.source, source.entries, expected or Expected())
+    if unexpected:
+        report(
+            f"Warning: {data.source} is not the data that the configuration expects (config keys data.expected and "
+            "data.sha256), the study goes on with it:" + "".join(f"\n  {sentence}" for sentence in unexpected)
+        )
     found = inspect(source, data, workers)
     _check_unreadable(found, data)
     images = _oversampled(_resolved(found, data, split), data)
@@ -58,7 +73,7 @@ def build_manifest(data: DataSettings, split: SplitSettings, workers: int) -> tu
     images.loc[torn, ["status", "cause"]] = ["dropped", "duplicates"]
     images.loc[torn, "reason"] = assigned.loc[torn, "reason"]
     images = images.sort_values("image_id", ignore_index=True)
-    return images[list(COLUMNS)], audit(images, data, split, source.ignored)
+    return images[list(COLUMNS)], audit(images, data, split, source.ignored) | {"expected": unexpected}
 
 
 def inspect(source: Source, data: DataSettings, workers: int) -> pd.DataFrame:

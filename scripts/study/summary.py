@@ -104,8 +104,7 @@ def audit_facts(audit: Mapping[str, Any]) -> list[str]:
     """What `audit.json` says, as plain sentences; findings that number zero are left out.
 
     Args:
-        audit: as returned by `study.audit.audit`, and under "expected" what `study.audit.differences` returned; these
-            sentences come first.
+        audit: as returned by `study.manifest.build_manifest`.
     """
     found, done, leakage = audit["found"], audit["done"], audit["leakage"]
     facts = list(audit["expected"])

@@ -22,6 +22,7 @@ from PIL import Image
 
 from study.audit import differences, leaked
 from study.errors import StudyError
+from study.images import open_source
 from study.manifest import COLUMNS, build_manifest, read_manifest, write_manifest
 from study.source import Expected
 from study.splits import SPLITS
@@ -273,41 +274,53 @@ def test_workers_and_order_of_files_change_nothing(tmp_path: Path) -> None:
 
 
 def test_a_source_other_than_expected_is_told_count_by_count(tmp_path: Path) -> None:
-    tree = write_tree(tmp_path / "tree", {f"{split}/{label}": 5 for split in ("train", "test") for label in "abc"})
-    _, audit = build_manifest(data_settings(write_zip(tmp_path / "a.zip", tree)), split_settings(), WORKERS)
-    classes, splits = {"a": 10, "b": 1210, "d": 7}, {"train": 15, "val": 5, "test": 10}
-    assert differences(audit["source"], Expected(classes, splits)) == [
+    tree = write_tree(tmp_path, {f"{split}/{label}": 5 for split in ("train", "test") for label in "abc"})
+    expected = Expected({"a": 10, "b": 1210, "d": 7}, {"train": 15, "val": 5, "test": 10})
+    told: list[str] = []
+    _, audit = build_manifest(data_settings(tree), split_settings(), WORKERS, expected, told.append)
+    assert audit["expected"] == [
         "Class 'b': 10 images found, 1,210 expected.",
         "Class 'c': 10 images found, 0 expected.",
         "Class 'd': 0 images found, 7 expected.",
         "Official split 'val': 0 images found, 5 expected.",
         "Official split 'test': 15 images found, 10 expected.",
     ]
-    assert differences(audit["source"], Expected()) == []
-
-
-def test_a_source_without_official_splits_lacks_all_that_are_expected(tmp_path: Path) -> None:
-    _, audit = build_manifest(data_settings(write_tree(tmp_path, {"a": 9, "b": 9})), split_settings(), WORKERS)
-    found = differences(audit["source"], Expected({"a": 9, "b": 9}, {"train": 12, "test": 6}))
-    assert found == [
-        "Official split 'train': 0 images found, 12 expected.",
-        "Official split 'test': 0 images found, 6 expected.",
+    assert told == [
+        f"Warning: {tree} is not the data that the configuration expects (config keys data.expected and data.sha256), "
+        "the study goes on with it:\n  " + "\n  ".join(audit["expected"])
     ]
+
+
+def test_a_source_as_expected_is_not_mentioned(tmp_path: Path) -> None:
+    tree = write_tree(tmp_path, {f"{split}/{label}": 5 for split in ("train", "test") for label in "ab"})
+    told: list[str] = []
+    for expected in (None, Expected(), Expected({"a": 10, "b": 10}, {"train": 10, "test": 10})):
+        _, audit = build_manifest(data_settings(tree), split_settings(), WORKERS, expected, told.append)
+        assert audit["expected"] == told == []
+
+
+def test_the_warning_comes_before_an_error_that_it_explains(tmp_path: Path) -> None:
+    told: list[str] = []
+    settings, expected = data_settings(write_tree(tmp_path, {"a": 9, "b": 9})), Expected(splits={"test": 6})
+    with pytest.raises(StudyError, match=r"split\.method is 'official'"):
+        build_manifest(settings, split_settings("official"), WORKERS, expected, told.append)
+    assert told[0].endswith(":\n  Official split 'test': 0 images found, 6 expected.")
 
 
 def test_a_file_with_another_hash_is_told_with_both(tmp_path: Path) -> None:
-    archive = write_zip(tmp_path / "a.zip", write_tree(tmp_path / "tree", {"a": 9, "b": 9}))
-    _, audit = build_manifest(data_settings(archive), split_settings(), WORKERS)
+    folder = write_tree(tmp_path / "tree", {"a": 9, "b": 9})
+    archive = write_zip(tmp_path / "a.zip", folder)
     sha256 = hashlib.sha256(archive.read_bytes()).hexdigest()
-    assert audit["source"]["sha256"] == sha256
-    assert differences(audit["source"], Expected(sha256=sha256)) == []
-    told = f"SHA-256 of {archive}: {sha256} found, {'0' * 64} expected."
-    assert differences(audit["source"], Expected(sha256="0" * 64)) == [told]
-    _, audit = build_manifest(data_settings(tmp_path / "tree"), split_settings(), WORKERS)
-    assert audit["source"]["sha256"] is None
-    assert differences(audit["source"], Expected(sha256=sha256)) == [
-        f"SHA-256 of {tmp_path / 'tree'}: none (a folder has none) found, {sha256} expected."
-    ]
+    found = {}
+    for source, wanted in ((archive, sha256), (archive, "0" * 64), (folder, sha256)):
+        _, audit = build_manifest(data_settings(source), split_settings(), WORKERS, Expected(sha256=wanted))
+        found[source, wanted] = audit["expected"]
+        assert audit["source"]["sha256"] == (sha256 if source == archive else None)
+    assert found == {
+        (archive, sha256): [],
+        (archive, "0" * 64): [f"SHA-256 of {archive}: {sha256} found, {'0' * 64} expected."],
+        (folder, sha256): [f"SHA-256 of {folder}: none (a folder has none) found, {sha256} expected."],
+    }
 
 
 # The real data set
@@ -333,12 +346,16 @@ def test_fer2013_holds_the_known_copies(original_study: tuple[pd.DataFrame, dict
 
 
 @pytest.mark.parametrize("study", ["original", "fer2013"])
-def test_fer2013_is_what_its_configurations_expect(original_study: tuple[pd.DataFrame, dict], study: str) -> None:
-    _, audit = original_study
+def test_fer2013_is_what_its_configurations_expect(fer2013_zip: Path, study: str) -> None:
     config = yaml.safe_load((ROOT / f"config/{study}.yaml").read_text(encoding="utf-8"))
     expected = Expected(**config["data"]["expected"])
     assert sum(expected.classes.values()) == sum(expected.splits.values()) == 35_887
-    assert differences(audit["source"], expected) == []
+    entries = open_source(data_settings(fer2013_zip)).entries
+    assert differences(str(fer2013_zip), entries, expected) == []
+    assert differences(str(fer2013_zip), entries[:-1], expected) == [
+        "Class 'surprise': 4,001 images found, 4,002 expected.",
+        "Official split 'train': 28,708 images found, 28,709 expected.",
+    ]
 
 
 def test_fer2013_is_split_as_in_the_original_study(original_study: tuple[pd.DataFrame, dict]) -> None:
