@@ -60,7 +60,7 @@ def build_manifest(
     if unexpected:
         report(
             f"Warning: {data.source} is not the data that the configuration expects (config keys data.expected and "
-            "data.sha256), the study goes on with it:" + "".join(f"\n  {sentence}" for sentence in unexpected)
+            "data.sha256; null accepts any):" + "".join(f"\n  {sentence}" for sentence in unexpected)
         )
     found = inspect(source, data, workers)
     _check_unreadable(found, data)

@@ -286,8 +286,8 @@ def test_a_source_other_than_expected_is_told_count_by_count(tmp_path: Path) -> 
         "Official split 'test': 15 images found, 10 expected.",
     ]
     assert told == [
-        f"Warning: {tree} is not the data that the configuration expects (config keys data.expected and data.sha256), "
-        "the study goes on with it:\n  " + "\n  ".join(audit["expected"])
+        f"Warning: {tree} is not the data that the configuration expects (config keys data.expected and data.sha256; "
+        "null accepts any):\n  " + "\n  ".join(audit["expected"])
     ]
 
 
