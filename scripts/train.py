@@ -14,8 +14,8 @@ with logged(snakemake.log[0], threads=snakemake.threads) as say:
     from study.recipe import Recipe
 
     torch.set_num_threads(snakemake.threads)
-    # Read from the configuration, not from params: neither this nor checkpoints.every decides anything about a result.
-    slots = snakemake.config["resources"]["gpu_slots"]
+    # Read from the configuration, not from params: neither these nor checkpoints.every decide anything about a result.
+    resources = {name: snakemake.config["resources"][name] for name in ("gpu_slots", "cuda_graphs")}
     wildcards, settings, recipe = snakemake.wildcards, snakemake.params.settings, dict(snakemake.params.recipe)
     data = packed.load(Path(snakemake.input.index).parent)
     made_by = provenance.collect(code=snakemake.params.code, data=data.digest, recipe=recipe, settings=settings)
@@ -32,7 +32,7 @@ with logged(snakemake.log[0], threads=snakemake.threads) as say:
         class_weights=pd.read_csv(str(weights))["weight"].to_numpy(copy=True) if weights else None,
         model=ModelSettings(**settings["model"]),
         augmentation=Augmentation(**settings["augmentation"]),
-        settings=training.TrainingSettings(**settings["training"], gpu_slots=slots),
+        settings=training.TrainingSettings(**settings["training"], **resources),
         initial_weights=initial_weights,
         checkpoint_dir=checkpoints,
         checkpoint_every=snakemake.config["checkpoints"]["every"],

@@ -51,7 +51,7 @@ def predict(
         network = network.to(device).to(memory_format=torch.channels_last).eval()
         parts = []
         for split in SPLITS:
-            images = Images.load(data.images[split], data.labels[split], device)
+            images = Images.load(data.images[split], data.labels[split], device, settings.gpu_slots)
             predicted = _probabilities(network, images, precision, device)
             names = np.array(data.classes, dtype=object)[data.labels[split]]
             identity = pd.DataFrame({"image_id": data.image_ids[split], "split": split, "label": names})

@@ -1,7 +1,8 @@
 """Model, loss and optimizer of one run on its device, and what they do in one epoch."""
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -9,7 +10,7 @@ import torch
 from torch import Tensor, nn
 from torch.optim.lr_scheduler import ReduceLROnPlateau
 
-from study import devices
+from study import devices, graphs
 from study.dataset import Images, Normalize, evaluation_batches
 from study.losses import Criterion, common_nll
 from study.recipe import Recipe
@@ -31,6 +32,7 @@ class TrainingSettings:
         device: auto, cpu, cuda or cuda:N.
         deterministic: whether CUDA may only use kernels that repeat to the last bit.
         gpu_slots: jobs that may share one GPU.
+        cuda_graphs: whether training steps on a GPU are recorded and replayed, see `graphs`.
     """
 
     max_epochs: int | None
@@ -46,6 +48,7 @@ class TrainingSettings:
     device: str
     deterministic: bool
     gpu_slots: int = 1
+    cuda_graphs: bool = True
 
 
 class Learner:
@@ -53,6 +56,11 @@ class Learner:
 
     Args:
         class_weights: float (K,) for the loss; None for all ones.
+        report: takes a line if a training step cannot be replayed as a CUDA graph.
+
+    Attributes:
+        totals: float64 (3,) sums over the images of an epoch so far: weighted loss, weight, right predictions.
+        graph: replays `train_step`; None where it runs as it is.
     """
 
     def __init__(
@@ -62,6 +70,7 @@ class Learner:
         model: nn.Module,
         class_weights: np.ndarray | None,
         device: torch.device,
+        report: Callable[[str], None] = print,
     ) -> None:
         self.device = device
         self.precision = devices.select_precision(settings.precision, device)
@@ -86,6 +95,12 @@ class Learner:
             settings.early_stopping_equal_improves,
         )
         self.batch_size = recipe.batch_size
+        self.totals = torch.zeros(3, dtype=torch.float64, device=device)
+        self.graph: graphs.GraphedStep | None = None
+        if settings.cuda_graphs and graphs.supported(device, self.precision):
+            tensors = [*self.model.parameters(), *self.model.buffers(), self.totals]
+            step = partial(train_step, self)
+            self.graph = graphs.GraphedStep(step, self.optimizer, tensors, settings.deterministic, report)
 
     @property
     def lr(self) -> float:
@@ -116,7 +131,7 @@ class Learner:
 
 
 def make_optimizer(recipe: Recipe, model: nn.Module) -> torch.optim.Optimizer:
-    """PyTorch's SGD or Adam, fused: one kernel for all parameters."""
+    """PyTorch's SGD or Adam, fused: one kernel for all parameters; on a GPU fit for `graphs`."""
     if recipe.optimizer == "SGD":
         return torch.optim.SGD(
             model.parameters(),
@@ -126,7 +141,13 @@ def make_optimizer(recipe: Recipe, model: nn.Module) -> torch.optim.Optimizer:
             nesterov=recipe.nesterov,
             fused=True,
         )
-    return torch.optim.Adam(model.parameters(), lr=recipe.lr, weight_decay=recipe.weight_decay, fused=True)
+    return torch.optim.Adam(
+        model.parameters(),
+        lr=recipe.lr,
+        weight_decay=recipe.weight_decay,
+        fused=True,
+        capturable=next(model.parameters()).is_cuda,
+    )
 
 
 def train_epoch(learner: Learner, batches: Iterable[tuple[Tensor, Tensor]]) -> tuple[float, float]:
@@ -135,21 +156,27 @@ def train_epoch(learner: Learner, batches: Iterable[tuple[Tensor, Tensor]]) -> t
     The sums stay on the device until the end: nothing waits for it in between.
     """
     learner.model.train()
-    totals = torch.zeros(3, dtype=torch.float64, device=learner.device)
+    learner.totals.zero_()
+    step = learner.graph or partial(train_step, learner)
     count = 0
     for images, labels in batches:
-        with learner.precision.autocast(learner.device):
-            logits = learner.model(images)
-        losses, weights = learner.criterion(logits, labels)
-        total_loss, total_weight = losses.sum(), weights.sum()
-        learner.scaler.scale(total_loss / total_weight).backward()
-        learner.scaler.step(learner.optimizer)
-        learner.scaler.update()
-        learner.optimizer.zero_grad(set_to_none=True)
-        totals += torch.stack([total_loss.detach(), total_weight, (logits.argmax(1) == labels).sum()])
+        step(images, labels)
         count += len(labels)
-    loss, weight, correct = totals.tolist()
+    loss, weight, correct = learner.totals.tolist()
     return loss / weight, correct / count
+
+
+def train_step(learner: Learner, images: Tensor, labels: Tensor) -> None:
+    """Forward, backward and optimizer; adds to `learner.totals`. Waits for nothing, so that `graphs` can record it."""
+    with learner.precision.autocast(learner.device):
+        logits = learner.model(images)
+    losses, weights = learner.criterion(logits, labels)
+    total_loss, total_weight = losses.sum(), weights.sum()
+    learner.scaler.scale(total_loss / total_weight).backward()
+    learner.scaler.step(learner.optimizer)
+    learner.scaler.update()
+    learner.optimizer.zero_grad(set_to_none=True)
+    learner.totals += torch.stack([total_loss.detach(), total_weight, (logits.argmax(1) == labels).sum()])
 
 
 @dataclass(frozen=True)

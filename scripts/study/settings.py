@@ -17,7 +17,7 @@ def deciding(config: dict[str, Any], section: str) -> dict[str, Any]:
 
 
 def compared(config: dict[str, Any]) -> dict[str, list[Any]]:
-    """Each key of `tables.reported_with`, with its value here and the one that the reported accuracies were made with."""
+    """Each key of `tables.reported_with`: its value here, and the one that the reported accuracies were made with."""
     found = {}
     for key, reported in config["tables"]["reported_with"].items():
         section, name = key.split(".")

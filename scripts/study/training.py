@@ -106,11 +106,14 @@ def train(
     with devices.leased(settings.device, settings.gpu_slots, report) as device:
         init_seed = dataset.epoch_seed(seed, 0, "initial weights")
         network = models.build(model, len(data.classes), side, init_seed, initial_weights)
-        learner = Learner(recipe, settings, network, class_weights if recipe.weighted else None, device)
+        learner = Learner(recipe, settings, network, class_weights if recipe.weighted else None, device, report)
         checkpoints = Checkpoints(checkpoint_dir, f"{run_key}/{recipe.experiment}/{seed}", report)
         progress = _resume(checkpoints, learner)
-        report(_opening_line(recipe, seed, data, learner, progress))
-        images, val_images = (dataset.Images.load(data.images[s], data.labels[s], device) for s in ("train", "val"))
+        images, val_images = (
+            dataset.Images.load(data.images[split], data.labels[split], device, settings.gpu_slots)
+            for split in ("train", "val")
+        )
+        report(_opening_line(recipe, seed, images, val_images, learner, progress))
         normalize = dataset.Normalize(device)
         with checkpoints, Board(tensorboard_dir, progress.history) as board:
             while not progress.finished:
@@ -222,12 +225,15 @@ def _device_name(device: torch.device) -> str:
     return f"cuda ({torch.cuda.get_device_name(device)})" if device.type == "cuda" else device.type
 
 
-def _opening_line(recipe: Recipe, seed: int, data: "PackedData", learner: Learner, progress: Progress) -> str:
+def _opening_line(
+    recipe: Recipe, seed: int, images: dataset.Images, val_images: dataset.Images, learner: Learner, progress: Progress
+) -> str:
     where = f"continues after epoch {len(progress.history)}" if progress.history else "starts"
     return (
         f"{recipe.experiment} seed {seed} {where}: {models.parameter_count(learner.model):,} parameters, "
-        f"{len(data.labels['train']):,} training and {len(data.labels['val']):,} validation images, "
-        f"{learner.precision.name} on {_device_name(learner.device)}"
+        f"{len(images):,} training and {len(val_images):,} validation images, "
+        f"{learner.precision.name} on {_device_name(learner.device)}, "
+        f"images {'in its memory' if images.resident else 'memory-mapped'}"
     )
 
 
@@ -294,6 +300,7 @@ def _result(
         made={
             "device": _device_name(learner.device),
             "precision": learner.precision.name,
+            "step": "graph" if learner.graph and not learner.graph.failed else "eager",
             **devices.environment(learner.device),
             "threads": torch.get_num_threads(),
             "started": progress.started,
