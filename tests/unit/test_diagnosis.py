@@ -115,7 +115,8 @@ def test_saturation_of_a_weighted_loss_needs_the_weights() -> None:
 
 def test_two_classes_of_one_size_leave_a_weighted_saturation_open() -> None:
     weights = dict(zip(CLASSES, (1.0, 1.0, 1.0, 1.0, 1.0, 1.0, 2.0), strict=True))
-    run = saturating([1.9, SATURATED], [7, 1], "collapsed", loss="weighted_cross_entropy")
+    first = math.log(math.e + 6) - 25 / 125  # if it is "happy" that is named
+    run = saturating([1.9, first], [7, 1], "collapsed", loss="weighted_cross_entropy")
     run.metrics["val"]["confusion"] = np.diag([10, 10, 10, 25, 10, 10, 25]).tolist()
     assert "aturated" not in said(run, weights)
 
