@@ -278,7 +278,7 @@ def _end(run: Run) -> list[str]:
             f"{last['val_nll']:.4f} in epoch {last['epoch']:.0f} while the training loss fell"
             f"{_kind(run, lowest, last)}."
         )
-    if run.outcome == "completed" and run.record["best_epoch"] == last["epoch"]:
+    if run.outcome == "completed" and run.record["best_epoch"] == last["epoch"] > 1:
         cap = run.record["max_epochs"]
         cut = (
             f" (the study allows {cap} of the recipe's {run.recipe.max_epochs})" if cap < run.recipe.max_epochs else ""

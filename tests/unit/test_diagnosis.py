@@ -289,6 +289,7 @@ def test_still_improving_when_the_epochs_ended() -> None:
     words = "The last epoch is the best one: still improving when its epochs ended"
     assert f"{words} (the study allows 4 of the recipe's 100)." in said(run)
     assert f"{words}." in said(replace(run, recipe=replace(run.recipe, max_epochs=4)))
+    assert words not in said(made(1))
     run.record["best_epoch"] = 3
     assert words not in said(run)
     run.record.update(best_epoch=4, outcome="early_stopped")
