@@ -3,11 +3,11 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/installed
-CODE := scripts tests
+CODE := scripts tests benchmarks
 SNAKEFILES := Snakefile rules
 
 .DEFAULT_GOAL := help
-.PHONY: help run watch predict export verify findings dry-run test test-slurm test-kills lint format lock docs clean
+.PHONY: help run watch predict export verify findings bench dry-run test test-slurm test-kills lint format lock docs clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 12
@@ -56,6 +56,14 @@ findings: $(INSTALLED) ## train on the real FER2013 and write docs/FINDINGS.md (
 	  snakemake $(JOBS) --configfile config/original.yaml $(LAYER) --config study=original$(SUFFIX) -- \
 	    $(foreach run,$(ORIGINAL),results/original$(SUFFIX)/evaluate/$(run)/seed_0/metrics.json) && \
 	  python scripts/findings.py --suffix=$(SUFFIX) --layer $(LAYER) --command "make findings"
+
+BENCH ?= --name cpu
+PACKED := $(wildcard results/fer2013/data/pack.json)
+
+bench: $(INSTALLED) ## time the training loop beside other loops, into benchmarks/RESULTS.md (ten minutes, a quiet machine)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r benchmarks/requirements.txt
+	$(BIN)/python -m benchmarks.speed $(if $(PACKED),--data results/fer2013/data) $(BENCH)
+	$(BIN)/python -m benchmarks.speed --record
 
 lint: $(INSTALLED) ## formatters, linters, types
 	$(BIN)/ruff check $(CODE)

@@ -6,7 +6,6 @@ Entry points:
 """
 
 import json
-import platform
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -25,6 +24,7 @@ from study.landing import origin
 from study.leakage import leakage_facts
 from study.manifest import read_manifest
 from study.page import TEMPLATES
+from study.provenance import processor
 from study.recipe import Recipe
 from study.runs import Run, all_failed, by_experiment, choose, failure, load_runs
 from study.settings import compared
@@ -161,16 +161,6 @@ def _conditions(study: Study) -> dict[str, Any]:
     }
     note = comparability.note(compared(dict(study.config)), study.runs)
     return {"name": study.name, "facts": shown, "note": escape_markdown(note)}
-
-
-def processor(cpuinfo: Path = Path("/proc/cpuinfo")) -> str:
-    """The processor by name, as the kernel knows it."""
-    try:
-        lines = cpuinfo.read_text(encoding="utf-8", errors="replace").splitlines()
-    except OSError:
-        return platform.processor() or platform.machine()
-    names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
-    return f"{names[0]}, {len(names)} logical cores" if names else platform.machine()
 
 
 def _run_rows(study: Study) -> list[dict[str, str]]:
