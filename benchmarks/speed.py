@@ -1,7 +1,7 @@
 """Time this pipeline's training loop beside other loops: same images, model, batch size and device, one run.
 
     python -m benchmarks.speed --data results/fer2013/data --name cpu      # measure, write benchmarks/results/cpu.*
-    python -m benchmarks.speed --record                                    # RESULTS.md from all benchmarks/results/*.json
+    python -m benchmarks.speed --record                                    # RESULTS.md from benchmarks/results/*.json
 
 Every contender lives in a process of its own. Rounds are interleaved: what else the machine does meets all of them.
 """
@@ -230,8 +230,8 @@ def results_page(records: Sequence[Mapping[str, Any]]) -> str:
         "# Results",
         "",
         "Written by `python -m benchmarks.speed --record` from `results/*.json`; no number is typed by hand.",
-        "`ours / this` is the median over rounds of the ratio within a round; at equal precision it is the variant of ours in this",
-        "contender's precision. The ceiling is our training step on one resident batch.",
+        "`ours / this` is the median over rounds of the ratio within a round; at equal precision it is the variant of ours in",
+        "this contender's precision. The ceiling is our training step on one resident batch.",
         "",
         *(f"- **{name}**: {text}" for name, text in ABOUT.items()),
         "",
