@@ -22,6 +22,7 @@ from small_run import AUGMENTATION, MODEL, RECIPE, SETTINGS, small_data, small_t
 
 from study import dataset, learner, models, training
 from study.errors import StudyError
+from study.evaluation import predict
 from study.records import epoch_line
 
 COLUMNS = ["epoch", "lr", "train_loss", "train_accuracy", "val_loss", "val_nll", "val_accuracy"]
@@ -287,6 +288,7 @@ class TestOutputs:
         provenance = run["provenance"]
         assert provenance["code"] == "c"
         assert provenance["resumes"] == 0
+        assert provenance["step"] == "eager"  # no CUDA graph on a CPU
         assert provenance["driver"] is None and provenance["cuda"] is None  # on a CPU
         assert provenance["determinism"]["deterministic_algorithms"] is False  # nothing to switch on a CPU
         assert provenance["started"] <= provenance["ended"]
@@ -409,6 +411,21 @@ def test_augmentation_and_order_are_the_same_for_every_recipe_of_a_seed():
         batches = dataset.training_batches(images, order, draws, batch_size, normalize)
         seen[batch_size] = torch.cat([batch for batch, _ in batches])
     torch.testing.assert_close(seen[16], seen[60])
+
+
+def test_images_that_stay_memory_mapped_give_the_same_run(monkeypatch, tmp_path):
+    results, predictions = [], []
+    for resident, words in ((True, "images in its memory"), (False, "images memory-mapped")):
+        monkeypatch.setattr("study.devices.fits", lambda *_, answer=resident: answer)
+        lines: list[str] = []
+        results.append(small_train(replace(RECIPE, max_epochs=3), report=lines.append))
+        assert lines[0].endswith(words)
+        write(results[-1], tmp_path)
+        predictions.append(predict(tmp_path / "best.safetensors", small_data(), MODEL, SETTINGS))
+    one, other = results
+    assert [{**row, "seconds": 0} for row in one.history] == [{**row, "seconds": 0} for row in other.history]
+    assert all(torch.equal(one.weights[key], other.weights[key]) for key in one.weights)
+    pd.testing.assert_frame_equal(*predictions, check_exact=True)
 
 
 def test_time_left_is_in_hours_where_it_takes_hours():
