@@ -40,8 +40,8 @@ class Tolerance:
 
 
 # fp32: another order of sums. TF32 has 10 bits of fraction and bf16 has 7, so one rounding is up to 2^-11 and 2^-8;
-# sixteen convolutions forward and back add them up, most in narrow networks and small batches (0.26 was seen at an eighth
-# of the width with 16 random images).
+# sixteen convolutions forward and back add them up, most in narrow networks and small batches (0.26 was seen at an
+# eighth of the width with 16 random images).
 TOLERANCES = {
     "fp32": Tolerance(loss=1e-5, gradient=1e-3, cosine=0.999999),
     "tf32": Tolerance(loss=5e-3, gradient=0.05, cosine=0.998),

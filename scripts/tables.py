@@ -24,9 +24,11 @@ with logged(snakemake.log[0]) as say:
         table.to_csv(folder / name, index=False, lineterminator="\n")
     notes = [comparability.note(compared, runs), given.tables["note"]] if compared is not None else []
     for path in map(Path, snakemake.output.markdown):
-        question = given.cases.get(path.stem.removeprefix("case_"), "")
-        text = case_markdown(made[f"{path.stem}.csv"], question, given.metrics["confidence"], list(filter(None, notes)))
-        path.write_text(text, encoding="utf-8")
+        case, table = path.stem.removeprefix("case_"), made[f"{path.stem}.csv"]
+        question, confidence = given.cases.get(case, ""), given.metrics["confidence"]
+        path.write_text(
+            case_markdown(table, int(case), question, confidence, list(filter(None, notes))), encoding="utf-8"
+        )
     page_text = page.comparison_html(made["comparison.csv"], study=given.study)
     Path(snakemake.output.page).write_text(page_text, encoding="utf-8")
     say(headline(runs, given.metrics["confidence"]))

@@ -203,7 +203,8 @@ def case_cells(table: pd.DataFrame) -> list[tuple[str, list[tuple[str, bool]]]]:
     """A case table as it is read: (label, [(text, best of its row)]); spread and interval are part of the text.
 
     A failed recipe is never the best of a row. Rows that say nothing are left out: empty ones, momentum, weight decay
-    and Nesterov where no recipe uses them, and the epochs allowed where they are those of the recipes.
+    and Nesterov where no recipe uses them, the epochs allowed where they are those of the recipes, and what the reported
+    values were made with where it is the same for all (the note below the table says it).
     """
     rows = {row[0]: list(row[1:]) for row in table.itertuples(index=False, name=None)}
     alive = [not outcome_is_failure(str(outcome)) for outcome in rows["outcome"]]
@@ -212,7 +213,8 @@ def case_cells(table: pd.DataFrame) -> list[tuple[str, list[tuple[str, bool]]]]:
         part = label.endswith((" spread", " low", " high"))
         unused = label in ("momentum", "weight decay", "Nesterov") and not any(values)
         uncapped = label == "epochs allowed here" and values == rows["maximum epochs"]
-        if part or unused or uncapped or all(value is None for value in values):
+        told = label == "reported with other" and len(set(values)) == 1
+        if part or unused or uncapped or told or all(value is None for value in values):
             continue
         texts = [_cell(label, value) for value in values]
         for extra, form in ((" spread", " ± {:.4f}"), (" low", " ({:.4f}"), (" high", "–{:.4f})")):
