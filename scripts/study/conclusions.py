@@ -74,7 +74,7 @@ def _best_claim(runs: Sequence[Run], groups: dict[str, list[Run]], confidence: f
     if all_failed(groups[claimed]):
         here, judged = f"it {failure(groups[claimed])}", REVERSED
     elif verdict == BEST:
-        here, judged = "it is the recipe chosen here as well", HOLDS
+        here, judged = "it is chosen as well", HOLDS
     elif verdict == SAME:
         here, judged = f"it cannot be told apart from {winner}, the one chosen here", OPEN
     else:
