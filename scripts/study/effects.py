@@ -82,7 +82,7 @@ def _row(
     over_seeds = rows["seed"] == EVERY_SEED
     shown = rows[over_seeds].iloc[0] if over_seeds.any() else rows.iloc[0]
     first_is_after = shown["experiment_a"] == after[0].experiment
-    row: dict[str, Any] = {"treatment": treatment, "change": " → ".join(words)}
+    row: dict[str, Any] = {"treatment": treatment, "change": _arrow(*words)}
     row |= {"experiment_from": before[0].experiment, "experiment_to": after[0].experiment}
     row |= {"accuracy_from": _accuracy(before), "accuracy_to": _accuracy(after)}
     for name in ("accuracy", "balanced_accuracy"):
@@ -98,6 +98,16 @@ def _row(
         verdict = HIGHER if row["accuracy_difference"] > 0 else LOWER
     lost = [f"{group[0].experiment} {failure(group)}" for group in (before, after) if failure(group)]
     return row | {"p_holm": p, "verdict": verdict, "failed": "; ".join(lost)}
+
+
+def _arrow(before: str, after: str) -> str:
+    """ "batch size 64 → 128": the words that both begin with stand once."""
+    common = 0
+    for one, other in zip(before.split(), after.split(), strict=False):
+        if one != other:
+            break
+        common += 1
+    return f"{before} → {' '.join(after.split()[common:])}"
 
 
 def _accuracy(group: Sequence[Run]) -> float:

@@ -24,7 +24,7 @@ def test_the_effect_is_with_minus_without_whatever_the_order_of_the_table(tmp_pa
     made = [Made(recipe("with", batch_size=128), 0.9), Made(recipe("without"), 0.5)]
     runs = made_runs.study(tmp_path, made)
     row = effects_of(runs).iloc[0]
-    assert (row["treatment"], row["change"]) == ("batch size", "batch size 64 → batch size 128")
+    assert (row["treatment"], row["change"]) == ("batch size", "batch size 64 → 128")
     assert (row["experiment_from"], row["experiment_to"]) == ("without", "with")
     expected = runs[0].test_accuracy - runs[1].test_accuracy
     assert row["accuracy_difference"] == pytest.approx(expected) == row["accuracy_to"] - row["accuracy_from"]
