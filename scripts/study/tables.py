@@ -203,8 +203,8 @@ def case_cells(table: pd.DataFrame) -> list[tuple[str, list[tuple[str, bool]]]]:
     """A case table as it is read: (label, [(text, best of its row)]); spread and interval are part of the text.
 
     A failed recipe is never the best of a row. Rows that say nothing are left out: empty ones, momentum, weight decay
-    and Nesterov where no recipe uses them, the epochs allowed where they are those of the recipes, and what the reported
-    values were made with where it is the same for all (the note below the table says it).
+    and Nesterov where no recipe uses them, the epochs allowed where they are those of the recipes, and what the
+    reported values were made with where it is the same for all (the note below the table says it).
     """
     rows = {row[0]: list(row[1:]) for row in table.itertuples(index=False, name=None)}
     alive = [not outcome_is_failure(str(outcome)) for outcome in rows["outcome"]]
