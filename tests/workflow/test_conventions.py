@@ -67,4 +67,12 @@ def test_every_configuration_is_planned_without_data(workspace: Workspace, study
     workspace.configfile = f"config/{study}.yaml"
     planned = workspace.planned()
     assert planned["train"] == planned["evaluate"] == 14
-    assert ("fetch_data" in planned) == ("fetch_weights" in planned) == (study != "config")
+    assert ("fetch_data" in planned) == ("fetch_weights" in planned) == (study in ("fer2013", "original"))
+
+
+def test_the_tables_that_run_on_request_are_planned_with_the_fourteen(workspace: Workspace) -> None:
+    layers = ["--configfile", "config/fer2013.yaml", "config/quarter_width.yaml"]
+    tables = ",".join(f"config/{name}.tsv" for name in ("experiments", "ablations", "lr_batch"))
+    planned = workspace.planned(*layers, "--config", "study=all", f"experiments=[{tables}]")
+    assert planned["train"] == planned["evaluate"] == 14 + 6 + 6
+    assert "fetch_weights" not in planned
