@@ -55,7 +55,7 @@ findings: $(INSTALLED) ## train on the real FER2013 and write docs/FINDINGS.md (
 	  snakemake $(JOBS) --configfile config/fer2013.yaml $(LAYER) --config study=fer2013$(SUFFIX) "$(EVERY_TABLE)" && \
 	  snakemake $(JOBS) --configfile config/original.yaml $(LAYER) --config study=original$(SUFFIX) -- \
 	    $(foreach run,$(ORIGINAL),results/original$(SUFFIX)/evaluate/$(run)/seed_0/metrics.json) && \
-	  python scripts/findings.py --suffix=$(SUFFIX) --layer $(LAYER) --command "make findings"
+	  python scripts/findings.py --suffix=$(SUFFIX) --layer $(LAYER)
 
 BENCH ?= --name cpu
 PACKED := $(wildcard results/fer2013/data/pack.json)

@@ -271,6 +271,7 @@ def _section(record: Mapping[str, Any]) -> list[str]:
             + f" | {row['peak_memory_bytes'] / 2**30:.2f} GiB |"
         )
     lines += [f"| {name} | {why} |" + " |" * 7 for name, why in record["unavailable"].items()]
+    lines += ["", *(f"- {line}" for line in verdicts(record["summary"]))]
     if record["slots"]:
         lines += ["", "| processes at once | threads of each | images/s together |", "| --- | --- | --- |"]
         for row in record["slots"]:
@@ -283,6 +284,33 @@ def _section(record: Mapping[str, Any]) -> list[str]:
         for one in record["checks"]
     ]
     return [*lines, ""]
+
+
+def verdicts(summary: Sequence[Mapping[str, Any]]) -> list[str]:
+    """The record against what the loop is meant to reach; a target that is missed comes with what is in the way."""
+    rows = {row["contender"]: row for row in summary}
+    lines = []
+
+    def judge(what: str, found: float, reached: bool) -> None:
+        lines.append(f"{what}: {found:.2f}, {'reached' if reached else 'missed'}")
+
+    if "ours" in rows and "plain" in rows:
+        judge("at least 3 × the plain loop on a CPU", found := rows["plain"]["ours_over_this"], found >= 3)
+        share = rows["ours"]["share_of_product"]
+        if found < 3 and share:
+            lines[-1] += (
+                f"; the whole step runs at {share:.0%} of the rate of a large matrix product in its precision, so that "
+                "no data path can make it much faster"
+            )
+    peers = [name for name in ("plain", "timm", "lightning", "lightning-32") if name in rows]
+    equal = {name: ratio for name in peers if (ratio := rows[name]["ours_over_this_at_equal_precision"])}
+    if equal:
+        worst = min(equal, key=lambda name: equal[name])
+        judge(f"at least 1.0 × every peer at equal precision (least against {worst})", equal[worst], equal[worst] >= 1)
+    if "ours" in rows and rows["ours"]["share_of_ceiling"]:
+        cost = max(0.0, 1 - rows["ours"]["share_of_ceiling"])
+        judge("data path under 0.03 of the ceiling", cost, cost < 0.03)
+    return lines
 
 
 def record_results() -> None:

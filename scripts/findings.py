@@ -31,7 +31,9 @@ if __name__ == "__main__":
     )
     parser.add_argument("--layer", type=Path, nargs="*", default=[], help="configuration laid over both studies")
     parser.add_argument("--out", type=Path, default=Path("docs/FINDINGS.md"))
-    parser.add_argument("--command", default=shlex.join(sys.argv), help="named on the page as what made it")
+    parser.add_argument(
+        "--command", default=shlex.join(["python", *sys.argv]), help="named on the page as what made it"
+    )
     given = parser.parse_args()
     try:
         studies = [
