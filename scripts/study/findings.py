@@ -113,6 +113,7 @@ def findings(sound: Study, original: Study, command: str) -> str:
         command=command,
         studies=[_conditions(sound), _conditions(original)],
         headline=_answer(sound.runs, sound.confidence),
+        reported_headline=_answer(_reported(sound.runs), sound.confidence) if _reported(sound.runs) else "",
         caution=caution(sound.runs, sound.confidence),
         runs=_run_rows(sound),
         cases=_cases(sound),
@@ -134,6 +135,11 @@ def findings(sound: Study, original: Study, command: str) -> str:
 
 def _answer(runs: Sequence[Run], confidence: float) -> str:
     return " ".join(answer(runs, confidence, escape_markdown, lambda text: f"**{text}**"))
+
+
+def _reported(runs: Sequence[Run]) -> list[Run]:
+    """The runs of recipes that the study reported on, with an accuracy or in words."""
+    return [run for run in runs if run.recipe.reported is not None or run.recipe.reported_note]
 
 
 def _percent(value: float | None) -> str:
