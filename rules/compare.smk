@@ -22,6 +22,11 @@ localrules:
     report,
 
 
+def questioned():
+    """The sections of the configuration whose choices the report may question."""
+    return {"data": deciding(config, "data"), **{name: config[name] for name in ("split", "augmentation", "training")}}
+
+
 rule tables:
     """The case tables, the comparison of all runs, and the tests between them."""
     input:
@@ -295,7 +300,7 @@ rule summary:
         metrics=lookup(dpath="metrics", within=config),
         tables=lookup(dpath="tables", within=config),
         compared=compared(config),
-        sections={name: config[name] for name in ("data", "split", "augmentation", "training")},
+        sections=questioned(),
         study=config["study"],
         code=script_digest("summary"),
     script:

@@ -275,8 +275,10 @@ def test_a_missing_state_dict_says_where_to_put_it(workspace: Workspace) -> None
 
 
 def test_where_files_come_from_and_what_is_expected_of_them_re_trains_nothing(finished_copy: Workspace) -> None:
+    before = finished_copy.planned()  # a copy elsewhere: the tables' template has another path
+    assert not {"manifest", "pack", "train", "evaluate"} & set(before)
     origin = {"url": "http://localhost/digits.zip", "sha256": "0" * 64}
     finished_copy.configure(
         data=origin | {"expected": {"classes": {"0": 5}, "splits": {}}}, model={"weights_url": "http://localhost/vgg11"}
     )
-    assert finished_copy.planned() == {}
+    assert finished_copy.planned() == before
