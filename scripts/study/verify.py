@@ -181,6 +181,9 @@ def _tables(config: dict[str, Any], results: Path, recipes: dict[str, Recipe]) -
     if missing := [path for group in files for path in group if not path.exists()]:
         yield f"{folder}: cannot be traced, because {missing[0]} is missing"
         return
+    if damaged := [path for path in files[2] if list(_columns(path, HISTORY_COLUMNS))]:
+        yield f"{folder}: cannot be traced, because {damaged[0]} lacks columns"
+        return
     runs = load_runs(recipes, *files)
     reported_with = compared(config) if config["tables"]["reported"] else None
     manifest = read_manifest(results / "data/manifest.csv")
