@@ -20,7 +20,7 @@ from study.choices import questionable
 from study.class_weights import read_class_weights
 from study.errors import StudyError
 from study.everything import every_table
-from study.landing import origin
+from study.landing import origin, points
 from study.leakage import leakage_facts
 from study.manifest import read_manifest
 from study.page import TEMPLATES
@@ -146,10 +146,6 @@ def _percent(value: float | None) -> str:
     return "–" if value is None or pd.isna(value) else f"{value:.1%}"
 
 
-def _points(row: pd.Series, name: str) -> str:
-    return "{:+.1f} ({:+.1f} to {:+.1f})".format(*(100 * row[f"{name}_{end}"] for end in ("difference", "low", "high")))
-
-
 def _conditions(study: Study) -> dict[str, Any]:
     """Under what conditions the runs of a study were made."""
     model = study.config["model"]
@@ -227,12 +223,12 @@ def _effect_rows(table: pd.DataFrame) -> list[dict[str, str]]:
             "treatment": row["treatment"],
             "change": escape_markdown(row["change"]),
             "pair": escape_markdown(f"{row['experiment_from']} → {row['experiment_to']}"),
-            "accuracy": _points(row, "accuracy"),
-            "balanced": _points(row, "balanced_accuracy"),
+            "accuracy": points(row, "accuracy"),
+            "balanced": points(row, "balanced_accuracy"),
             "p": f"{row['p_holm']:.2g}",
             "verdict": row["verdict"] + (f" ({escape_markdown(row['failed'])})" if row["failed"] else ""),
         }
-        for _, row in table.iterrows()
+        for row in table.to_dict("records")
     ]
 
 

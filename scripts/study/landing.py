@@ -146,9 +146,10 @@ def _comparability(runs: Sequence[Run], study: Study) -> str:
     return "" if study.compared is None else comparability.note(study.compared, runs)
 
 
-def _points(row: Mapping[Any, Any], name: str) -> str:
+def points(row: Mapping[Any, Any], name: str) -> str:
     """A difference and its interval in percentage points."""
-    return "{:+.1f} ({:+.1f} to {:+.1f})".format(*(100 * row[f"{name}_{end}"] for end in ("difference", "low", "high")))
+    ends = (round(100 * row[f"{name}_{end}"], 1) + 0.0 for end in ("difference", "low", "high"))  # no "-0.0"
+    return "{:+.1f} ({:+.1f} to {:+.1f})".format(*ends)
 
 
 def _effect_row(row: Mapping[Any, Any]) -> dict[str, str]:
@@ -156,8 +157,8 @@ def _effect_row(row: Mapping[Any, Any]) -> dict[str, str]:
         "treatment": row["treatment"],
         "change": row["change"],
         "pair": f"{row['experiment_from']} → {row['experiment_to']}",
-        "accuracy": _points(row, "accuracy"),
-        "balanced": _points(row, "balanced_accuracy"),
+        "accuracy": points(row, "accuracy"),
+        "balanced": points(row, "balanced_accuracy"),
         "p": f"{row['p_holm']:.2g}",
         "verdict": row["verdict"] + (f" ({row['failed']})" if isinstance(row["failed"], str) and row["failed"] else ""),
     }
