@@ -94,3 +94,11 @@ def training_settings(wildcards):
         "training": config["training"],
         "initial_weights": WEIGHTS if known else source_fingerprint(WEIGHTS),
     }
+
+
+def questioned_sections(wildcards):
+    """The sections of the configuration whose choices the report may question."""
+    return {
+        "data": deciding(config, "data"),
+        **{name: config[name] for name in ("split", "augmentation", "training")},
+    }

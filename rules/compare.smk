@@ -22,11 +22,6 @@ localrules:
     report,
 
 
-def questioned():
-    """The sections of the configuration whose choices the report may question."""
-    return {"data": deciding(config, "data"), **{name: config[name] for name in ("split", "augmentation", "training")}}
-
-
 rule tables:
     """The case tables, the comparison of all runs, and the tests between them."""
     input:
@@ -300,7 +295,7 @@ rule summary:
         metrics=lookup(dpath="metrics", within=config),
         tables=lookup(dpath="tables", within=config),
         compared=compared(config),
-        sections=questioned(),
+        sections=questioned_sections,
         study=config["study"],
         code=script_digest("summary"),
     script:
