@@ -13,14 +13,13 @@ if str(WORKFLOW / "scripts") not in sys.path:
 from study.errors import StudyError
 from study.provenance import code_digest
 from study.recipe import read_recipes
-from study.settings import compared, deciding, validate_config
+from study.settings import compared, deciding, read_numbers, validate_config
 from study.source import source_fingerprint
 
+SCHEMA = yaml.safe_load((WORKFLOW / "config/schemas/config.schema.yaml").read_text())
 try:
-    validate_config(
-        config,
-        yaml.safe_load((WORKFLOW / "config/schemas/config.schema.yaml").read_text()),
-    )
+    read_numbers(config, SCHEMA)
+    validate_config(config, SCHEMA)
     RECIPES = read_recipes(config["experiments"])
 except StudyError as error:
     raise WorkflowError(str(error)) from None

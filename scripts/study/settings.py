@@ -1,7 +1,10 @@
 """The configuration of a study, checked against its JSON Schema before anything runs."""
 
+import contextlib
 import difflib
+import functools
 import math
+import operator
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +26,26 @@ def compared(config: dict[str, Any]) -> dict[str, list[Any]]:
         section, name = key.split(".")
         found[key] = [config[section][name], reported]
     return found
+
+
+def read_numbers(config: dict[str, Any], schema: dict[str, Any]) -> None:
+    """Turn text into the number, true, false or null that it spells, in place, wherever the schema allows no text.
+
+    Snakemake leaves text what stands inside a list or mapping of `--config`, as in `seeds=[0,1,2]`.
+    """
+    from jsonschema import Draft202012Validator
+
+    for error in list(Draft202012Validator(schema).iter_errors(config)):
+        if error.validator in ("type", "enum") and isinstance(error.instance, str) and error.absolute_path:
+            *parents, last = error.absolute_path
+            functools.reduce(operator.getitem, parents, config)[last] = _spelled(error.instance)
+
+
+def _spelled(text: str) -> str | int | float | bool | None:
+    for read in (int, float):
+        with contextlib.suppress(ValueError):
+            return read(text)
+    return {"true": True, "false": False, "null": None}.get(text.lower(), text)
 
 
 def validate_config(config: dict[str, Any], schema: dict[str, Any]) -> None:

@@ -9,7 +9,7 @@ import yaml
 
 from config_reference import with_reference
 from study.errors import StudyError
-from study.settings import validate_config
+from study.settings import read_numbers, validate_config
 
 ROOT = Path(__file__).parents[2]
 SCHEMA = yaml.safe_load((ROOT / "config/schemas/config.schema.yaml").read_text(encoding="utf-8"))
@@ -22,6 +22,29 @@ def overlaid(base: dict[str, Any], overlay: dict[str, Any]) -> dict[str, Any]:
     for key, value in overlay.items():
         merged[key] = overlaid(merged[key], value) if isinstance(value, dict) and key in merged else value
     return merged
+
+
+def test_text_of_the_command_line_becomes_what_it_spells() -> None:
+    text = {
+        "seeds": ["0", "1"],
+        "data": {"channels": "1", "expected": {"classes": {"a": "12"}, "splits": {}}, "source": "12"},
+        "training": {"max_epochs": "null", "deterministic": "False", "scheduler_eps": "1e-9", "precision": "bf16"},
+    }
+    config = overlaid(BASE, text)
+    read_numbers(config, SCHEMA)
+    assert config["seeds"] == [0, 1]
+    assert (config["data"]["channels"], config["data"]["expected"]["classes"]) == (1, {"a": 12})
+    assert config["data"]["source"] == "12"
+    training = config["training"]
+    assert (training["max_epochs"], training["deterministic"], training["scheduler_eps"]) == (None, False, 1e-9)
+    validate_config(config, SCHEMA)
+
+
+def test_text_that_spells_no_number_is_named_as_it_was_written() -> None:
+    config = overlaid(BASE, {"seeds": ["one"], "model": {"width": "wide"}})
+    read_numbers(config, SCHEMA)
+    with pytest.raises(StudyError, match=r"'seeds\.0' is 'one', allowed is a value of type integer"):
+        validate_config(config, SCHEMA)
 
 
 @pytest.mark.parametrize("path", sorted(ROOT.glob("config/*.yaml")), ids=lambda path: path.stem)

@@ -37,6 +37,11 @@ def test_an_unknown_key_stops_the_planning(workspace: Workspace) -> None:
     assert "unknown key 'sedes', did you mean 'seeds'?" in refused(workspace, "--dry-run")
 
 
+def test_lists_and_sections_of_the_command_line_are_taken(workspace: Workspace) -> None:
+    given = ("--config", "seeds=[0,1,2]", "model={width: 0.25}", "training={max_epochs: null}")
+    assert workspace.planned(*given)["train"] == 6
+
+
 def test_a_wrong_cell_stops_the_planning(workspace: Workspace) -> None:
     table = workspace.root / "config/small.tsv"
     table.write_text(RECIPES.replace("SGD", "SDG"), encoding="utf-8")
