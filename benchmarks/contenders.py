@@ -7,6 +7,7 @@ through a DataLoader, and each gets what its own scripts would set for speed.
 import importlib.util
 import os
 import resource
+import shutil
 import sys
 import time
 from collections.abc import Callable, Iterable
@@ -30,6 +31,9 @@ from study.recipe import Recipe
 
 ABOUT = {
     "ours": "this pipeline: packed uint8 images on the device, batched augmentation, its own precision (auto)",
+    "ours-eager": "the same without a CUDA graph: every kernel of a step launched from Python",
+    "ours-compiled": "the same with the network compiled by `torch.compile` in place of a CUDA graph (on a GPU in its "
+    "mode `reduce-overhead`)",
     "ours-tf32": "the same in TF32, the precision of PyTorch's convolutions on a GPU when nothing is set",
     "ours-fp32": "the same in full fp32",
     "plain": "the usual PyTorch loop: ImageFolder, DataLoader, torchvision's transforms, fp32 with PyTorch's default "
@@ -112,6 +116,10 @@ def unavailable(name: str, device: torch.device) -> str | None:
     package = NEEDS.get(name)
     if package and importlib.util.find_spec(package) is None:
         return f"not installed ({package})"
+    if name == "ours-eager" and device.type != "cuda":
+        return "it is what `ours` does without a GPU"
+    if name == "ours-compiled" and device.type != "cuda" and not shutil.which(os.environ.get("CXX", "g++")):
+        return "not installed (a C++ compiler)"
     wanted = {"ours-tf32": "tf32", "lightning": "bf16"}.get(name)
     if wanted and wanted not in devices.supported_precisions(device):
         return f"the hardware has no {wanted}"
@@ -126,9 +134,9 @@ def configuration() -> dict[str, dict[str, Any]]:
     return {section: {**base[section], **overlay.get(section, {})} for section in ("training", "augmentation", "model")}
 
 
-def settings(precision: str) -> TrainingSettings:
+def settings(precision: str, cuda_graphs: bool = True) -> TrainingSettings:
     """The study's training settings at a precision."""
-    return replace(TrainingSettings(**configuration()["training"]), precision=precision)
+    return replace(TrainingSettings(**configuration()["training"]), precision=precision, cuda_graphs=cuda_graphs)
 
 
 def recipe(batch_size: int, lr: float = 0.01, momentum: float = 0.9) -> Recipe:
@@ -162,13 +170,20 @@ def now(device: torch.device) -> float:
     return time.monotonic()
 
 
-def ours(task: Task, precision: str = "auto") -> Contender:
-    """The pipeline's own loop. What it draws at the start of an epoch is timed as well."""
+def ours(task: Task, precision: str = "auto", step: str = "graph") -> Contender:
+    """The pipeline's own loop. What it draws at the start of an epoch is timed as well.
+
+    Args:
+        step: "graph", recorded on a GPU; "eager" or "compiled", launched from Python.
+    """
     device = task.select_device()
     pixels, labels, classes = task.load()
     side = pixels.shape[-1]
     augmentation = Augmentation(**configuration()["augmentation"])
-    learner = Learner(recipe(task.batch_size), settings(precision), network(task, classes, side), None, device)
+    model, chosen = network(task, classes, side), settings(precision, cuda_graphs=step == "graph")
+    learner = Learner(recipe(task.batch_size), chosen, model, None, device)
+    if step == "compiled":
+        learner.model.compile(mode="reduce-overhead" if device.type == "cuda" else None)
     images, normalize = Images.load(pixels, labels, device), Normalize(device)
     epoch = 0
 
@@ -385,6 +400,8 @@ def lightning(task: Task, precision: str = "bf16-mixed") -> Contender:
 
 BUILDERS: dict[str, Callable[[Task], Contender]] = {
     "ours": ours,
+    "ours-eager": lambda task: ours(task, step="eager"),
+    "ours-compiled": lambda task: ours(task, step="compiled"),
     "ours-tf32": lambda task: ours(task, "tf32"),
     "ours-fp32": lambda task: ours(task, "fp32"),
     "plain": plain,
@@ -402,12 +419,18 @@ class Process:
     contender: Contender
 
 
-def start(name: str, task: Task) -> tuple[str, int]:
-    """Build a contender in this process; its precision and number of workers."""
+def start(name: str, task: Task) -> tuple[str, int, float]:
+    """Build a contender in this process; its precision, number of workers, and what the first steps set up, in seconds.
+
+    A round of one timed step comes first, from which that step and the warm-up at the same pace are taken off.
+    """
     if task.threads:
         torch.set_num_threads(task.threads)
     Process.contender = BUILDERS[name](task)
-    return Process.contender.precision, Process.contender.workers
+    start = time.monotonic()
+    began, ended = Process.contender.run(1)
+    setup = time.monotonic() - start - (task.warmup + 1) * (ended - began)
+    return Process.contender.precision, Process.contender.workers, max(0.0, setup)
 
 
 def run(steps: int) -> tuple[float, float]:

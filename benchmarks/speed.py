@@ -1,7 +1,7 @@
 """Time this pipeline's training loop beside other loops: same images, model, batch size and device, one run.
 
     python -m benchmarks.speed --data results/fer2013/data --name cpu      # measure, write benchmarks/results/cpu.*
-    python -m benchmarks.speed --record                                    # RESULTS.md from benchmarks/results/*.json
+    python -m benchmarks.record                                            # RESULTS.md from benchmarks/results/*.json
 
 Every contender lives in a process of its own. Rounds are interleaved: what else the machine does meets all of them.
 """
@@ -18,7 +18,6 @@ import tempfile
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import replace
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -26,14 +25,16 @@ import torch
 from torch.utils.flop_counter import FlopCounterMode
 
 from benchmarks import ROOT, check, contenders
-from benchmarks.contenders import ABOUT, BUILDERS, FROM_FILES, PRODUCT_SIZE, Task
+from benchmarks.contenders import BUILDERS, FROM_FILES, PRODUCT_SIZE, Task
+from benchmarks.record import RESULTS, origin
 from study.devices import supported_precisions
 from study.errors import StudyError
-from study.provenance import git_state, processor, versions
+from study.provenance import processor
 
-RESULTS = ROOT / "benchmarks/results"
 JPEG_QUALITY = 95  # as the files of FER2013
 SPARE_BATCHES = 2  # per worker: a DataLoader reads so far ahead, and shall have something to do while others are timed
+# A run that is worth its set-up: FER2013's official training split, twenty times.
+RUN_IMAGES = 20 * 28_709
 
 
 def write_images(task: Task) -> None:
@@ -63,7 +64,7 @@ class Runner:
     def __init__(self, name: str, task: Task) -> None:
         self.name, self.task = name, task
         self.pool = ProcessPoolExecutor(1, mp_context=multiprocessing.get_context("spawn"))
-        self.precision, self.workers = self.pool.submit(contenders.start, name, task).result()
+        self.precision, self.workers, self.setup = self.pool.submit(contenders.start, name, task).result()
         self.rates: list[float] = []
 
     def time(self, steps: int) -> None:
@@ -91,6 +92,7 @@ def measure(task: Task, names: Sequence[str], steps: int, rounds: int) -> list[d
             "contender": runner.name,
             "precision": runner.precision,
             "workers": runner.workers,
+            "setup_seconds": runner.setup,
             "rates": runner.rates,
             "peak_memory_bytes": runner.close(),
         }
@@ -126,7 +128,8 @@ def summarise(rows: Sequence[Mapping[str, Any]], flop: int, cuda: bool) -> list[
     Returns:
         per contender: images_per_second with its lowest and highest round; ours_over_this, of `ours` and of the
         variant of ours in this contender's precision; share_of_ceiling; share_of_product, of the rate of a large
-        matrix product; None where there is nothing to compare with.
+        matrix product; None where there is nothing to compare with. setup_seconds, what the first steps took longer
+        than others, and run_minutes, what that and the training on RUN_IMAGES add up to.
     """
     rates = {row["contender"]: row["rates"] for row in rows}
 
@@ -155,6 +158,8 @@ def summarise(rows: Sequence[Mapping[str, Any]], flop: int, cuda: bool) -> list[
                 "ours_over_this_at_equal_precision": ratio(equal, name),
                 "share_of_ceiling": ratio(name, "ceiling"),
                 "share_of_product": median * flop / product if product else None,
+                "setup_seconds": row["setup_seconds"],
+                "run_minutes": (row["setup_seconds"] + RUN_IMAGES / median) / 60,
                 "peak_memory_bytes": row["peak_memory_bytes"],
             }
         )
@@ -198,20 +203,16 @@ def draw(record: Mapping[str, Any], path: Path) -> None:
 def describe(task: Task, given: argparse.Namespace) -> dict[str, Any]:
     """What was measured, where and how; nothing that names the machine's user or folders."""
     device = task.select_device()
-    state = git_state(ROOT)
     where = torch.cuda.get_device_name(device) if device.type == "cuda" else processor()
     peers = {name: package for name in ("timm", "pytorch_lightning") if (package := _version(name))}
     return {
         "title": f"VGG19 at {task.width:g} of its width, batches of {task.batch_size}, {where}",
         "device": where,
-        "cores": contenders.available_cores(),
+        "cuda": device.type == "cuda",
         "threads": task.threads or torch.get_num_threads(),
         "images": "random" if task.data is None else "the first training images of the packed data",
         "command": shlex.join(["python", "-m", "benchmarks.speed", *given.shown]),
-        "commit": state["git_commit"],
-        "uncommitted_changes": state["git_dirty"],
-        "date": datetime.now(UTC).date().isoformat(),
-        "versions": versions() | peers,
+        **origin(peers),
     }
 
 
@@ -222,103 +223,6 @@ def _version(package: str) -> str | None:
         return version(package.replace("_", "-"))
     except PackageNotFoundError:
         return None
-
-
-def results_page(records: Sequence[Mapping[str, Any]]) -> str:
-    """RESULTS.md: every record with its table."""
-    lines = [
-        "# Results",
-        "",
-        "Written by `python -m benchmarks.speed --record` from `results/*.json`; no number is typed by hand.",
-        "`ours / this` is the median over rounds of the ratio within a round; at equal precision it is that of our own",
-        "variant in this contender's precision. The ceiling is our training step on one resident batch.",
-        "",
-        *(f"- **{name}**: {text}" for name, text in ABOUT.items()),
-        "",
-    ]
-    for record in records:
-        lines += _section(record)
-    return "\n".join(lines)
-
-
-def _section(record: Mapping[str, Any]) -> list[str]:
-    versions = ", ".join(f"{name} {version}" for name, version in record["versions"].items())
-    dirty = " with uncommitted changes" if record["uncommitted_changes"] else ""
-    lines = [
-        f"## {record['title']}",
-        "",
-        f"{record['date']}, commit {str(record['commit'])[:12]}{dirty}; {record['device']}, {record['cores']} cores, "
-        f"{record['threads']} threads; {versions}; images: {record['images']}; "
-        f"{record['rounds']} rounds of {record['steps']} steps.",
-        "",
-        f"    {record['command']}",
-        "",
-        f"![images per second](results/{record['name']}.svg)",
-        "",
-        "| contender | precision | loader processes | images/s (lowest–highest) | ours / this | at equal precision | "
-        "of the ceiling | of a matrix product | peak memory |",
-        "| --- | --- | --- | --- | --- | --- | --- | --- | --- |",
-    ]
-    for row in record["summary"]:
-        ratios = [row[key] for key in ("ours_over_this", "ours_over_this_at_equal_precision")]
-        shares = [row[key] for key in ("share_of_ceiling", "share_of_product")]
-        lines.append(
-            f"| {row['contender']} | {row['precision']} | {row['workers']} "
-            f"| {row['images_per_second']:,.1f} ({row['lowest']:,.1f}–{row['highest']:,.1f}) | "
-            + " | ".join("–" if value is None else f"{value:.2f}" for value in ratios)
-            + " | "
-            + " | ".join("–" if value is None else f"{value:.1%}" for value in shares)
-            + f" | {row['peak_memory_bytes'] / 2**30:.2f} GiB |"
-        )
-    lines += [f"| {name} | {why} |" + " |" * 7 for name, why in record["unavailable"].items()]
-    lines += ["", *(f"- {line}" for line in verdicts(record["summary"]))]
-    if record["slots"]:
-        lines += ["", "| processes at once | threads of each | images/s together |", "| --- | --- | --- |"]
-        for row in record["slots"]:
-            rate = statistics.median(row["rates"])
-            lines.append(f"| {row['slots']} | {row['threads'] or 'default'} | {rate:,.1f} |")
-    lines += ["", "Loss and gradient of our step against a plain loop in fp32, same weights and batch:", ""]
-    lines += [
-        f"- {one['precision']}: loss off by {one['loss_error']:.1e} (allowed {one['allowed']['loss']:g}), gradient by "
-        f"{one['gradient_error']:.1e} (allowed {one['allowed']['gradient']:g}), cosine {one['gradient_cosine']:.6f}"
-        for one in record["checks"]
-    ]
-    return [*lines, ""]
-
-
-def verdicts(summary: Sequence[Mapping[str, Any]]) -> list[str]:
-    """The record against what the loop is meant to reach; a target that is missed comes with what is in the way."""
-    rows = {row["contender"]: row for row in summary}
-    lines = []
-
-    def judge(what: str, found: float, reached: bool) -> None:
-        lines.append(f"{what}: {found:.2f}, {'reached' if reached else 'missed'}")
-
-    if "ours" in rows and "plain" in rows:
-        judge("at least 3 × the plain loop on a CPU", found := rows["plain"]["ours_over_this"], found >= 3)
-        share = rows["ours"]["share_of_product"]
-        if found < 3 and share:
-            lines[-1] += (
-                f"; the whole step runs at {share:.0%} of the rate of a large matrix product in its precision, so that "
-                "no data path can make it much faster"
-            )
-    peers = [name for name in ("plain", "timm", "lightning", "lightning-32") if name in rows]
-    equal = {name: ratio for name in peers if (ratio := rows[name]["ours_over_this_at_equal_precision"])}
-    if equal:
-        worst = min(equal, key=lambda name: equal[name])
-        judge(f"at least 1.0 × every peer at equal precision (least against {worst})", equal[worst], equal[worst] >= 1)
-    if "ours" in rows and rows["ours"]["share_of_ceiling"]:
-        cost = max(0.0, 1 - rows["ours"]["share_of_ceiling"])
-        judge("data path under 0.03 of the ceiling", cost, cost < 0.03)
-    return lines
-
-
-def record_results() -> None:
-    """Write RESULTS.md from every record."""
-    records = [json.loads(path.read_text(encoding="utf-8")) for path in sorted(RESULTS.glob("*.json"))]
-    if not records:
-        raise StudyError(f"{RESULTS.relative_to(ROOT)}: no record; measure first (`make bench`)")
-    (ROOT / "benchmarks/RESULTS.md").write_text(results_page(records), encoding="utf-8")
 
 
 def arguments(text: Sequence[str]) -> argparse.Namespace:
@@ -336,7 +240,6 @@ def arguments(text: Sequence[str]) -> argparse.Namespace:
     parser.add_argument("--threads", type=int, help="of each training process; PyTorch's choice without it")
     parser.add_argument("--contenders", nargs="*", choices=list(BUILDERS), default=list(BUILDERS))
     parser.add_argument("--slots", type=int, nargs="*", default=[], help="processes of ours at once, such as 1 2 3 4")
-    parser.add_argument("--record", action="store_true", help="write RESULTS.md from the records")
     given = parser.parse_args(text)
     given.shown = list(text)
     return given
@@ -380,6 +283,7 @@ def main(given: argparse.Namespace) -> None:
         print()
     if given.name:
         record = describe(task, given) | {
+            "kind": "speed",
             "name": given.name,
             "steps": given.steps,
             "rounds": given.rounds,
@@ -397,9 +301,6 @@ if __name__ == "__main__":
     os.environ.setdefault("PYTHONPATH", str(ROOT))  # for the contenders' processes
     given = arguments(sys.argv[1:])
     try:
-        if given.record:
-            record_results()
-        else:
-            main(given)
+        main(given)
     except StudyError as error:
         sys.exit(f"Error: {error}")

@@ -47,7 +47,8 @@ def test_a_wrong_loss_is_noticed(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def row(name: str, precision: str, rates: list[float]) -> dict:
-    return {"contender": name, "precision": precision, "workers": 0, "rates": rates, "peak_memory_bytes": 1}
+    fixed = {"workers": 0, "setup_seconds": 30.0, "peak_memory_bytes": 1}
+    return {"contender": name, "precision": precision, "rates": rates, **fixed}
 
 
 def test_ratios_are_of_the_same_round_and_the_same_precision() -> None:
@@ -66,6 +67,7 @@ def test_ratios_are_of_the_same_round_and_the_same_precision() -> None:
     assert plain["ours_over_this_at_equal_precision"] == 2.5  # of 2, 2.5, 2.5
     assert summary["ours"]["share_of_ceiling"] == 1.0
     assert summary["ours"]["share_of_product"] == 100.0 * 5 / 1000
+    assert summary["plain"]["run_minutes"] == (30 + 20 * 28_709 / 20.0) / 60
 
 
 def test_operations_are_those_of_the_convolutions() -> None:
@@ -78,13 +80,15 @@ def test_a_run_writes_its_record_and_the_page(tmp_path: Path) -> None:
     """The real thing, small, in a copy, and a peer that is not there is named."""
     import shutil
 
-    for name in ("benchmarks", "scripts", "config"):
+    for name in ("benchmarks", "scripts", "config", "rules", "envs", "profiles", "report"):
         shutil.copytree(ROOT / name, tmp_path / name, ignore=shutil.ignore_patterns("__pycache__", "results", "*.md"))
+    shutil.copy2(ROOT / "Snakefile", tmp_path)
     arguments = ["--width", "0.125", "--batch-size", "16", "--steps", "2", "--rounds", "2", "--workers", "1"]
     contend = ["--threads", "1", "--name", "tiny", "--slots", "1", "--contenders", "ours", "plain", "timm", "ceiling"]
-    for given in ([*arguments, *contend], ["--record"]):
+    planned = ["--name", "rest", "--rounds", "1", "--no-study"]
+    for given in (["speed", *arguments, *contend], ["pipeline", *planned], ["record"]):
         done = subprocess.run(
-            [sys.executable, "-m", "benchmarks.speed", *given],
+            [sys.executable, "-m", f"benchmarks.{given[0]}", *given[1:]],
             cwd=tmp_path,
             text=True,
             capture_output=True,
@@ -98,6 +102,7 @@ def test_a_run_writes_its_record_and_the_page(tmp_path: Path) -> None:
     assert (tmp_path / "benchmarks/results/tiny.svg").exists() and (tmp_path / "benchmarks/results/tiny.csv").exists()
     page = (tmp_path / "benchmarks/RESULTS.md").read_text()
     assert "| plain | fp32 | 1 |" in page and "processes at once" in page
+    assert "| 14 |" in page and "| 1,400 |" in page
     assert str(tmp_path) not in page
 
 

@@ -1,0 +1,222 @@
+"""RESULTS.md from every record in benchmarks/results/: `python -m benchmarks.record`."""
+
+import json
+import statistics
+import sys
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
+from typing import Any
+
+from benchmarks import ROOT
+from benchmarks.contenders import ABOUT, available_cores
+from study.errors import StudyError
+from study.provenance import git_state, versions
+
+RESULTS = ROOT / "benchmarks/results"
+OURS = ("ours", "ours-eager", "ours-compiled")
+
+
+def origin(packages: Mapping[str, str] | None = None) -> dict[str, Any]:
+    """When and with what a record was made; nothing that names the machine's user or folders.
+
+    Args:
+        packages: versions beside those that every record names.
+    """
+    state = git_state(ROOT)
+    return {
+        "cores": available_cores(),
+        "commit": state["git_commit"],
+        "uncommitted_changes": state["git_dirty"],
+        "date": datetime.now(UTC).date().isoformat(),
+        "versions": {**versions(), **(packages or {})},
+    }
+
+
+def results_page(records: Sequence[Mapping[str, Any]]) -> str:
+    """The page: every record of the training loop with its table, then the rest of the pipeline."""
+    speed = [record for record in records if record["kind"] == "speed"]
+    pipeline = [record for record in records if record["kind"] == "pipeline"]
+    lines = [
+        "# Results",
+        "",
+        "Written by `python -m benchmarks.record` from `results/*.json`; no number is typed by hand.",
+        "",
+        "## Training loops",
+        "",
+        "`ours / this` is the median over rounds of the ratio within a round; at equal precision it is that of our own",
+        "variant in this contender's precision. The ceiling is our training step on one resident batch. Set-up is what",
+        "the first steps take longer than others; a run is that and twenty epochs of FER2013's 28,709 training images.",
+        "",
+        *(f"- **{name}**: {text}" for name, text in ABOUT.items()),
+        "",
+    ]
+    for record in speed:
+        lines += _speed(record)
+    if not any(record["cuda"] for record in speed):
+        lines += [
+            "### On a GPU",
+            "",
+            "Not measured yet: no record from a GPU. So its targets (10 × the plain loop at batches of 64, 40 %",
+            "of a matrix product's rate at batches of 128, all fourteen recipes in 30 minutes), the best number of",
+            "processes at once, and whether a CUDA graph or `torch.compile` pays there are open.",
+            "",
+        ]
+    for record in pipeline:
+        lines += _pipeline(record)
+    return "\n".join(lines)
+
+
+def _conditions(record: Mapping[str, Any]) -> str:
+    versions = ", ".join(f"{name} {version}" for name, version in record["versions"].items())
+    dirty = " with uncommitted changes" if record["uncommitted_changes"] else ""
+    return (
+        f"{record['date']}, commit {str(record['commit'])[:12]}{dirty}; {record['device']}, {record['cores']} cores; "
+        f"{versions}"
+    )
+
+
+def _speed(record: Mapping[str, Any]) -> list[str]:
+    lines = [
+        f"### {record['title']}",
+        "",
+        f"{_conditions(record)}; {record['threads']} threads; images: {record['images']}; "
+        f"{record['rounds']} rounds of {record['steps']} steps.",
+        "",
+        f"    {record['command']}",
+        "",
+        f"![images per second](results/{record['name']}.svg)",
+        "",
+        "| contender | precision | loader processes | images/s (lowest–highest) | ours / this | at equal precision | "
+        "of the ceiling | of a matrix product | set-up | a run | peak memory |",
+        "| --- | --- | --- | --- | --- | --- | --- | --- | --- | --- | --- |",
+    ]
+    for row in record["summary"]:
+        ratios = [row[key] for key in ("ours_over_this", "ours_over_this_at_equal_precision")]
+        shares = [row[key] for key in ("share_of_ceiling", "share_of_product")]
+        lines.append(
+            f"| {row['contender']} | {row['precision']} | {row['workers']} "
+            f"| {row['images_per_second']:,.1f} ({row['lowest']:,.1f}–{row['highest']:,.1f}) | "
+            + " | ".join("–" if value is None else f"{value:.2f}" for value in ratios)
+            + " | "
+            + " | ".join("–" if value is None else f"{value:.1%}" for value in shares)
+            + f" | {row['setup_seconds']:.1f} s | {row['run_minutes']:,.1f} min "
+            f"| {row['peak_memory_bytes'] / 2**30:.2f} GiB |"
+        )
+    lines += [f"| {name} | {why} |" + " |" * 9 for name, why in record["unavailable"].items()]
+    lines += ["", *(f"- {line}" for line in verdicts(record["summary"], record["cuda"]))]
+    if record["slots"]:
+        product = next(
+            (statistics.median(row["rates"]) for row in record["rows"] if row["contender"] == "product"), None
+        )
+        lines += [
+            "",
+            "| processes at once | threads of each | images/s together | of a matrix product |",
+            "| --- | --- | --- | --- |",
+        ]
+        for row in record["slots"]:
+            rate = statistics.median(row["rates"])
+            share = f"{rate * record['flop_per_image'] / product:.1%}" if product else "–"
+            lines.append(f"| {row['slots']} | {row['threads'] or 'default'} | {rate:,.1f} | {share} |")
+    lines += ["", "Loss and gradient of our step against a plain loop in fp32, same weights and batch:", ""]
+    lines += [
+        f"- {one['precision']}: loss off by {one['loss_error']:.1e} (allowed {one['allowed']['loss']:g}), gradient by "
+        f"{one['gradient_error']:.1e} (allowed {one['allowed']['gradient']:g}), cosine {one['gradient_cosine']:.6f}"
+        for one in record["checks"]
+    ]
+    return [*lines, ""]
+
+
+def verdicts(summary: Sequence[Mapping[str, Any]], cuda: bool) -> list[str]:
+    """The record against what the loop is meant to reach; a target that is missed comes with what is in the way."""
+    rows = {row["contender"]: row for row in summary}
+    lines = []
+
+    def judge(what: str, found: float, reached: bool) -> None:
+        lines.append(f"{what}: {found:.2f}, {'reached' if reached else 'missed'}")
+
+    if "ours" in rows and "plain" in rows:
+        target = 10 if cuda else 3
+        found = rows["plain"]["ours_over_this"]
+        judge(f"at least {target} × the plain loop on a {'GPU' if cuda else 'CPU'}", found, found >= target)
+        share = rows["ours"]["share_of_product"]
+        if found < target and share:
+            lines[-1] += (
+                f"; the whole step runs at {share:.0%} of the rate of a large matrix product in its precision, "
+                f"{rows['plain']['share_of_product']:.0%} for the plain loop"
+            )
+    peers = [name for name in ("plain", "timm", "lightning", "lightning-32") if name in rows]
+    equal = {name: ratio for name in peers if (ratio := rows[name]["ours_over_this_at_equal_precision"])}
+    if equal:
+        worst = min(equal, key=lambda name: equal[name])
+        judge(f"at least 1.0 × every peer at equal precision (least against {worst})", equal[worst], equal[worst] >= 1)
+    if "ours" in rows and rows["ours"]["share_of_ceiling"]:
+        cost = max(0.0, 1 - rows["ours"]["share_of_ceiling"])
+        judge("data path under 0.03 of the ceiling", cost, cost < 0.03)
+    steps = sorted((rows[name]["run_minutes"], name) for name in OURS if name in rows)
+    if len(steps) > 1:
+        told = ", ".join(f"{name} {minutes:,.1f} min" for minutes, name in steps)
+        lines.append(f"a run of twenty epochs, set-up included: {told}")
+    return lines
+
+
+def _pipeline(record: Mapping[str, Any]) -> list[str]:
+    lines = [
+        "## Everything but the training",
+        "",
+        f"{_conditions(record)}.",
+        "",
+        f"    {record['command']}",
+        "",
+        "| planned runs | `snakemake -n` (lowest–highest) | target |",
+        "| --- | --- | --- |",
+    ]
+    for row in record["planning"]:
+        seconds, limit = row["seconds"], row["target_seconds"]
+        reached = "reached" if statistics.median(seconds) < limit else "missed"
+        lines.append(
+            f"| {row['runs']:,} | {statistics.median(seconds):.1f} s ({min(seconds):.1f}–{max(seconds):.1f}) "
+            f"| under {limit} s: {reached} |"
+        )
+    if record["preparation"]:
+        images = record["preparation"][0]["images"]
+        lines += [
+            "",
+            f"Audit and packing of FER2013, {images:,} JPEG files in one zip; images per second of the whole job:",
+            "",
+            "| workers | manifest (audit, split) | images/s | pack | images/s |",
+            "| --- | --- | --- | --- | --- |",
+        ]
+        for row in record["preparation"]:
+            cells = (f"{row[rule]:.1f} s | {row['images'] / row[rule]:,.0f}" for rule in ("manifest", "pack"))
+            lines.append(f"| {row['workers']} | " + " | ".join(cells) + " |")
+    study = record["default_study"]
+    if study:
+        share = 1 - study["rules"]["train"]["seconds"] / study["seconds"]
+        lines += [
+            "",
+            f"The default study took {study['seconds'] / 60:.1f} minutes; {share:.0%} of it was not training (target: "
+            f"under a third, {'reached' if share < 1 / 3 else 'missed'}).",
+            "",
+            "| rule | jobs | seconds | of the study |",
+            "| --- | --- | --- | --- |",
+            *(
+                f"| {rule} | {row['jobs']} | {row['seconds']:.1f} | {row['seconds'] / study['seconds']:.1%} |"
+                for rule, row in sorted(study["rules"].items(), key=lambda item: -item[1]["seconds"])
+            ),
+        ]
+    return [*lines, ""]
+
+
+def main() -> None:
+    """Write RESULTS.md."""
+    records = [json.loads(path.read_text(encoding="utf-8")) for path in sorted(RESULTS.glob("*.json"))]
+    if not records:
+        raise StudyError(f"{RESULTS.relative_to(ROOT)}: no record; measure first (`make bench`)")
+    (ROOT / "benchmarks/RESULTS.md").write_text(results_page(records), encoding="utf-8")
+
+
+if __name__ == "__main__":
+    try:
+        main()
+    except StudyError as error:
+        sys.exit(f"Error: {error}")
