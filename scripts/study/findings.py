@@ -98,8 +98,8 @@ def findings(sound: Study, original: Study, command: str) -> str:
     """The page. Every number in it is computed from the two studies' files.
 
     Args:
-        sound: the study under the sound protocol; it answers all questions but that of the leakage.
-        original: the study under the original protocol.
+        sound: the study under the sound protocol; it answers most questions.
+        original: the study under the original protocol; what its leak is worth, and how far its results agree.
         command: what makes this page again.
     """
     environment = Environment(
@@ -125,9 +125,10 @@ def findings(sound: Study, original: Study, command: str) -> str:
         best_rates=_best_rates(sound.runs),
         leakage={study.name: _leakage(study) for study in (original, sound)},
         leakage_rows=_leakage_rows(original),
-        optimism=_optimism(sound.runs),
-        conclusions=_conclusions(sound),
+        optimism={study.name: _optimism(study.runs) for study in (sound, original)},
+        conclusions=_conclusions(sound, original),
         original_headline=_answer(original.runs, original.confidence),
+        original_runs=_run_rows(original),
         choices=_choices(original),
         missing=_missing(sound) + _missing(original),
     )
@@ -347,13 +348,37 @@ def _optimism(runs: Sequence[Run]) -> str:
     )
 
 
-def _conclusions(study: Study) -> list[str]:
-    """The claims that can be judged; which recipe was reported as the best only if all that were reported are here."""
+def _conclusions(sound: Study, original: Study) -> list[dict[str, str]]:
+    """Each claim that can be judged under one of the protocols, with what both say of it."""
+    sides = {"sound": _judged(sound), "original": _judged(original)}
+    claims = {key: row["claim"] for rows in sides.values() for key, row in rows.items()}
+    return [
+        {
+            "claim": escape_markdown(claim[0].upper() + claim[1:] if key[2] else claim),
+            "pair": escape_markdown(" against ".join(name for name in key[1:] if name)),
+            **{side: _judgement(rows[key]) if key in rows else "not measured yet" for side, rows in sides.items()},
+        }
+        for key, claim in claims.items()
+    ]
+
+
+def _judged(study: Study) -> dict[tuple[str, str, str], dict[str, Any]]:
+    """Rows of conclusions.csv by kind and recipes; the best recipe only if all that were reported are here."""
     table = study.tables["conclusions.csv"]
     reported = {name for name, recipe in study.recipes.items() if recipe.reported is not None}
     if reported - set(by_experiment(study.runs)):
         table = table[table["kind"] != "best recipe"]
-    return [escape_markdown(text) for text in table["sentence"]]
+    rows = table.astype({"experiment_b": object}).fillna({"experiment_b": ""}).to_dict("records")
+    return {(row["kind"], row["experiment_a"], row["experiment_b"]): row for row in rows}
+
+
+def _judgement(row: Mapping[str, Any]) -> str:
+    """The verdict on a claim with what it rests on."""
+    if not row["experiment_b"]:
+        return f"{row['verdict']}: {row['accuracy_a']:.1%}"
+    return f"{row['verdict']}: " + points(
+        {f"accuracy_{end}": row[end] for end in ("difference", "low", "high")}, "accuracy"
+    )
 
 
 def _choices(study: Study) -> list[str]:
