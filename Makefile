@@ -43,18 +43,16 @@ dry-run: $(INSTALLED) ## plan every configuration, run nothing, need no data
 	. $(BIN)/activate && for study in config original fer2013; do \
 	  snakemake -n --quiet --cores 1 --resources gpu=1 --configfile config/$$study.yaml || exit 1; done
 
-# With a GPU: make findings LAYER= SUFFIX= JOBS="--cores all --resources gpu=1" ORIGINAL=
+# With a GPU: make findings LAYER= SUFFIX= JOBS="--cores all --resources gpu=1"
 LAYER ?= config/quarter_width.yaml
 SUFFIX ?= _quarter
 JOBS ?= --cores 2 --resources gpu=2
-ORIGINAL ?= sgd_ver1 sgd_ver3 sgd_ver5 sgd_ver6
 EVERY_TABLE := experiments=[config/experiments.tsv,config/ablations.tsv,config/lr_batch.tsv]
 
 findings: $(INSTALLED) ## train on the real FER2013 and write docs/FINDINGS.md (two hours on two cores)
 	. $(BIN)/activate && \
 	  snakemake $(JOBS) --configfile config/fer2013.yaml $(LAYER) --config study=fer2013$(SUFFIX) "$(EVERY_TABLE)" && \
-	  snakemake $(JOBS) --configfile config/original.yaml $(LAYER) --config study=original$(SUFFIX) -- \
-	    $(foreach run,$(ORIGINAL),results/original$(SUFFIX)/evaluate/$(run)/seed_0/metrics.json) && \
+	  snakemake $(JOBS) --configfile config/original.yaml $(LAYER) --config study=original$(SUFFIX) && \
 	  python scripts/findings.py --suffix=$(SUFFIX) --layer $(LAYER)
 
 BENCH ?= --name cpu
@@ -74,8 +72,11 @@ lint: $(INSTALLED) ## formatters, linters, types
 	$(BIN)/snakefmt --check $(SNAKEFILES)
 	. $(BIN)/activate && snakemake --lint
 
+# A file's tests stay in one process and share what they set up. Idle threads must not spin: they would hold up the
+# trainings of the other processes.
 test: lint dry-run ## all checks and tests
-	. $(BIN)/activate && python -m pytest --ignore tests/cluster
+	. $(BIN)/activate && OMP_WAIT_POLICY=passive \
+	  python -m pytest --numprocesses auto --maxprocesses 4 --dist loadfile --no-loadscope-reorder
 
 test-slurm: $(INSTALLED) ## the SLURM profile on a cluster started here (needs slurm-wlm and munge)
 	. $(BIN)/activate && python -m pytest tests/cluster

@@ -7,7 +7,8 @@ import zipfile
 from pathlib import Path
 
 import pandas as pd
-from conftest import Workspace
+import pytest
+from conftest import Workspace, copy_pipeline
 from test_bad_input import image_folder
 
 RUN_COLUMNS = ["epoch", "lr", "train_loss", "train_accuracy", "val_loss", "val_nll", "val_accuracy", "seconds"]
@@ -73,25 +74,32 @@ def test_a_study_run_twice_is_the_same_but_for_seconds(finished: Workspace, work
         assert (one / "predictions.csv").read_bytes() == (two / "predictions.csv").read_bytes()
 
 
-def test_names_with_html_in_them_come_out_escaped(workspace: Workspace) -> None:
-    """The classes of a folder may be called anything; no page may run them."""
-    evil = "<img src=x onerror=alert(1)>"
-    image_folder(workspace.root / "images", {evil: 70, "b&amp;<b>": 70, "plain": 70})
+EVIL = "<img src=x onerror=alert(1)>"
+
+
+@pytest.fixture(scope="module")
+def troubled(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Results of a study with HTML for a class name, and one recipe that diverges."""
+    workspace = copy_pipeline(tmp_path_factory.mktemp("troubled"))
+    image_folder(workspace.root / "images", {EVIL: 70, "b&amp;<b>": 70, "plain": 70})
     workspace.configure(data={"source": "images"})
-    workspace.snakemake()
-    root = workspace.root / "results/small"
-    for page in (root / "report.html", root / "tables/comparison.html", *(root / "figures").glob("*.svg")):
-        assert evil not in page.read_text(encoding="utf-8"), page.name
-    assert evil in (root / "data/class_weights.csv").read_text(encoding="utf-8")
-
-
-def test_a_failed_training_is_an_error_and_a_diverged_one_a_result(workspace: Workspace) -> None:
     table = workspace.root / "config/small.tsv"
     table.write_text(table.read_text(encoding="utf-8").replace("0.01", "1e30"), encoding="utf-8")
     workspace.snakemake()
-    run = json.loads((workspace.root / "results/small/train/plain/seed_0/run.json").read_text(encoding="utf-8"))
+    return workspace.root / "results/small"
+
+
+def test_names_with_html_in_them_come_out_escaped(troubled: Path) -> None:
+    """The classes of a folder may be called anything; no page may run them."""
+    for page in (troubled / "report.html", troubled / "tables/comparison.html", *(troubled / "figures").glob("*.svg")):
+        assert EVIL not in page.read_text(encoding="utf-8"), page.name
+    assert EVIL in (troubled / "data/class_weights.csv").read_text(encoding="utf-8")
+
+
+def test_a_diverged_training_is_a_result(troubled: Path) -> None:
+    run = json.loads((troubled / "train/plain/seed_0/run.json").read_text(encoding="utf-8"))
     assert run["outcome"] == "diverged" and run["best_epoch"] is None
-    comparison = pd.read_csv(workspace.root / "results/small/tables/comparison.csv").set_index("experiment")
+    comparison = pd.read_csv(troubled / "tables/comparison.csv").set_index("experiment")
     assert comparison.loc["plain", "outcome"] == "diverged"
     assert "Not finite" in comparison.loc["plain", "reason"]
     assert comparison.loc["weighted", "outcome"] != "diverged"
