@@ -1,7 +1,7 @@
 """One way in for every source of images: a folder, a zip, a CSV in FER2013's format, the embedded digits.
 
-Nothing else touches raw files. A source lists its images without decoding them, and decodes one at a time, from any
-thread.
+Nothing else touches raw files. A source lists its images without decoding them, and decodes one at a time. It can be
+pickled, so that other processes decode as well.
 """
 
 import csv
@@ -10,7 +10,7 @@ import stat
 import zipfile
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 from PIL import Image
@@ -110,6 +110,12 @@ class ZipSource:
                 "(config key data.max_unpacked_bytes)"
             )
         self.entries, self.ignored = read_layout(str(path), self.members)
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {**vars(self), "zip": self.zip.filename}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        vars(self).update(state, zip=zipfile.ZipFile(state["zip"]))
 
     def read(self, image_id: str) -> Picture:
         member = self.members[image_id]

@@ -41,7 +41,7 @@ def build_manifest(
 
     Args:
         data, split: the sections of the configuration.
-        workers: threads that decode.
+        workers: processes that decode.
         expected: what the source should be; None for anything.
         report: called with a warning if the source is something else, before anything that may fail for this reason.
 

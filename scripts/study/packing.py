@@ -1,6 +1,7 @@
 """Write the kept images as memory-mappable arrays, one per split; `study.packed` opens them."""
 
 import csv
+import functools
 import hashlib
 import json
 import re
@@ -29,7 +30,7 @@ def pack(manifest: pd.DataFrame, data: DataSettings, directory: Path, workers: i
         manifest: as made by `study.manifest.build_manifest` or read by `read_manifest`.
         data: the section of the configuration that the manifest was made with.
         directory: where the files go.
-        workers: threads that decode.
+        workers: processes that decode.
 
     Returns:
         The content of pack.json: classes, channels, image_size, and splits {split: {images, counts, sha256}}.
@@ -64,8 +65,8 @@ def _pack_split(
     source: Source, rows: pd.DataFrame, data: DataSettings, channels: int, workers: int, base: Path
 ) -> dict[str, Any]:
     """Write `base`.npy and `base`.csv for the rows of one split, in their order, and describe them."""
-    shape = (len(rows), channels, data.image_size, data.image_size)
-    array = np.lib.format.open_memmap(base.with_suffix(".npy"), mode="w+", dtype=np.uint8, shape=shape)
+    shape, array_file = (len(rows), channels, data.image_size, data.image_size), base.with_suffix(".npy")
+    array = np.lib.format.open_memmap(array_file, mode="w+", dtype=np.uint8, shape=shape)
     known = {entry.image_id for entry in source.entries}
     ids, hashes = list(rows["image_id"]), list(rows["sha256"])
 
@@ -79,10 +80,9 @@ def _pack_split(
             raise StudyError(
                 f"{data.source}: '{image_id}' has changed since the manifest was made; make the manifest again"
             )
-        array[index] = resize(picture.image, data.image_size, channels)
+        _writable(array_file)[index] = resize(picture.image, data.image_size, channels)
 
     in_parallel(f"Packing {base.name}", fill, range(len(ids)), workers)
-    array.flush()
     labels = list(rows["label"])
     with base.with_suffix(".csv").open("w", newline="", encoding="utf-8") as file:
         writer = csv.writer(file, lineterminator="\n")
@@ -90,6 +90,12 @@ def _pack_split(
         writer.writerows(zip(ids, labels, strict=True))
     counts = dict(sorted(Counter(labels).items()))
     return {"images": len(ids), "counts": counts, "sha256": array_digest(array, labels)}
+
+
+@functools.lru_cache(maxsize=1)
+def _writable(file: Path) -> np.ndarray:
+    """An array on disk, shared with the other processes that fill it."""
+    return np.load(file, mmap_mode="r+")
 
 
 def array_digest(array: np.ndarray, labels: list[str]) -> str:

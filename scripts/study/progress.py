@@ -3,9 +3,8 @@
 import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
@@ -14,6 +13,8 @@ Item = TypeVar("Item")
 Result = TypeVar("Result")
 
 CHUNK = 64  # items per task of the pool: large enough that the pool costs nothing beside the decoding
+SECONDS_ALONE = 0.5  # of work, after which the rest is estimated
+SECONDS_TO_START = 2.0  # processes have to save more: starting them and handing over results takes one to two
 SECONDS_BETWEEN_LINES = 10.0
 
 
@@ -49,22 +50,50 @@ def _lines(title: str, total: int | None) -> Callable[[int], None]:
 
 
 def in_parallel(title: str, work: Callable[[Item], Result], items: Sequence[Item], workers: int) -> list[Result]:
-    """`work` of every item, in their order, over threads, with a progress bar; stops at the first exception.
+    """`work` of every item, in their order, over processes, with a progress bar; stops at the first exception.
 
-    Threads, because Pillow, zlib and hashlib let go of the interpreter while they work, results need no copying, and
-    processes could not be started from within a Snakemake script on every platform.
+    Processes are started once the first items show that they save time. Threads would not do: most of the work on a
+    small image is Python's, and two threads are slower at it than one.
+
+    Args:
+        work: goes to every process once, so what it refers to has to be picklable.
     """
-    with ThreadPoolExecutor(workers) as pool, progress(title, len(items)) as advance:
+    parts = [items[start : start + CHUNK] for start in range(0, len(items), CHUNK)]
+    results: list[Result] = []
+    with progress(title, len(items)) as advance:
+        started = time.monotonic()
+        while parts and not _processes_pay(time.monotonic() - started, len(results), len(items), workers):
+            part = [work(item) for item in parts.pop(0)]
+            results += part
+            advance(len(part))
+        if parts:
+            from loky import ProcessPoolExecutor
 
-        def work_on(start: int) -> list[Result]:
-            return [work(item) for item in items[start : start + CHUNK]]
+            pool = ProcessPoolExecutor(min(workers, len(parts)), initializer=_take, initargs=(work,))
+            try:
+                for part in pool.map(_work_on, parts):
+                    results += part
+                    advance(len(part))
+            finally:
+                pool.shutdown(wait=True, kill_workers=True)  # nothing is left to do, or nothing is to be done any more
+    return results
 
-        results: list[Result] = []
-        try:
-            for part in pool.map(work_on, range(0, len(items), CHUNK)):
-                results += part
-                advance(len(part))
-        except BaseException:
-            pool.shutdown(wait=True, cancel_futures=True)
-            raise
-        return results
+
+def _processes_pay(seconds: float, done: int, total: int, workers: int) -> bool:
+    if seconds < SECONDS_ALONE or not done:
+        return False
+    return seconds / done * (total - done) * (1 - 1 / workers) > SECONDS_TO_START
+
+
+class _Process:
+    """What a process of the pool works with."""
+
+    work: Callable[[Any], Any]
+
+
+def _take(work: Callable[[Any], Any]) -> None:
+    _Process.work = staticmethod(work)
+
+
+def _work_on(items: Sequence[Any]) -> list[Any]:
+    return [_Process.work(item) for item in items]

@@ -1,16 +1,39 @@
-"""Work is shared out over threads, its results keep their order, and its progress is told."""
+"""Work is shared out over processes, its results keep their order, and its progress is told."""
+
+import os
+import time
 
 import pytest
 
+from study import progress
 from study.progress import CHUNK, in_parallel
 
 
+@pytest.fixture(params=[True, False], ids=["processes", "alone"])
+def pay(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(progress, "_processes_pay", lambda *_: request.param)
+
+
+@pytest.mark.usefixtures("pay")
 @pytest.mark.parametrize("workers", [1, 3])
 @pytest.mark.parametrize("count", [0, 1, CHUNK, 3 * CHUNK + 1])
 def test_results_keep_the_order_of_the_items(workers: int, count: int) -> None:
     assert in_parallel("Squaring", lambda number: number**2, range(count), workers) == [n**2 for n in range(count)]
 
 
+def test_processes_are_started_for_work_that_takes_long(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(progress, "SECONDS_ALONE", 0.1)
+
+    def work(_: int) -> int:
+        time.sleep(0.01)
+        return os.getpid()
+
+    found = in_parallel("Working", work, range(10 * CHUNK), 2)
+    assert found[0] == os.getpid() and len(set(found[CHUNK:]) - {os.getpid()}) == 2
+    assert set(in_parallel("Working", work, range(CHUNK), 2)) == {os.getpid()}
+
+
+@pytest.mark.usefixtures("pay")
 def test_the_exception_of_the_first_wrong_item_is_raised() -> None:
     def work(number: int) -> float:
         if number in (CHUNK + 1, 5 * CHUNK):
