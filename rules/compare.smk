@@ -324,4 +324,5 @@ rule report:
 
 
 onsuccess:
-    print(f"Report: {RESULTS}/report.html")
+    if Path(f"{RESULTS}/report.html").exists():  # a run may end at another target
+        print(f"Report: {RESULTS}/report.html")
