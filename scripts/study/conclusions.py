@@ -2,7 +2,7 @@
 
 A claim is read off the table of recipes: two recipes that differ in one treatment alone and both have a reported
 accuracy say that the higher one's treatment is better; a recipe reported without an accuracy is one said to fail; and
-the highest reported accuracy names the best recipe. What is claimed about FER2013 need not hold on other images.
+the highest reported accuracy names the best of them. What is claimed about FER2013 need not hold on other images.
 
 Entry point (runs come from `study.runs.load_runs`, with predictions):
     conclusions(runs, confidence, samples) -> DataFrame    tables/conclusions.csv
@@ -17,7 +17,7 @@ import numpy as np
 import pandas as pd
 
 from study.recipe import Recipe
-from study.runs import Run, all_failed, by_experiment, choose, failure
+from study.runs import Run, all_failed, by_experiment, choose, failure, reported_on
 from study.statistics import crossed, holm, mcnemar, percentile_interval, resampled_scores, resamples
 from study.tables import BEST, BOOTSTRAP_SEED, SAME, lr_text, recipe_verdict, verdicts
 
@@ -58,12 +58,14 @@ def conclusions(runs: Sequence[Run], confidence: float, samples: int) -> pd.Data
         COLUMNS, in the order: best recipe, pairs by treatment, reported failures; empty without reported values.
     """
     groups = by_experiment(runs)
-    rows = [*_best_claim(runs, groups, confidence), *_pair_claims(groups, confidence, samples)]
+    rows = [*_best_claim(reported_on(runs), confidence), *_pair_claims(groups, confidence, samples)]
     rows += _failure_claims(groups)
     return pd.DataFrame(rows, columns=COLUMNS)
 
 
-def _best_claim(runs: Sequence[Run], groups: dict[str, list[Run]], confidence: float) -> list[dict[str, Any]]:
+def _best_claim(runs: Sequence[Run], confidence: float) -> list[dict[str, Any]]:
+    """Among the recipes that were reported on: the claim is not about those that were added here."""
+    groups = by_experiment(runs)
     reported = {name: group[0].recipe.reported for name, group in groups.items()}
     known = {name: value for name, value in reported.items() if value is not None}
     if len(known) < 2:
@@ -81,13 +83,13 @@ def _best_claim(runs: Sequence[Run], groups: dict[str, list[Run]], confidence: f
         here, judged = f"{winner} is chosen, and {claimed} is {verdict} on the same test images", REVERSED
     return [
         {
-            "claim": f"{claimed} is the best recipe",
+            "claim": f"{claimed} is the best of the reported recipes",
             "kind": "best recipe",
             "experiment_a": claimed,
             "reported_a": known[claimed],
             "accuracy_a": _accuracy(groups[claimed]),
             "verdict": judged,
-            "sentence": f"Reported as the best: {claimed}. Here {here}.",
+            "sentence": f"Reported as the best of {len(groups)}: {claimed}. Here {here}.",
         }
     ]
 

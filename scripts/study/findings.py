@@ -26,7 +26,7 @@ from study.manifest import read_manifest
 from study.page import TEMPLATES
 from study.provenance import processor
 from study.recipe import Recipe
-from study.runs import Run, all_failed, by_experiment, choose, failure, load_runs
+from study.runs import Run, all_failed, by_experiment, choose, failure, load_runs, reported_on
 from study.settings import compared
 from study.summary import answer, audit_facts, caution
 from study.tables import accuracy_interval, escape_markdown, lr_text
@@ -113,7 +113,7 @@ def findings(sound: Study, original: Study, command: str) -> str:
         command=command,
         studies=[_conditions(sound), _conditions(original)],
         headline=_answer(sound.runs, sound.confidence),
-        reported_headline=_answer(_reported(sound.runs), sound.confidence) if _reported(sound.runs) else "",
+        reported_headline=_answer(reported, sound.confidence) if (reported := reported_on(sound.runs)) else "",
         caution=caution(sound.runs, sound.confidence),
         runs=_run_rows(sound),
         cases=_cases(sound),
@@ -136,11 +136,6 @@ def findings(sound: Study, original: Study, command: str) -> str:
 
 def _answer(runs: Sequence[Run], confidence: float) -> str:
     return " ".join(answer(runs, confidence, escape_markdown, lambda text: f"**{text}**"))
-
-
-def _reported(runs: Sequence[Run]) -> list[Run]:
-    """The runs of recipes that the study reported on, with an accuracy or in words."""
-    return [run for run in runs if run.recipe.reported is not None or run.recipe.reported_note]
 
 
 def _percent(value: float | None) -> str:

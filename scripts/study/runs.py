@@ -183,6 +183,11 @@ def by_experiment(runs: Iterable[Run]) -> dict[str, list[Run]]:
     return groups
 
 
+def reported_on(runs: Iterable[Run]) -> list[Run]:
+    """The runs of recipes that a publication reported on, with an accuracy or in words."""
+    return [run for run in runs if run.recipe.reported is not None or run.recipe.reported_note]
+
+
 def all_failed(group: Iterable[Run]) -> bool:
     """Whether every run of a recipe collapsed or diverged."""
     return all(run.failed for run in group)

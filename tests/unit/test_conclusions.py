@@ -63,10 +63,18 @@ def test_the_studys_own_claims(tmp_path: Path) -> None:
     assert table["kind"].value_counts().to_dict() == {
         "best recipe": 1, "batch size": 4, "learning rate": 1, "activation": 3, "loss and sampler": 3, "failure": 3,
     }  # fmt: skip
-    assert "Reported as the best: sgd_ver3." in table["sentence"][0]
+    assert "Reported as the best of 14: sgd_ver3." in table["sentence"][0]
     failed = table[table["kind"] == "failure"]
     assert set(failed["experiment_a"]) == {"adam_ver1", "adam_ver2", "adam_ver4"}
     assert (failed["verdict"] == "holds").all()
+
+
+def test_the_best_reported_recipe_is_judged_among_those_reported(tmp_path: Path) -> None:
+    made = [Made(recipe("a", reported=0.7), 0.9), Made(recipe("b", lr=0.1, reported=0.6), 0.5)]
+    added = Made(recipe("added", activation="log_softmax", reported=None), 0.97)
+    claim = conclusions(made_runs.study(tmp_path, [*made, added]), 0.95, 50).iloc[0]
+    assert (claim["experiment_a"], claim["verdict"]) == ("a", "holds")
+    assert claim["sentence"] == "Reported as the best of 2: a. Here it is chosen as well."
 
 
 def test_p_values_are_statsmodels(tmp_path: Path) -> None:
