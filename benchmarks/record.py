@@ -22,7 +22,8 @@ def origin(packages: Mapping[str, str] | None = None) -> dict[str, Any]:
     Args:
         packages: versions beside those that every record names.
     """
-    state = git_state(ROOT)
+    # a record is not changed code: several are made in a row
+    state = git_state(ROOT, ":!benchmarks/results", ":!benchmarks/RESULTS.md")
     return {
         "cores": available_cores(),
         "commit": state["git_commit"],

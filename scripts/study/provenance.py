@@ -84,8 +84,12 @@ def digest(value: Any) -> str:
     return hashlib.sha256(json.dumps(value, sort_keys=True).encode()).hexdigest()
 
 
-def git_state(directory: Path) -> dict[str, Any]:
-    """Commit of the checkout and whether tracked files differ from it; None for both outside git."""
+def git_state(directory: Path, *pathspecs: str) -> dict[str, Any]:
+    """Commit of the checkout and whether tracked files differ from it; None for both outside git.
+
+    Args:
+        pathspecs: which files are looked at, in git's notation; all of them without.
+    """
 
     def git(*arguments: str) -> str | None:
         try:
@@ -94,7 +98,7 @@ def git_state(directory: Path) -> dict[str, Any]:
             return None
         return run.stdout.strip()
 
-    status = git("status", "--porcelain", "--untracked-files=no")
+    status = git("status", "--porcelain", "--untracked-files=no", "--", *pathspecs)
     return {"git_commit": git("rev-parse", "HEAD"), "git_dirty": None if status is None else bool(status)}
 
 
