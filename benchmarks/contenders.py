@@ -49,6 +49,7 @@ FROM_FILES = ("plain", "timm", "lightning", "lightning-32")
 SYNTHETIC_SIDE, SYNTHETIC_CLASSES = 48, 7
 # Rows and columns of the product's matrices: large enough that a larger one is no faster.
 PRODUCT_SIZE = {"cuda": 8192, "cpu": 2048}
+PROFILED_STEPS, PROFILED_OPERATIONS = 3, 6
 
 
 @dataclass(frozen=True)
@@ -197,18 +198,40 @@ def ours(task: Task, precision: str = "auto", step: str = "graph") -> Contender:
     return Contender(learner.precision.name, 0, _warm_then_timed(train, task.warmup, device))
 
 
-def ceiling(task: Task) -> Contender:
-    """The step of `ours` alone, on the same batch again and again."""
+def _step_alone(task: Task) -> tuple[Learner, Callable[[int], Any]]:
+    """The learner of `ours`, and a function that takes steps on one batch that is on the device already."""
     device = task.select_device()
     pixels, labels, classes = task.load()
     learner = Learner(recipe(task.batch_size), settings("auto"), network(task, classes, pixels.shape[-1]), None, device)
     data = Images.load(pixels[: task.batch_size], labels[: task.batch_size], device, resident=True)
     batch = Normalize(device)(torch.as_tensor(data.images)), data.labels
-    return Contender(
-        learner.precision.name,
-        0,
-        _warm_then_timed(lambda steps: train_epoch(learner, repeat(batch, steps)), task.warmup, device),
-    )
+    return learner, lambda steps: train_epoch(learner, repeat(batch, steps))
+
+
+def ceiling(task: Task) -> Contender:
+    """The step of `ours` alone, on the same batch again and again."""
+    learner, take = _step_alone(task)
+    return Contender(learner.precision.name, 0, _warm_then_timed(take, task.warmup, learner.device))
+
+
+def profile(task: Task) -> list[dict[str, Any]]:
+    """Operations (kernels on a GPU) that take most of a step's time, by PyTorch's profiler: name and share."""
+    from torch.profiler import ProfilerActivity
+
+    if task.threads:
+        torch.set_num_threads(task.threads)
+    learner, take = _step_alone(task)
+    cuda = learner.device.type == "cuda"
+    take(task.warmup)
+    activity = ProfilerActivity.CUDA if cuda else ProfilerActivity.CPU
+    with torch.profiler.profile(activities=[activity]) as profiler:
+        take(PROFILED_STEPS)
+    spent = {
+        event.key: event.self_device_time_total if cuda else event.self_cpu_time_total
+        for event in profiler.key_averages()
+    }
+    most = sorted(spent, key=lambda name: -spent[name])[:PROFILED_OPERATIONS]
+    return [{"operation": name, "share": spent[name] / sum(spent.values())} for name in most]
 
 
 def product(task: Task) -> Contender:

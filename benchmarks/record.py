@@ -118,6 +118,8 @@ def _speed(record: Mapping[str, Any]) -> list[str]:
             rate = statistics.median(row["rates"])
             share = f"{rate * record['flop_per_image'] / product:.1%}" if product else "–"
             lines.append(f"| {row['slots']} | {row['threads'] or 'default'} | {rate:,.1f} | {share} |")
+    told = ", ".join(f"`{one['operation']}` {one['share']:.0%}" for one in record["profile"])
+    lines += ["", f"Where the time of our step goes, by PyTorch's profiler: {told}."]
     lines += ["", "Loss and gradient of our step against a plain loop in fp32, same weights and batch:", ""]
     lines += [
         f"- {one['precision']}: loss off by {one['loss_error']:.1e} (allowed {one['allowed']['loss']:g}), gradient by "

@@ -267,6 +267,7 @@ def main(given: argparse.Namespace) -> None:
         precisions = [name for name in ("fp32", "bf16") if name in supported_precisions(device)]
         with ProcessPoolExecutor(1, mp_context=multiprocessing.get_context("spawn")) as pool:
             checks = pool.submit(check.check, task, precisions).result()
+            profile = pool.submit(contenders.profile, task).result()
         print("The step computes what a plain loop in fp32 computes, within the tolerances stated.")
         rows = measure(task, names, given.steps, given.rounds)
         slots = measure_slots(task, given.slots, given.steps, given.rounds) if given.slots else []
@@ -290,6 +291,7 @@ def main(given: argparse.Namespace) -> None:
             "flop_per_image": flop,
             "unavailable": unavailable,
             "checks": checks,
+            "profile": profile,
             "summary": summary,
             "slots": slots,
             "rows": rows,

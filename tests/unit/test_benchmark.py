@@ -101,6 +101,7 @@ def test_a_run_writes_its_record_and_the_page(tmp_path: Path) -> None:
     assert all(one["images_per_second"] > 0 for one in record["summary"])
     assert (tmp_path / "benchmarks/results/tiny.svg").exists() and (tmp_path / "benchmarks/results/tiny.csv").exists()
     page = (tmp_path / "benchmarks/RESULTS.md").read_text()
+    assert sum(one["share"] for one in record["profile"]) > 0.5 and "convolution" in record["profile"][0]["operation"]
     assert "| plain | fp32 | 1 |" in page and "processes at once" in page
     assert "| 14 |" in page and "| 1,400 |" in page
     assert str(tmp_path) not in page
