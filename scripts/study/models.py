@@ -11,8 +11,11 @@ from torch import Tensor, nn
 
 from study.errors import StudyError
 
-# VGG's configurations in torchvision's letters (Simonyan & Zisserman 2014, table 1)
-VGG = {"vgg11": "A", "vgg13": "B", "vgg16": "D", "vgg19": "E"}
+# Convolutions of each of VGG's five blocks, a max pooling behind each block, and their channels (Simonyan & Zisserman
+# 2014, table 1). Built here and not by torchvision, whose import takes as long as that of PyTorch itself: it loads the
+# compiler, `torch._dynamo`. A test compares the layers with torchvision's.
+VGG = {"vgg11": (1, 1, 2, 2, 2), "vgg13": (2, 2, 2, 2, 2), "vgg16": (2, 2, 3, 3, 3), "vgg19": (2, 2, 4, 4, 4)}
+VGG_CHANNELS = (64, 128, 256, 512, 512)
 # Take a fixed image size, return several outputs, or have no linear layer at the end.
 UNSUITABLE = ("vit_", "maxvit", "inception", "googlenet", "squeezenet")
 
@@ -61,7 +64,7 @@ def build(settings: ModelSettings, classes: int, image_size: int, seed: int, wei
     _check(settings)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        model, head = _vgg(settings, classes) if settings.name.startswith("vgg") else _torchvision(settings, classes)
+        model, head = _vgg(settings, classes) if _is_vgg(settings.name) else _torchvision(settings, classes)
     if weights is not None:
         load_weights(model, head, weights)
     _try(model, settings, image_size)
@@ -73,13 +76,16 @@ def parameter_count(model: nn.Module) -> int:
     return sum(parameter.numel() for parameter in model.parameters())
 
 
+def _is_vgg(name: str) -> bool:
+    return name.removesuffix("_bn") in VGG
+
+
 def _check(settings: ModelSettings) -> None:
-    names = model_names()
-    if settings.name not in names:
+    if not _is_vgg(settings.name) and settings.name not in (names := model_names()):
         close = difflib.get_close_matches(settings.name, names, n=3)
         hint = f"; did you mean {' or '.join(close)}?" if close else ";"
         raise StudyError(f"config key 'model.name': found '{settings.name}'{hint} Allowed: {', '.join(names)}")
-    if settings.width != 1 and not settings.name.startswith("vgg"):
+    if settings.width != 1 and not _is_vgg(settings.name):
         raise StudyError(
             f"config key 'model.width': found {settings.width:g} for {settings.name}, allowed is 1; "
             "only the VGG family has a width"
@@ -101,24 +107,29 @@ def _head(features: int, settings: ModelSettings, classes: int) -> nn.Sequential
 def _vgg(settings: ModelSettings, classes: int) -> tuple[nn.Module, str]:
     """VGG's convolutions, the average of each map, and the head; with the path of the head's module.
 
-    torchvision's own VGG class would first draw 120 million parameters of the classifier that is not used.
+    torchvision's own VGG class would also draw 120 million parameters of the classifier that is not used.
     """
-    from torchvision.models.vgg import cfgs, make_layers
-
-    name, _, norm = settings.name.partition("_")
-    channels = [c if c == "M" else max(1, round(c * settings.width)) for c in cfgs[VGG[name]]]
-    features = make_layers(channels, batch_norm=bool(norm))
+    blocks, norm = VGG[settings.name.removesuffix("_bn")], settings.name.endswith("_bn")
+    layers: list[nn.Module] = []
+    channels = 3
+    for convolutions, full_width in zip(blocks, VGG_CHANNELS, strict=True):
+        for _ in range(convolutions):
+            before, channels = channels, max(1, round(full_width * settings.width))
+            layers.append(nn.Conv2d(before, channels, kernel_size=3, padding=1))
+            layers += [nn.BatchNorm2d(channels)] if norm else []
+            layers.append(nn.ReLU(inplace=True))
+        layers.append(nn.MaxPool2d(kernel_size=2, stride=2))
+    features = nn.Sequential(*layers)
     for layer in features:
         if isinstance(layer, nn.Conv2d):  # as torchvision's VGG does
             nn.init.kaiming_normal_(layer.weight, mode="fan_out", nonlinearity="relu")
             if layer.bias is not None:
                 nn.init.zeros_(layer.bias)
-    last = [c for c in channels if c != "M"][-1]
     parts = {
         "features": features,
         "avgpool": nn.AdaptiveAvgPool2d(1),
         "flatten": nn.Flatten(),
-        "head": _head(last, settings, classes),
+        "head": _head(channels, settings, classes),
     }
     return nn.Sequential(OrderedDict(parts)), "head"
 

@@ -1,3 +1,6 @@
+import os
+import subprocess
+import sys
 from dataclasses import replace
 from pathlib import Path
 
@@ -10,6 +13,7 @@ from study import models
 from study.errors import StudyError
 from study.models import ModelSettings, build, parameter_count
 
+ROOT = Path(__file__).parents[2]
 NARROW = ModelSettings(name="vgg11", width=0.0625, head_hidden=8)
 
 
@@ -29,14 +33,34 @@ class TestVgg:
         assert [type(layer).__name__ for layer in model.head] == ["Linear", "ReLU", "Dropout", "Linear"]
         assert (model.head[0].in_features, model.head[0].out_features, model.head[2].p) == (128, 256, 0.1)
 
-    def test_features_compute_what_torchvisions_compute(self):
-        from torchvision.models import vgg11_bn
+    @pytest.mark.parametrize("name", [f"{name}{norm}" for name in models.VGG for norm in ("", "_bn")])
+    def test_features_are_torchvisions(self, name):
+        from torchvision.models.vgg import cfgs, make_layers
 
-        ours = build(ModelSettings(name="vgg11_bn"), 3, 32, 0).eval()
-        theirs = vgg11_bn(weights=None, init_weights=False).features.eval()
-        theirs.load_state_dict(ours.features.state_dict())
+        letter = {"vgg11": "A", "vgg13": "B", "vgg16": "D", "vgg19": "E"}[name.removesuffix("_bn")]
+        with torch.random.fork_rng():
+            torch.manual_seed(0)
+            theirs = make_layers(cfgs[letter], batch_norm=name.endswith("_bn")).eval()
+            for layer in theirs:
+                if isinstance(layer, nn.Conv2d):
+                    nn.init.kaiming_normal_(layer.weight, mode="fan_out", nonlinearity="relu")
+                    nn.init.zeros_(layer.bias)
+        ours = build(ModelSettings(name=name), 3, 32, 0).eval()
+        assert repr(ours.features) == repr(theirs)
         x = torch.randn(2, 3, 32, 32)
-        assert torch.equal(ours.features(x), theirs(x))
+        assert torch.equal(ours.features(x), theirs(x)), "initial weights too, in the order they are drawn"
+
+    def test_building_one_loads_neither_torchvision_nor_the_compiler(self):
+        code = (
+            "import sys; from study import evaluation, models; "
+            "models.build(models.ModelSettings('vgg19', 0.125), 3, 32, 0); "
+            "print({'torchvision', 'torch._dynamo'} & set(sys.modules))"
+        )
+        found = subprocess.run(
+            [sys.executable, "-c", code], env={**os.environ, "PYTHONPATH": "scripts"}, cwd=ROOT,
+            capture_output=True, text=True, check=True,
+        )  # fmt: skip
+        assert found.stdout == "set()\n"
 
     @pytest.mark.parametrize("name", ["vgg11", "vgg13_bn", "vgg16", "vgg19_bn"])
     def test_every_width(self, name):
