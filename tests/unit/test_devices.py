@@ -1,6 +1,9 @@
 import multiprocessing
 import os
+import platform
 import signal
+import subprocess
+import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -51,6 +54,41 @@ class TestSelectDevice:
         fake_gpus(monkeypatch, GPUS)
         with pytest.raises(StudyError, match="found 'cuda:2', allowed here is cuda:0 to cuda:1"):
             devices.select_device("cuda:2")
+
+
+class TestKeepMemory:
+    """In a process of its own: the switches hold until it ends."""
+
+    SCRIPT = """
+import resource, sys
+from study import devices
+if sys.argv[1] == "kept":
+    devices.keep_memory()
+def faults():
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+    block = bytearray(64 << 20)
+    del block
+    return resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before
+faults()
+print(faults())
+"""
+
+    def faults(self, how: str) -> int:
+        """Page faults of 64 MiB that were allocated and freed before."""
+        command = [sys.executable, "-c", self.SCRIPT, how]
+        environment = os.environ | {"PYTHONPATH": str(Path(devices.__file__).parents[1])}
+        run = subprocess.run(command, check=True, capture_output=True, text=True, env=environment)
+        return int(run.stdout)
+
+    @pytest.mark.skipif("glibc" not in platform.libc_ver(), reason="the C library is not glibc")
+    def test_freed_memory_is_used_again(self):
+        pages = (64 << 20) // os.sysconf("SC_PAGE_SIZE")
+        assert self.faults("kept") < pages / 100
+        assert self.faults("given back") > pages / 2
+
+    def test_another_c_library(self, monkeypatch):
+        monkeypatch.setattr(devices.ctypes, "CDLL", lambda name: object())
+        devices.keep_memory()
 
 
 class TestPrecision:
