@@ -208,7 +208,7 @@ def keep_memory() -> None:
 
     PyTorch caches no memory on CPU. glibc gives freed blocks back to the kernel, which clears every page anew when the
     next step asks for them: tens of thousands of page faults and 7 to 25 % of a step's time. Values as mallopt(3) has
-    them. Peak memory was the same at batches of 64, and an eighth higher at batches of 256.
+    them. Peak memory grew by 0 to 12 % (batches of 64 in bf16, of 256 in bf16 at full width).
     """
     libc = ctypes.CDLL(None) if os.name == "posix" else None
     mallopt = getattr(libc, "mallopt", None)
