@@ -11,10 +11,10 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from benchmarks import contenders
-from study import devices
-from study.dataset import MEAN, STD, Images, Normalize
 from study.errors import StudyError
-from study.learner import Learner, train_epoch
+from study.train import devices
+from study.train.batches import MEAN, STD, Images, Normalize
+from study.train.learner import Learner, train_epoch
 
 # A step with this rate moves the weights by so much that the gradient can be read off them to the last bits.
 RATE = 2.0**10

@@ -23,11 +23,14 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from benchmarks import ROOT
-from study import devices, models, packed
-from study.dataset import MEAN, STD, Augmentation, Images, Normalize, draw_augmentation, draw_order, training_batches
+from study.data import packed
 from study.errors import StudyError
-from study.learner import Learner, TrainingSettings, train_epoch
 from study.recipe import Recipe
+from study.train import devices, models
+from study.train.augmentation import Augmentation, draw_augmentation
+from study.train.batches import MEAN, STD, Images, Normalize, training_batches
+from study.train.learner import Learner, TrainingSettings, train_epoch
+from study.train.samplers import draw_order
 
 ABOUT = {
     "ours": "this pipeline: packed uint8 images on the device, batched augmentation, its own precision (auto)",
@@ -359,7 +362,7 @@ def timm(task: Task) -> Contender:
         use_prefetcher=True,
         persistent_workers=False,
     )
-    loader.dataset.transform = transforms([ToNumpy()])  # its own random crops and colours are another task
+    loader.batches.transform = transforms([ToNumpy()])  # its own random crops and colours are another task
 
     def step(images: Tensor, labels: Tensor) -> None:
         images = images.contiguous(memory_format=torch.channels_last)

@@ -27,9 +27,9 @@ from torch.utils.flop_counter import FlopCounterMode
 from benchmarks import ROOT, check, contenders
 from benchmarks.contenders import BUILDERS, FROM_FILES, PRODUCT_SIZE, Task
 from benchmarks.record import RESULTS, origin
-from study.devices import supported_precisions
 from study.errors import StudyError
 from study.provenance import processor
+from study.train.devices import supported_precisions
 
 JPEG_QUALITY = 95  # as the files of FER2013
 SPARE_BATCHES = 2  # per worker: a DataLoader reads so far ahead, and shall have something to do while others are timed
@@ -183,7 +183,7 @@ def write(name: str, record: Mapping[str, Any]) -> None:
 
 def draw(record: Mapping[str, Any], path: Path) -> None:
     """Images per second of every contender, ours in colour, with the lowest and the highest round."""
-    from study.figures.style import BLUE, GREY, drawing, grid
+    from study.report.figures.style import BLUE, GREY, drawing, grid
 
     rows = sorted(record["summary"], key=lambda row: row["images_per_second"])
     with drawing(path, 8.4, 1.3 + 0.36 * len(rows)) as figure:

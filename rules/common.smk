@@ -14,7 +14,7 @@ from study.errors import StudyError
 from study.provenance import code_digest
 from study.recipe import read_recipes
 from study.settings import compared, deciding, read_numbers, validate_config
-from study.source import source_fingerprint
+from study.data.data_settings import source_fingerprint
 
 SCHEMA = yaml.safe_load((WORKFLOW / "config/schemas/config.schema.yaml").read_text())
 try:

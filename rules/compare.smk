@@ -33,7 +33,7 @@ rule tables:
         manifest=ancient(rules.manifest.output.manifest),
         audit=rules.manifest.output.audit,
         class_weights=rules.class_weights.output,
-        template=local(str(WORKFLOW / "scripts/study/templates/comparison.html.j2")),
+        template=local(str(WORKFLOW / "scripts/study/report/templates/comparison.html.j2")),
     output:
         cases=[
             report(
@@ -273,7 +273,7 @@ rule summary:
         recall=rules.figures.output.recall,
         class_counts=rules.figures.output.class_counts,
         samples=rules.figures.output.samples,
-        template=local(str(WORKFLOW / "scripts/study/templates/landing.html.j2")),
+        template=local(str(WORKFLOW / "scripts/study/report/templates/landing.html.j2")),
         index=rules.pack.output.index,
         audit=rules.manifest.output.audit,
     output:

@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pandas as pd
 
-from study.class_weights import class_weights
-from study.job import logged
+from study.data.class_weights import class_weights
+from study.rule_log import logged
 
 with logged(snakemake.log[0]) as say:
     index = json.loads(Path(snakemake.input.index).read_text(encoding="utf-8"))

@@ -3,11 +3,11 @@
 import json
 from pathlib import Path
 
-from study import ensemble
-from study.job import logged
-from study.metrics import evaluate
+from study.compare import ensemble
+from study.compare.runs import load_runs
+from study.evaluate.metrics import evaluate
 from study.recipe import Recipe
-from study.runs import load_runs
+from study.rule_log import logged
 
 with logged(snakemake.log[0]) as say:
     given, files, out = snakemake.params, snakemake.input, snakemake.output

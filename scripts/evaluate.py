@@ -3,18 +3,19 @@
 import json
 from pathlib import Path
 
-from study.job import logged
+from study.rule_log import logged
 
 with logged(snakemake.log[0], threads=snakemake.threads) as say:
     import torch
 
-    from study import evaluation, metrics, packed
-    from study.models import ModelSettings
-    from study.training import TrainingSettings
+    from study.data import packed
+    from study.evaluate import metrics, prediction
+    from study.train.loop import TrainingSettings
+    from study.train.models import ModelSettings
 
     torch.set_num_threads(snakemake.threads)
     settings, slots = snakemake.params.settings, snakemake.config["resources"]["gpu_slots"]
-    predictions = evaluation.predict(
+    predictions = prediction.predict(
         Path(snakemake.input.weights),
         packed.load(Path(snakemake.input.index).parent),
         ModelSettings(**settings["model"]),

@@ -4,8 +4,8 @@ import argparse
 import sys
 from pathlib import Path
 
+from study.commands.inference import export, find_run
 from study.errors import StudyError
-from study.inference import export, find_run
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__)

@@ -1,7 +1,7 @@
 """Download the data set that the configuration names, or say how to get it by hand."""
 
-from study.fetch import fetch
-from study.job import logged
+from study.data.fetch import fetch
+from study.rule_log import logged
 
 FER2013 = (
     "Kaggle has them, for users with an account, as image folders in a zip "

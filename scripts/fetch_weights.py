@@ -1,9 +1,9 @@
 """Download torchvision's ImageNet weights of a model once; every job reads the file."""
 
+from study.data.fetch import fetch
 from study.errors import StudyError
-from study.fetch import fetch
-from study.job import logged
-from study.pretrained import published
+from study.rule_log import logged
+from study.train.pretrained import published
 
 with logged(snakemake.log[0]) as say:
     target, model = snakemake.output[0], snakemake.params.model

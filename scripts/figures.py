@@ -5,10 +5,11 @@ from pathlib import Path
 
 import pandas as pd
 
-from study import figures, packed
-from study.job import logged
+from study.compare.runs import choose, load_runs
+from study.data import packed
 from study.recipe import Recipe
-from study.runs import choose, load_runs
+from study.report import figures
+from study.rule_log import logged
 
 with logged(snakemake.log[0]) as say:
     given, files, out = snakemake.params, snakemake.input, snakemake.output

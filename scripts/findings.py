@@ -10,8 +10,8 @@ import yaml
 from snakemake.utils import update_config
 
 from study.errors import StudyError
-from study.findings import findings, load
 from study.recipe import read_recipes
+from study.report.findings import findings, load
 
 TABLES = [f"config/{name}.tsv" for name in ("experiments", "ablations", "lr_batch")]
 

@@ -4,10 +4,10 @@ import hashlib
 import json
 from pathlib import Path
 
-from study.job import logged
-from study.manifest import build_manifest, write_manifest
-from study.source import DataSettings, Expected
-from study.splits import SplitSettings
+from study.data.data_settings import DataSettings, Expected
+from study.data.manifest import build_manifest, write_manifest
+from study.data.splits import SplitSettings
+from study.rule_log import logged
 
 with logged(snakemake.log[0]) as say:
     # Read from the configuration, not from params: what is expected decides nothing about a result.

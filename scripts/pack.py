@@ -2,10 +2,10 @@
 
 from pathlib import Path
 
-from study.images import DataSettings
-from study.job import logged
-from study.manifest import read_manifest
-from study.packing import pack
+from study.data.manifest import read_manifest
+from study.data.packing import pack
+from study.data.sources import DataSettings
+from study.rule_log import logged
 
 with logged(snakemake.log[0]) as say:
     manifest = read_manifest(Path(snakemake.input.manifest))

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import torch
 
+from study.commands.inference import Classifier, find_run, label_images
 from study.errors import StudyError
-from study.inference import Classifier, find_run, label_images
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__)

@@ -8,7 +8,7 @@ from pathlib import Path
 import yaml
 
 from study.errors import StudyError
-from study.job import logged
+from study.rule_log import logged
 
 with logged(snakemake.log[0]) as say, tempfile.TemporaryDirectory() as scratch:
     config = Path(scratch, "config.yaml")

@@ -5,11 +5,11 @@ from pathlib import Path
 
 import pandas as pd
 
-from study.choices import questionable
-from study.job import logged
-from study.landing import FIGURES, Study, as_rst, landing_html
+from study.compare.questionable import questionable
+from study.compare.runs import load_runs
 from study.recipe import Recipe
-from study.runs import load_runs
+from study.report.first_page import FIGURES, Study, as_rst, landing_html
+from study.rule_log import logged
 
 with logged(snakemake.log[0]):
     given, files = snakemake.params, snakemake.input

@@ -2,15 +2,16 @@
 
 from pathlib import Path
 
-from study import comparability, page
-from study.class_weights import read_class_weights
-from study.everything import every_table
-from study.job import logged
-from study.manifest import read_manifest
+from study.compare import comparability
+from study.compare.all_tables import every_table
+from study.compare.runs import load_runs
+from study.compare.tables import case_markdown
+from study.data.class_weights import read_class_weights
+from study.data.manifest import read_manifest
 from study.recipe import Recipe
-from study.runs import load_runs
-from study.summary import headline
-from study.tables import case_markdown
+from study.report import comparison_page
+from study.report.answer import headline
+from study.rule_log import logged
 
 with logged(snakemake.log[0]) as say:
     given, files = snakemake.params, snakemake.input
@@ -29,6 +30,6 @@ with logged(snakemake.log[0]) as say:
         path.write_text(
             case_markdown(table, int(case), question, confidence, list(filter(None, notes))), encoding="utf-8"
         )
-    page_text = page.comparison_html(made["comparison.csv"], study=given.study)
+    page_text = comparison_page.comparison_html(made["comparison.csv"], study=given.study)
     Path(snakemake.output.page).write_text(page_text, encoding="utf-8")
     say(headline(runs, given.metrics["confidence"]))

@@ -2,16 +2,18 @@
 
 from pathlib import Path
 
-from study.job import logged
+from study.rule_log import logged
 
 with logged(snakemake.log[0], threads=snakemake.threads) as say:
     import pandas as pd
     import torch
 
-    from study import packed, pretrained, provenance, training
-    from study.dataset import Augmentation
-    from study.models import ModelSettings
+    from study import provenance
+    from study.data import packed
     from study.recipe import Recipe
+    from study.train import loop, pretrained
+    from study.train.augmentation import Augmentation
+    from study.train.models import ModelSettings
 
     torch.set_num_threads(snakemake.threads)
     # Read from the configuration, not from params: neither these nor checkpoints.every decide anything about a result.
@@ -25,14 +27,14 @@ with logged(snakemake.log[0], threads=snakemake.threads) as say:
     initial_weights = Path(str(snakemake.input.initial_weights)) if snakemake.input.initial_weights else None
     if initial_weights and settings["model"]["weights"] == "imagenet":
         pretrained.check(initial_weights, settings["model"]["name"])  # placed by hand, perhaps
-    result = training.train(
+    result = loop.train(
         Recipe(experiment=wildcards.experiment, case=0, **recipe),
         seed=int(wildcards.seed),
         data=data,
         class_weights=pd.read_csv(str(weights))["weight"].to_numpy(copy=True) if weights else None,
         model=ModelSettings(**settings["model"]),
         augmentation=Augmentation(**settings["augmentation"]),
-        settings=training.TrainingSettings(**settings["training"], **resources),
+        settings=loop.TrainingSettings(**settings["training"], **resources),
         initial_weights=initial_weights,
         checkpoint_dir=checkpoints,
         checkpoint_every=snakemake.config["checkpoints"]["every"],
@@ -41,5 +43,5 @@ with logged(snakemake.log[0], threads=snakemake.threads) as say:
         report=say,
     )
     out = snakemake.output
-    training.write_outputs(result, Path(out.history), Path(out.weights), Path(out.run), made_by)
+    loop.write_outputs(result, Path(out.history), Path(out.weights), Path(out.run), made_by)
     say(f"{wildcards.experiment}: {result.outcome}. {result.reason}")

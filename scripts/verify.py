@@ -7,8 +7,8 @@ from pathlib import Path
 import yaml
 from snakemake.utils import update_config
 
+from study.commands.verify import verify
 from study.errors import StudyError
-from study.verify import verify
 
 SCRIPTS = Path(__file__).parent
 

@@ -9,8 +9,8 @@ from rich.console import Console, Group
 from rich.live import Live
 from rich.text import Text
 
+from study.commands.watch import found_runs, gpu_lines, planned_runs, read_state, table
 from study.errors import StudyError
-from study.watch import found_runs, gpu_lines, planned_runs, read_state, table
 
 ROOT = Path(__file__).parents[1]
 

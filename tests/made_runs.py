@@ -13,9 +13,9 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from study.metrics import evaluate, read_predictions
+from study.compare.runs import Run, load_runs
+from study.evaluate.metrics import evaluate, read_predictions
 from study.recipe import Recipe
-from study.runs import Run, load_runs
 
 CLASSES = ("angry", "disgust", "fear", "happy", "neutral", "sad", "surprise")
 SHARES = (0.14, 0.015, 0.14, 0.25, 0.17, 0.17, 0.115)

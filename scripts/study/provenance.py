@@ -14,7 +14,7 @@ from typing import Any
 
 PACKAGES = ("torch", "torchvision", "numpy", "pandas", "scikit-learn", "safetensors", "snakemake")
 # Modules that write down and report, and decide nothing about a result: a change in them re-trains nothing.
-BOOKKEEPING = ("study.errors", "study.job", "study.provenance")
+BOOKKEEPING = ("study.errors", "study.rule_log", "study.provenance")
 # What a cluster says of the job that made a run.
 SCHEDULER = ("SLURM_CLUSTER_NAME", "SLURM_JOB_ID", "SLURM_ARRAY_JOB_ID", "SLURM_ARRAY_TASK_ID", "SLURMD_NODENAME")
 

@@ -9,8 +9,8 @@ import pytest
 from browser import SIZES, column, needed, requests, resize, start
 from made_runs import fourteen
 
-from study.page import comparison_html
-from study.tables import comparison
+from study.compare.tables import comparison
+from study.report.comparison_page import comparison_html
 
 pytestmark = needed
 HOSTILE = "<script>document.title = 'broken'</script>"

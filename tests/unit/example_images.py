@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from study.source import DataSettings
-from study.splits import SplitSettings
+from study.data.data_settings import DataSettings
+from study.data.splits import SplitSettings
 
 ROOT = Path(__file__).parents[2]
 

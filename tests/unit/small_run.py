@@ -10,11 +10,11 @@ from typing import Any
 import numpy as np
 import torch
 
-from study.dataset import Augmentation
-from study.models import ModelSettings
-from study.packed import PackedData
+from study.data.packed import PackedData
 from study.recipe import Recipe
-from study.training import TrainingResult, TrainingSettings, train, write_outputs
+from study.train.augmentation import Augmentation
+from study.train.loop import TrainingResult, TrainingSettings, train, write_outputs
+from study.train.models import ModelSettings
 
 CLASSES = ("left", "right", "top")
 SIZES = {"train": 60, "val": 30, "test": 30}

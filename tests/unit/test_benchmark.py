@@ -36,7 +36,7 @@ def test_a_step_that_computes_something_else_is_refused(found: Step) -> None:
 
 
 def test_a_wrong_loss_is_noticed(monkeypatch: pytest.MonkeyPatch) -> None:
-    from study import learner
+    from study.train import learner
 
     real = learner.Criterion.__call__
     monkeypatch.setattr(

@@ -7,10 +7,10 @@ import pytest
 
 from study import provenance
 
-SCRIPT = "from study.job import logged\nfrom study import training\ntraining.run()\n"
+SCRIPT = "from study.rule_log import logged\nfrom study.train import training\ntraining.run()\n"
 TRAINING = '''"""Loop."""
-from study import nets
-from study.losses import loss
+from study.train import nets
+from study.train.losses import loss
 
 
 def run():
@@ -21,15 +21,15 @@ def run():
 
 @pytest.fixture
 def code(tmp_path: Path) -> Path:
-    (tmp_path / "study").mkdir()
+    (tmp_path / "study/train").mkdir(parents=True)
     (tmp_path / "train.py").write_text(SCRIPT)
-    (tmp_path / "study/training.py").write_text(TRAINING)
-    (tmp_path / "study/losses.py").write_text("def loss():\n    return 1\n")
-    (tmp_path / "study/job.py").write_text("def logged():\n    return 1\n")
-    (tmp_path / "study/tables.py").write_text("x = 1\n")
-    (tmp_path / "study/nets").mkdir()
-    (tmp_path / "study/nets/__init__.py").write_text("from study.nets.vgg import y\n")
-    (tmp_path / "study/nets/vgg.py").write_text("y = 1\n")
+    (tmp_path / "study/train/training.py").write_text(TRAINING)
+    (tmp_path / "study/train/losses.py").write_text("def loss():\n    return 1\n")
+    (tmp_path / "study/rule_log.py").write_text("def logged():\n    return 1\n")
+    (tmp_path / "study/compare.py").write_text("x = 1\n")
+    (tmp_path / "study/train/nets").mkdir()
+    (tmp_path / "study/train/nets/__init__.py").write_text("from study.train.nets.vgg import y\n")
+    (tmp_path / "study/train/nets/vgg.py").write_text("y = 1\n")
     return tmp_path
 
 
@@ -42,16 +42,16 @@ def digest(code: Path) -> str:
 @pytest.mark.parametrize(
     ("file", "old", "new", "changes"),
     [
-        ("study/losses.py", "return 1", "return 2", True),
-        ("study/training.py", "return loss()", "return -loss()", True),
+        ("study/train/losses.py", "return 1", "return 2", True),
+        ("study/train/training.py", "return loss()", "return -loss()", True),
         ("train.py", "training.run()", "training.run(2)", True),
-        ("study/training.py", '"""Run."""', '"""Run it all."""', False),
-        ("study/losses.py", "return 1", "return 1  # one", False),
-        ("study/losses.py", "def loss():", "\n\ndef loss():", False),
-        ("study/nets/vgg.py", "1", "2", True),
-        ("study/nets/__init__.py", "import y", "import y as z", True),
-        ("study/tables.py", "1", "2", False),
-        ("study/job.py", "return 1", "return 2", False),
+        ("study/train/training.py", '"""Run."""', '"""Run it all."""', False),
+        ("study/train/losses.py", "return 1", "return 1  # one", False),
+        ("study/train/losses.py", "def loss():", "\n\ndef loss():", False),
+        ("study/train/nets/vgg.py", "1", "2", True),
+        ("study/train/nets/__init__.py", "import y", "import y as z", True),
+        ("study/compare.py", "1", "2", False),
+        ("study/rule_log.py", "return 1", "return 2", False),
     ],
 )
 def test_only_the_code_itself_changes_the_digest(code: Path, file: str, old: str, new: str, changes: bool) -> None:
@@ -65,8 +65,8 @@ def test_only_the_code_itself_changes_the_digest(code: Path, file: str, old: str
 def test_the_training_script_depends_on_the_training_library_and_not_on_tables() -> None:
     scripts = Path(__file__).parents[2] / "scripts"
     modules = {path.stem for path in provenance._reachable(scripts / "train.py")}
-    assert {"train", "training", "dataset", "losses", "models", "stopping"} <= modules
-    assert not {"tables", "figures", "metrics", "images", "job"} & modules
+    assert {"train", "loop", "batches", "losses", "models", "stopping"} <= modules
+    assert not {"tables", "figures", "metrics", "sources", "rule_log"} & modules
 
 
 def test_git_state(tmp_path: Path) -> None:

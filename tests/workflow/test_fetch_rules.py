@@ -23,7 +23,7 @@ from conftest import Workspace
 from safetensors.torch import load_file, save_file
 from test_bad_input import image_folder, refused
 
-from study.pretrained import published
+from study.train.pretrained import published
 
 ZEROS = Path(__file__).with_name("vgg11-8a719046.pth").read_bytes()
 WEIGHTS = "resources/weights/vgg11.pth"

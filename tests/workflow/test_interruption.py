@@ -104,7 +104,7 @@ def test_results_of_an_older_version(study: Workspace) -> None:
     os.killpg(run.pid, signal.SIGKILL)
     run.wait()
     study.snakemake("--unlock")
-    code = study.root / "scripts/study/stopping.py"
+    code = study.root / "scripts/study/train/stopping.py"
     text = code.read_text(encoding="utf-8")
     code.write_text(text.replace("self.patience = patience", "self.patience = patience + 0"), encoding="utf-8")
     folder = study.root / f"results/small/train/{name}/seed_0"

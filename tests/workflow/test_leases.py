@@ -39,8 +39,8 @@ import time
 from pathlib import Path
 
 sys.path.insert(0, "SCRIPTS")
-from study import devices
-from study.job import logged
+from study.train import devices
+from study.rule_log import logged
 
 GPUS = ["GPU-a", "GPU-b", "GPU-c"]
 visible = os.environ.get("CUDA_VISIBLE_DEVICES", "0,1,2")

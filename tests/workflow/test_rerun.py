@@ -33,7 +33,7 @@ def change_one_momentum_to_the_value_of_another_column(workspace: Workspace) -> 
 
 
 def change_training_code(workspace: Workspace) -> None:
-    replace(workspace, "scripts/study/stopping.py", "self.patience = patience", "self.patience = patience + 0")
+    replace(workspace, "scripts/study/train/stopping.py", "self.patience = patience", "self.patience = patience + 0")
 
 
 def change_augmentation(workspace: Workspace) -> None:

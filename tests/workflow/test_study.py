@@ -111,17 +111,18 @@ import sys
 sys.path.insert(0, "scripts")
 sys.modules["snakemake"] = None  # importing it fails
 from pathlib import Path
-from study import packed, training
-from study.dataset import Augmentation
-from study.models import ModelSettings
+from study.data import packed
+from study.train import loop
+from study.train.augmentation import Augmentation
+from study.train.models import ModelSettings
 from study.recipe import read_recipes
-result = training.train(
+result = loop.train(
     read_recipes("config/small.tsv")["plain"], seed=0, data=packed.load(Path("results/small/data")),
     class_weights=None, model=ModelSettings("vgg11", 0.125), augmentation=Augmentation(),
-    settings=training.TrainingSettings(1, "accuracy", 1, 10, 0.0, False, 0.1, 5, 1e-8, "auto", "cpu", True),
+    settings=loop.TrainingSettings(1, "accuracy", 1, 10, 0.0, False, 0.1, 5, 1e-8, "auto", "cpu", True),
     initial_weights=None, checkpoint_dir=None, checkpoint_every=1, run_key="", tensorboard_dir=None, report=print)
 paths = [Path({str(tmp_path)!r}, name) for name in ("history.csv", "best.safetensors", "run.json")]
-training.write_outputs(result, *paths, {{}})
+loop.write_outputs(result, *paths, {{}})
 """
     subprocess.run([sys.executable, "-c", program], cwd=finished.root, check=True)
     assert columns(tmp_path / "history.csv")[0] == "epoch"

@@ -1,0 +1,226 @@
+"""The state of every run of a study, from the files its jobs write: no server, no connection, works over SSH.
+
+A job writes a line per epoch into its log, and run.json when it is done; on a cluster both lie on the shared disk. What
+runs are planned, the study's configuration says.
+
+Entry points:
+    planned_runs(config_folder, study) -> [(experiment, seed)]
+    read_state(results, experiment, seed, now) -> State
+    table(states, title) -> rich.table.Table
+"""
+
+import json
+import re
+import shutil
+import subprocess
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import yaml
+
+from study.errors import StudyError
+from study.recipe import read_recipes
+
+if TYPE_CHECKING:
+    from rich.table import Table
+
+# A line of `study.train.run_files.epoch_line`.
+EPOCH = re.compile(
+    r"epoch +(?P<epoch>\d+)/(?P<epochs>\d+) .* best (?P<best>[\d.]+|none)(?: \(epoch (?P<best_epoch>\d+)\))?"
+    r"  lr \S+  (?P<speed>[\d,]+) images/s  (?P<left>[\d:]+) left  (?P<memory>[\d.]+) GiB"
+)
+SILENT_SECONDS = 300  # without a line, a job is called silent; so long an epoch may take
+SILENT_EPOCHS = 5  # or as many times the mean epoch so far
+TAIL_BYTES = 16_384  # of a log; epoch lines are some 200 bytes
+
+WAITING, RUNNING, SILENT, ERROR = "waiting", "running", "silent", "error"
+STYLES = {WAITING: "dim", RUNNING: "bold cyan", SILENT: "yellow", ERROR: "bold red"}
+STYLES |= {"collapsed": "red", "diverged": "red", "completed": "green", "early_stopped": "green"}
+SYMBOLS = {WAITING: "·", RUNNING: "▶", SILENT: "?", ERROR: "✕", "collapsed": "✕", "diverged": "✕"}
+
+
+@dataclass(frozen=True)
+class State:
+    """One run as its files show it; None where they don't say.
+
+    Attributes:
+        state: an outcome of run.json, or "waiting", "running", "silent" (a log without news), "error".
+        best: best validation accuracy so far, a share.
+        left: time left at most, as the job last said.
+        memory: peak of the device's memory (of the process on a CPU) in bytes.
+        note: the job's last line where it is not about an epoch.
+    """
+
+    experiment: str
+    seed: int
+    state: str
+    epoch: int | None = None
+    epochs: int | None = None
+    best: float | None = None
+    best_epoch: int | None = None
+    images_per_second: float | None = None
+    left: str | None = None
+    memory: int | None = None
+    note: str = ""
+
+
+def planned_runs(config_folder: Path, study: str) -> list[tuple[str, int]]:
+    """Every experiment and seed of the study that a configuration of this name plans.
+
+    Raises:
+        StudyError: no configuration has the name.
+    """
+    default = yaml.safe_load((config_folder / "config.yaml").read_text(encoding="utf-8"))
+    known = []
+    for path in sorted(config_folder.glob("*.yaml")):
+        config = {**default, **(yaml.safe_load(path.read_text(encoding="utf-8")) or {})}
+        if config["study"] == study:
+            recipes = read_recipes(config["experiments"], config_folder.parent)
+            return [(experiment, seed) for experiment in recipes for seed in config["seeds"]]
+        known.append(config["study"])
+    raise StudyError(f"study '{study}': no configuration in {config_folder} has this name; allowed: {', '.join(known)}")
+
+
+def found_runs(results: Path) -> list[tuple[str, int]]:
+    """Every experiment and seed that left a log or a result in the study's folder."""
+    logs = [re.fullmatch(r"(.+)_seed_(\d+)", path.stem) for path in results.glob("logs/train/*.log")]
+    found = {(match[1], int(match[2])) for match in logs if match}
+    runs = results.glob("train/*/seed_*/run.json")
+    found |= {(path.parents[1].name, int(path.parent.name.removeprefix("seed_"))) for path in runs}
+    return sorted(found)
+
+
+def read_state(results: Path, experiment: str, seed: int, now: float) -> State:
+    """The state of one run. A file that is being replaced this moment counts as not there yet.
+
+    Args:
+        results: the study's folder.
+        now: seconds since the epoch.
+    """
+    done = _done(results / "train" / experiment / f"seed_{seed}" / "run.json")
+    if done is not None:
+        return State(experiment, seed, **done)
+    log = results / "logs/train" / f"{experiment}_seed_{seed}.log"
+    try:
+        silence = now - log.stat().st_mtime
+        lines = _tail(log)
+    except OSError:
+        return State(experiment, seed, WAITING)
+    return State(experiment, seed, **_from_log(lines, silence))
+
+
+def _done(path: Path) -> dict[str, Any] | None:
+    try:
+        run = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return None
+    return {
+        "state": run["outcome"],
+        "epoch": run["epochs"],
+        "epochs": run["max_epochs"],
+        "best": run["best_val_accuracy"],
+        "best_epoch": run["best_epoch"],
+        "images_per_second": run["images_per_second"],
+        "memory": run["peak_memory_bytes"],
+    }
+
+
+def _tail(path: Path) -> list[str]:
+    with path.open("rb") as file:
+        size = file.seek(0, 2)
+        file.seek(max(0, size - TAIL_BYTES))
+        return file.read().decode("utf-8", "replace").splitlines()
+
+
+def _from_log(lines: Sequence[str], silence: float) -> dict[str, Any]:
+    errors = [line for line in lines if line.startswith(("Error:", "Traceback"))]
+    if errors:
+        return {"state": ERROR, "note": lines[-1] if errors[-1].startswith("Traceback") else errors[-1]}
+    epochs = [match for match in map(EPOCH.search, lines) if match]
+    patience = SILENT_SECONDS
+    values: dict[str, Any] = {}
+    if epochs:
+        last = epochs[-1]
+        values = {"epoch": int(last["epoch"]), "epochs": int(last["epochs"]), "left": last["left"]}
+        values["images_per_second"] = float(last["speed"].replace(",", ""))
+        values["memory"] = round(float(last["memory"]) * 2**30)
+        if last["best"] != "none":
+            values |= {"best": float(last["best"]), "best_epoch": int(last["best_epoch"])}
+        remaining = values["epochs"] - values["epoch"]
+        if remaining:
+            patience = max(patience, SILENT_EPOCHS * _seconds(last["left"]) / remaining)
+    if silence > patience:
+        return {**values, "state": SILENT, "note": f"no line for {silence / 60:,.0f} minutes"}
+    note = lines[-1] if lines and not EPOCH.search(lines[-1]) else ""
+    return {**values, "state": RUNNING, "note": note}
+
+
+def _seconds(clock: str) -> int:
+    seconds = 0
+    for part in clock.split(":"):
+        seconds = 60 * seconds + int(part)
+    return seconds
+
+
+def gpu_lines() -> list[str]:
+    """A line per GPU of this machine with memory and load, from nvidia-smi; empty without one."""
+    if shutil.which("nvidia-smi") is None:
+        return []
+    query = "--query-gpu=index,name,memory.used,memory.total,utilization.gpu"
+    command = ["nvidia-smi", query, "--format=csv,noheader,nounits"]
+    try:
+        run = subprocess.run(command, capture_output=True, text=True, timeout=5, check=True)
+    except (OSError, subprocess.SubprocessError):
+        return []
+    return [
+        f"GPU {index} ({name}): {_mebibytes(used)} of {_mebibytes(total)} GiB in use, {load} % busy"
+        for index, name, used, total, load in (row.split(", ") for row in run.stdout.strip().splitlines())
+    ]
+
+
+def _mebibytes(text: str) -> str:
+    return f"{float(text) / 1024:.1f}" if text.replace(".", "").isdigit() else "?"
+
+
+def table(states: Sequence[State], title: str) -> "Table":
+    """The states as a table for the terminal; what comes from files is shown as it is, not as markup."""
+    from rich.table import Table
+    from rich.text import Text
+
+    seeds = len({state.seed for state in states}) > 1
+    made = Table(
+        title=Text(title), title_justify="left", caption=Text(summary(states)), caption_justify="left",
+        box=None, padding=(0, 2, 0, 0), pad_edge=False,
+    )  # fmt: skip
+    made.add_column("Run", no_wrap=True)
+    made.add_column("State", no_wrap=True)
+    for head in ("Epoch", "Best (epoch)", "Images/s", "Left", "Memory"):
+        made.add_column(head, justify="right", no_wrap=True)
+    notes = any(state.note for state in states)
+    if notes:
+        made.add_column("Note", overflow="ellipsis", no_wrap=True)
+    for state in states:
+        style = STYLES.get(state.state, "")
+        cells = [state.experiment + (f", seed {state.seed}" if seeds else "")]
+        cells.append(f"{SYMBOLS.get(state.state, '✓')} {state.state.replace('_', ' ')}")
+        cells.append("" if state.epoch is None else f"{state.epoch}/{state.epochs}")
+        cells.append("" if state.best is None else f"{state.best:.1%} ({state.best_epoch})")
+        cells.append("" if state.images_per_second is None else f"{state.images_per_second:,.0f}")
+        cells.append(state.left or "")
+        cells.append("" if state.memory is None else f"{state.memory / 2**30:.2f} GiB")
+        if notes:
+            cells.append(state.note)
+        made.add_row(*(Text(cell, style=style if k == 1 else "") for k, cell in enumerate(cells)))
+    return made
+
+
+def summary(states: Sequence[State]) -> str:
+    """How many runs are in which state: "9 of 14 done (2 failed), 1 running, 4 waiting"."""
+    counts = Counter(state.state for state in states)
+    open_ones = {name: counts.pop(name, 0) for name in (RUNNING, SILENT, ERROR, WAITING)}
+    lost = counts["collapsed"] + counts["diverged"]
+    text = f"{counts.total()} of {len(states)} done" + (f" ({lost} failed)" if lost else "")
+    return ", ".join([text, *(f"{count} {name}" for name, count in open_ones.items() if count)])

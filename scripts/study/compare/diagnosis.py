@@ -1,0 +1,328 @@
+"""What happened in a run, computed from its own history: saturation, plateaus, divergence, learning rate, over-fitting.
+
+Entry points (runs come from `study.compare.runs.load_runs`, with histories; settings is the section `training`):
+    diagnoses(runs, settings, class_weights) -> DataFrame  tables/diagnosis.csv
+    diagnose(run, settings, class_weights) -> list[str]    the sentences about one run
+    reachable_floor(lr, min_lr, factor, eps) -> float      what ReduceLROnPlateau can lower a learning rate to
+
+Losses are compared with numbers of their own kind only: the loss a recipe trains on with its own earlier values, the
+validation NLL with what guessing costs.
+"""
+
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from study.compare.runs import Run
+from study.compare.tables import lr_text
+from study.train.stopping import EarlyStopping
+
+COLUMNS = ["experiment", "seed", "outcome", "what_happened"]
+
+# A loss that agrees in the four digits shown: the same tolerance as in the verdict of run.json.
+ROUNDING = 5e-5
+
+# A validation NLL within this share of ln K of what guessing costs is a plateau: a network there has gone at most a
+# hundredth of the way from uniform guesses, ln K, to certainty, 0. For FER2013's seven classes that is 0.02 nats, small
+# beside the 0.14 that knowing how frequent each class is gains.
+PLATEAU = 0.01
+PLATEAU_EPOCHS = 2  # in a row; every run may begin near ln K
+
+# Validation NLL jumps by a few percent between epochs; a tenth above its lowest is a rise.
+CLEAR_RISE = 0.1
+
+LISTED = 8  # epochs or spans named one by one; beyond that the first ones and the last
+
+Spans = list[tuple[int, int]]
+
+
+def diagnoses(
+    runs: Sequence[Run], settings: Mapping[str, Any], class_weights: Mapping[str, float] | None = None
+) -> pd.DataFrame:
+    """What happened in every run, one row each, with the columns `COLUMNS`; the arguments are those of `diagnose`."""
+    rows = [[run.experiment, run.seed, run.outcome, " ".join(diagnose(run, settings, class_weights))] for run in runs]
+    return pd.DataFrame(rows, columns=COLUMNS)
+
+
+def diagnose(run: Run, settings: Mapping[str, Any], class_weights: Mapping[str, float] | None = None) -> list[str]:
+    """Sentences about a finished run: the verdict of its training first, then what else its history shows.
+
+    Args:
+        settings: the config's section `training`.
+        class_weights: weight of each class in a weighted loss; without it nothing is said about the saturation of
+            recipes with a weighted loss, which needs them.
+    """
+    said = [run.reason if run.reason.endswith(".") else f"{run.reason}."] if run.reason else []
+    return [
+        *said,
+        *_saturation(run, class_weights),
+        *_plateaus(run, class_weights),
+        *_divergence(run),
+        *_learning_rate(run, settings),
+        *_late_stop(run, settings),
+        *_end(run),
+    ]
+
+
+# --------------------------------------------------------------------------------------------------------- saturation
+
+
+def _saturation(run: Run, class_weights: Mapping[str, float] | None) -> list[str]:
+    """Epochs in which the double softmax was certain of one class, and what gradient that leaves.
+
+    Cross entropy of a one-hot output is ln(e + K − 1) − 1 for a right and ln(e + K − 1) for a wrong class. Images of
+    the class named cost next to nothing in the NLL, so NLL / (1 − accuracy) is the mean −ln p of the mistakes: how far
+    the logit of the true class is below that of the class named.
+    """
+    if run.recipe.activation != "softmax":
+        return []
+    epochs, others = run.history, len(run.classes) - 1
+    share = _share_named(run, class_weights)
+    expected = math.log(math.e + others) - share
+    saturated = (epochs["predicted_classes"] == 1) & ((epochs["val_loss"] - expected).abs() < ROUNDING)
+    if not saturated.any():
+        return []
+    when = _epochs(spans(epochs["epoch"], saturated), len(epochs))
+    at = int(np.flatnonzero(saturated)[-1])
+    if saturated.iloc[-1]:  # run.json has the formula
+        said = [f"Saturated {when}."]
+    else:
+        said = [
+            f"The double softmax was saturated {when}: one class for every validation image and a loss of "
+            f"ln(e + {others}) − {share[at]:.4f} = {expected[at]:.4f}."
+        ]
+    last = epochs.iloc[at]
+    if last["val_accuracy"] < 1 and math.isfinite(last["val_nll"]):
+        apart = last["val_nll"] / (1 - last["val_accuracy"])
+        said.append(
+            f"Its mistakes were {apart:.4g} logits apart on average; at 10 a mistake passes back about 1e-4 of the "
+            "proper gradient."
+        )
+    return said
+
+
+def _share_named(run: Run, class_weights: Mapping[str, float] | None) -> NDArray[np.float64]:
+    """Per epoch, the share in the validation loss of the one class that all images were called by, (epochs,).
+
+    It is the accuracy, unless classes are weighted: then the class is the one whose share of images is the accuracy;
+    nan where weights are unknown or no class fits alone. Of no meaning for epochs that predict several classes.
+    """
+    accuracy = run.history["val_accuracy"].to_numpy(float)
+    if not run.recipe.weighted:
+        return accuracy
+    if class_weights is None:
+        return np.full(len(accuracy), np.nan)
+    counts = _counts(run)
+    weighted = counts * np.array([class_weights[name] for name in run.classes])
+    shares = weighted / weighted.sum()
+    fitting = [shares[counts == round(value * counts.sum())] for value in accuracy]
+    return np.array([fit[0] if len(fit) and np.ptp(fit) < ROUNDING else math.nan for fit in fitting])
+
+
+def _counts(run: Run) -> NDArray[np.int64]:
+    """Validation images of each class, (K,)."""
+    return np.array(run.metrics["val"]["confusion"]).sum(axis=1)
+
+
+# ----------------------------------------------------------------------------------------------------------- plateaus
+
+
+def _plateaus(run: Run, class_weights: Mapping[str, float] | None) -> list[str]:
+    """Epochs in which the network did no better than an answer that is the same for every image.
+
+    An NLL near that of guessing is not enough, a good but over-confident network passes there too: the accuracy must
+    be what naming one class reaches as well.
+    """
+    epochs, counts = run.history, _counts(run)
+    largest = counts.max() / counts.sum()
+    tolerance = PLATEAU * math.log(len(counts))
+    guesses = {f"ln {len(counts)} = {math.log(len(counts)):.4f}": math.log(len(counts))}
+    constant = _constant_nll(run, counts, class_weights)
+    if constant is not None and abs(constant - math.log(len(counts))) > tolerance:
+        guesses[f"{constant:.4f}, what the best answer that is the same for every image has"] = constant
+    said = []
+    for words, nll in guesses.items():
+        near = ((epochs["val_nll"] - nll).abs() <= tolerance) & (epochs["val_accuracy"] <= largest + 1e-9)
+        found = [span for span in spans(epochs["epoch"], near) if span[1] - span[0] + 1 >= PLATEAU_EPOCHS]
+        if not found:
+            continue
+        tells = (
+            f"The network told no class from another {_epochs(found, len(epochs))}: validation NLL within "
+            f"{tolerance:.2f} of {words}"
+        )
+        left = epochs[epochs["epoch"] == found[-1][1] + 1]
+        if len(left) and math.isfinite(left["val_nll"].iloc[0]):
+            row = left.iloc[0]
+            tells += (
+                f". Epoch {row['epoch']:.0f} left it, with NLL {row['val_nll']:.4f} and accuracy "
+                f"{row['val_accuracy']:.4f}"
+            )
+        said.append(f"{tells}.")
+    return said
+
+
+def _constant_nll(run: Run, counts: NDArray[np.int64], class_weights: Mapping[str, float] | None) -> float | None:
+    """Validation NLL of the constant answer that the training loss likes best: each class's share in that loss.
+
+    Classes are taken to be as frequent in training as in validation. None for a double softmax, which likes certainty
+    best, for classes without an image, and for unknown weights.
+    """
+    if run.recipe.activation == "softmax" or not counts.all() or (run.recipe.weighted and class_weights is None):
+        return None
+    drawn = np.ones(len(counts)) if run.recipe.sampler == "balanced" else counts / counts.sum()
+    if run.recipe.weighted and class_weights is not None:
+        drawn = drawn * np.array([class_weights[name] for name in run.classes])
+    return float(-(counts / counts.sum()) @ np.log(drawn / drawn.sum()))
+
+
+# --------------------------------------------------------------------------------------------------------- divergence
+
+
+def _divergence(run: Run) -> list[str]:
+    """Which loss was the first that is not finite, and where the run stood before."""
+    finite = np.isfinite(run.history[["train_loss", "val_loss"]].to_numpy(float))
+    if finite.all():
+        return []
+    at = int(np.flatnonzero(~finite.all(axis=1))[0])
+    row = run.history.iloc[at]
+    which = "training" if not finite[at, 0] else "validation"
+    text = f"The {which} loss was the first that is not finite, in epoch {row['epoch']:.0f} at lr {lr_text(row['lr'])}"
+    if at:
+        before = run.history.iloc[at - 1]
+        text += (
+            f"; the epoch before had training loss {before['train_loss']:.4f} and validation loss "
+            f"{before['val_loss']:.4f}"
+        )
+    return [f"{text}."]
+
+
+# ------------------------------------------------------------------------------------------------------ learning rate
+
+
+def reachable_floor(lr: float, min_lr: float, factor: float, eps: float) -> float:
+    """The lowest learning rate that PyTorch's ReduceLROnPlateau can set, starting from `lr`.
+
+    It sets max(lr · factor, min_lr), but only where that is more than `eps` below the present learning rate.
+    """
+    while True:
+        lower = max(lr * factor, min_lr)
+        if lr - lower <= eps:
+            return lr
+        lr = lower
+
+
+def _learning_rate(run: Run, settings: Mapping[str, Any]) -> list[str]:
+    recipe = run.recipe
+    lr, epoch = run.history["lr"].to_numpy(float), run.history["epoch"].to_numpy(int)
+    floor = reachable_floor(
+        recipe.lr, recipe.min_lr, float(settings["scheduler_factor"]), float(settings["scheduler_eps"])
+    )
+    drops = epoch[:-1][np.diff(lr) < 0]
+    times = "once" if len(drops) == 1 else f"{len(drops)} times"
+    text = (
+        f"The lr fell {times}, from {lr_text(lr[0])} to {lr_text(lr[-1])}, after epoch{'s' * (len(drops) > 1)} "
+        f"{_listed([str(number) for number in drops])}"
+        if len(drops)
+        else f"The lr stayed at {lr_text(lr[0])}"
+    )
+    at_floor = epoch[lr <= floor * (1 + 1e-9)]
+    if math.isclose(floor, recipe.lr):
+        text += " and cannot fall"
+    elif len(at_floor):
+        count = f"{len(at_floor)} epoch{'s' * (len(at_floor) > 1)}"
+        text += f"; {count} at its floor of {lr_text(floor)}, from epoch {at_floor[0]} on"
+    else:
+        text += f"; its floor of {lr_text(floor)} was not reached"
+    said = [f"{text}."]
+    if not math.isclose(floor, recipe.min_lr):
+        eps = lr_text(float(settings["scheduler_eps"]))
+        said.append(
+            f"The recipe's min_lr of {lr_text(recipe.min_lr)} is never reached: ReduceLROnPlateau ignores reductions "
+            f"of eps = {eps} or less."
+        )
+    return said
+
+
+# ------------------------------------------------------------------------------------------------------------- ending
+
+
+def _late_stop(run: Run, settings: Mapping[str, Any]) -> list[str]:
+    """Epochs that were trained only because early stopping took an equal loss for an improvement."""
+    if not settings["early_stopping_equal_improves"]:
+        return []
+    strict = EarlyStopping(
+        settings["early_stopping_patience"], settings["early_stopping_min_delta"], equal_improves=False
+    )
+    for epoch, loss in zip(run.history["epoch"], run.history["val_loss"], strict=True):
+        if strict.step(loss) and epoch < run.history["epoch"].iloc[-1]:
+            return [
+                f"Early stopping took an equal loss for an improvement; without that it would have stopped the run "
+                f"after epoch {epoch}."
+            ]
+    return []
+
+
+def _end(run: Run) -> list[str]:
+    """How a run that did not fail stood when it ended: over-fitted, over-confident, or not yet done."""
+    if run.failed:
+        return []
+    said = []
+    last, lowest = run.history.iloc[-1], run.history.iloc[int(run.history["val_nll"].argmin())]
+    if last["val_nll"] > (1 + CLEAR_RISE) * lowest["val_nll"] and last["train_loss"] < lowest["train_loss"]:
+        said.append(
+            f"Validation NLL rose from its lowest, {lowest['val_nll']:.4f} in epoch {lowest['epoch']:.0f}, to "
+            f"{last['val_nll']:.4f} in epoch {last['epoch']:.0f} while the training loss fell"
+            f"{_kind(run, lowest, last)}."
+        )
+    if run.outcome == "completed" and run.record["best_epoch"] == last["epoch"] > 1:
+        cap = run.record["max_epochs"]
+        cut = (
+            f" (the study allows {cap} of the recipe's {run.recipe.max_epochs})" if cap < run.recipe.max_epochs else ""
+        )
+        said.append(f"The last epoch is the best one: still improving when its epochs ended{cut}.")
+    return said
+
+
+def _kind(run: Run, lowest: pd.Series, last: pd.Series) -> str:
+    """What a risen NLL is, by what the validation loss that the recipe trains on did meanwhile."""
+    if last["val_loss"] > lowest["val_loss"]:
+        return ": over-fitting"
+    own = ", and its own validation loss did not rise"
+    return (
+        f"{own}: over-confidence, which a double softmax hardly punishes" if run.recipe.activation == "softmax" else own
+    )
+
+
+# -------------------------------------------------------------------------------------------------------------- words
+
+
+def spans(epochs: pd.Series, mask: Sequence[bool] | pd.Series) -> Spans:
+    """First and last epoch of each run of epochs for which `mask` holds."""
+    edges = np.flatnonzero(np.diff(np.concatenate([[0], np.asarray(mask, int), [0]])))
+    numbers = epochs.to_numpy(int)
+    return [(int(numbers[start]), int(numbers[stop - 1])) for start, stop in edges.reshape(-1, 2)]
+
+
+def _epochs(found: Spans, final: int) -> str:
+    """Spans in words: "in every epoch", "in epochs 3 to 9 and 12", "from epoch 3 on", "in epochs 3 and from 12 on"."""
+    if found == [(1, final)]:
+        return "in every epoch"
+    first, last = found[-1]
+    if len(found) == 1 and last == final:
+        return f"from epoch {first} on" if first < final else f"in epoch {final}, its last"
+    parts = [str(start) if start == stop else f"{start} to {stop}" for start, stop in found]
+    if last == final and first < final:
+        parts[-1] = f"from {first} on"
+    single = len(found) == 1 and first == last
+    return f"in epoch{'s' * (not single)} {_listed(parts)}"
+
+
+def _listed(parts: list[str]) -> str:
+    """In words: "3", "3 and 9", "3, 9 and 12"; of more than `LISTED` the first ones and the last, "3, 9, …, 88"."""
+    if len(parts) > LISTED:
+        return f"{', '.join(parts[: LISTED - 2])}, …, {parts[-1]}"
+    return f"{', '.join(parts[:-1])} and {parts[-1]}" if len(parts) > 1 else parts[0]

@@ -1,0 +1,162 @@
+"""What is in the data, and what was done about it, in numbers."""
+
+from collections import Counter
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from study.data.data_settings import DataSettings, Expected, file_sha256
+from study.data.folder_tree import Entry
+from study.data.splits import SPLITS, SplitSettings
+
+
+def audit(images: pd.DataFrame, data: DataSettings, split: SplitSettings, ignored: list[str]) -> dict[str, Any]:
+    """Counts of the finished manifest.
+
+    Args:
+        images: the manifest with the findings of `study.data.manifest.inspect` and the columns status, cause (the
+            policy that dropped it), oversampled (bool) and source_id (image_id without the "#2" of such a copy).
+        data, split: what was configured.
+        ignored: files of the source outside every class folder.
+
+    Returns:
+        source: name, images and classes {class: n} of the source, the sha256 of its file (None for a folder or the
+            digits), its official_splits {split: {class: n}} or None, most_common_size [width, height],
+            most_common_mode, ignored_files.
+        found: counts in the source, whatever was done: unreadable, duplicate_groups, duplicate_images,
+            contradictory_groups, contradictory_images, blank, odd_size, odd_mode, and
+            groups_across_official_splits (groups of copies with images in more than one of them).
+        done: the policy and the number of images dropped per finding, the number dropped in all, the split's settings,
+            oversampled {class: copies added}.
+        kept: images, classes {class: n} and splits {split: {"images": n, "classes": {class: n}}} after all that.
+        leakage: "official" (as the source has it; None without official splits) and "final" (as the manifest
+            has it), each {"val" | "test": {"images", "copied", "copied_by_oversampling"}, "total": copied in both};
+            copied counts images with an exact copy in training, copied_by_oversampling those with no other one.
+    """
+    original = images[~images["oversampled"]]
+    kept = images[images["status"] == "kept"]
+    has_official = (original["original_split"] != "").any()
+    return {
+        "source": _source(original, data, ignored),
+        "found": _found(original),
+        "done": _done(images, data, split),
+        "kept": {
+            "images": len(kept),
+            "classes": _count(kept["label"]),
+            "splits": {
+                name: {"images": len(part), "classes": _count(part["label"])}
+                for name in SPLITS
+                for part in [kept[kept["split"] == name]]
+            },
+        },
+        "leakage": {
+            "official": _leakage(original.assign(split=original["original_split"])) if has_official else None,
+            "final": _leakage(kept),
+        },
+    }
+
+
+def leaked(images: pd.DataFrame) -> pd.Series:
+    """Whether each image is of the split "val" or "test" and has an exact copy in the split "train" (bool).
+
+    Args:
+        images: columns sha256 and split, such as a manifest.
+    """
+    trained = set(images.loc[images["split"] == "train", "sha256"]) - {""}
+    return images["split"].isin(["val", "test"]) & images["sha256"].isin(trained)
+
+
+def differences(source: str, entries: Sequence[Entry], expected: Expected) -> list[str]:
+    """How a source differs from what is expected of it, a sentence for each difference.
+
+    Args:
+        source: its path.
+        entries: every image of it.
+    """
+    counts = []
+    if expected.classes:
+        labels = Counter(entry.label for entry in entries)
+        names = sorted({*labels, *expected.classes})
+        counts += [(f"Class '{name}'", labels[name], expected.classes.get(name, 0)) for name in names]
+    splits = Counter(entry.split for entry in entries)
+    counts += [(f"Official split '{name}'", splits[name], count) for name, count in expected.splits.items()]
+    sentences = [
+        f"{what}: {found:,} images found, {count:,} expected." for what, found, count in counts if found != count
+    ]
+    if expected.sha256 and (sha256 := _sha256(source)) != expected.sha256:
+        found = sha256 or "none (a folder has none)"
+        sentences.append(f"SHA-256 of {source}: {found} found, {expected.sha256} expected.")
+    return sentences
+
+
+def _sha256(source: str) -> str | None:
+    return file_sha256(Path(source)) if Path(source).is_file() else None
+
+
+def _count(values: pd.Series) -> dict[str, int]:
+    return {str(value): int(count) for value, count in values.value_counts().sort_index().items()}
+
+
+def _source(original: pd.DataFrame, data: DataSettings, ignored: list[str]) -> dict[str, Any]:
+    readable = original[original["unreadable"] == ""]
+    usual = readable[~readable["odd_size"]].head(1)
+    splits = {name: original.loc[original["original_split"] == name, "label"] for name in SPLITS}
+    return {
+        "name": data.source,
+        "images": len(original),
+        "sha256": _sha256(data.source),
+        "classes": _count(original["label"]),
+        "official_splits": {name: _count(labels) for name, labels in splits.items() if len(labels)} or None,
+        "most_common_size": [int(usual["width"].iloc[0]), int(usual["height"].iloc[0])],
+        "most_common_mode": str(readable.loc[~readable["odd_mode"], "mode"].iloc[0]),
+        "ignored_files": len(ignored),
+    }
+
+
+def _found(original: pd.DataFrame) -> dict[str, int]:
+    hashes = original["sha256"]
+    copies = original[(hashes != "") & hashes.duplicated(keep=False)]
+    contradictory = original[original["contradictory"]]
+    splits_of_group = copies.groupby("sha256")["original_split"].nunique()
+    return {
+        "unreadable": int((original["unreadable"] != "").sum()),
+        "duplicate_groups": copies["sha256"].nunique(),
+        "duplicate_images": len(copies),
+        "contradictory_groups": contradictory["sha256"].nunique(),
+        "contradictory_images": len(contradictory),
+        "groups_across_official_splits": int((splits_of_group > 1).sum()),
+        "blank": int(original["blank"].sum()),
+        "odd_size": int(original["odd_size"].sum()),
+        "odd_mode": int(original["odd_mode"].sum()),
+    }
+
+
+def _done(images: pd.DataFrame, data: DataSettings, split: SplitSettings) -> dict[str, Any]:
+    policies = ("duplicates", "contradictory", "blank", "odd_size", "odd_mode")
+    dropped = images["cause"].value_counts()
+    done = {name: {"policy": getattr(data, name), "dropped": int(dropped.get(name, 0))} for name in policies}
+    done["unreadable"] = {"policy": "drop", "dropped": int(dropped.get("unreadable", 0))}
+    fractions = {name: getattr(split, name) for name in SPLITS}
+    return done | {
+        "dropped": int((images["status"] == "dropped").sum()),
+        "split": {"method": split.method, **fractions, "seed": split.seed},
+        "oversampled": _count(images.loc[images["oversampled"], "label"]),
+    }
+
+
+def _leakage(images: pd.DataFrame) -> dict[str, Any]:
+    copied = leaked(images)
+    trained = images[images["split"] == "train"].drop_duplicates("source_id")
+    files = images["sha256"].map(trained["sha256"].value_counts())  # of training, with these pixels
+    by_oversampling = copied & (files == images["source_id"].isin(trained["source_id"]))  # the one is the image itself
+    result: dict[str, Any] = {}
+    for name in ("val", "test"):
+        of_split = images["split"] == name
+        result[name] = {
+            "images": int(of_split.sum()),
+            "copied": int((of_split & copied).sum()),
+            "copied_by_oversampling": int((of_split & by_oversampling).sum()),
+        }
+    return result | {"total": result["val"]["copied"] + result["test"]["copied"]}

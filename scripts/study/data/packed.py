@@ -1,0 +1,65 @@
+"""Packed images, opened: all that training and evaluation know of the data."""
+
+import csv
+import hashlib
+import json
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from study.errors import StudyError
+
+
+@dataclass(frozen=True)
+class PackedData:
+    """Packed images of a study.
+
+    Attributes:
+        classes: sorted names; a label is an index into them.
+        images: split -> uint8 (N, C, S, S), memory-mapped.
+        labels: split -> int64 (N,).
+        image_ids: split -> N names, in the arrays' order.
+        digest: sha256 of all of it.
+    """
+
+    classes: tuple[str, ...]
+    images: dict[str, np.ndarray]
+    labels: dict[str, np.ndarray]
+    image_ids: dict[str, list[str]]
+    digest: str
+
+
+def load(directory: Path) -> PackedData:
+    """Open what `study.data.packing.pack` wrote, images memory-mapped.
+
+    Raises:
+        StudyError: a file is missing or does not fit the others.
+    """
+    try:
+        content = json.loads((directory / "pack.json").read_text(encoding="utf-8"))
+        splits = content["splits"]
+        images = {split: np.load(directory / f"{split}.npy", mmap_mode="r") for split in splits}
+        tables = {split: _read_table(directory / f"{split}.csv") for split in splits}
+    except (OSError, ValueError, KeyError) as error:
+        raise StudyError(f"{directory}: packed images are missing or damaged ({error}); make them again") from None
+    number = {name: index for index, name in enumerate(content["classes"])}
+    for split in splits:
+        expected = splits[split]["images"]
+        if not len(images[split]) == len(tables[split]) == expected:
+            raise StudyError(
+                f"{directory / split}.npy: {len(images[split])} images and {len(tables[split])} labels found, allowed "
+                f"are {expected} as in pack.json; make them again"
+            )
+    return PackedData(
+        classes=tuple(content["classes"]),
+        images=images,
+        labels={s: np.array([number[label] for _, label in tables[s]], dtype=np.int64) for s in splits},
+        image_ids={s: [image_id for image_id, _ in tables[s]] for s in splits},
+        digest=hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest(),
+    )
+
+
+def _read_table(path: Path) -> list[tuple[str, str]]:
+    with path.open(newline="", encoding="utf-8") as file:
+        return [(row["image_id"], row["label"]) for row in csv.DictReader(file)]

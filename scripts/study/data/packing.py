@@ -1,0 +1,105 @@
+"""Write the kept images as memory-mappable arrays, one per split; `study.data.packed` opens them."""
+
+import csv
+import functools
+import hashlib
+import json
+import re
+import tempfile
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from study.data.data_settings import DataSettings
+from study.data.decode import GRAYSCALE, UnreadableError, resize
+from study.data.sources import Source, open_source
+from study.data.splits import SPLITS
+from study.errors import StudyError
+from study.progress import in_parallel
+
+ROWS_AT_ONCE = 4096  # hashed together
+
+
+def pack(manifest: pd.DataFrame, data: DataSettings, directory: Path, workers: int) -> dict[str, Any]:
+    """Write `<split>.npy`, `<split>.csv` (image_id, label) and `pack.json`; all of them or, on an error, none.
+
+    Args:
+        manifest: as made by `study.data.manifest.build_manifest` or read by `read_manifest`.
+        data: the section of the configuration that the manifest was made with.
+        directory: where the files go.
+        workers: processes that decode.
+
+    Returns:
+        The content of pack.json: classes, channels, image_size, and splits {split: {images, counts, sha256}}.
+
+    Raises:
+        StudyError: an image is not what it was when the manifest was made.
+    """
+    source = open_source(data)
+    kept = manifest[manifest["status"] == "kept"].sort_values("image_id")
+    channels = _channels(kept["mode"], data.channels)
+    classes = sorted(set(kept["label"]))
+    content: dict[str, Any] = {"classes": classes, "channels": channels, "image_size": data.image_size, "splits": {}}
+    directory.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=directory, prefix=".packing-") as temporary:
+        for split in SPLITS:
+            rows = kept[kept["split"] == split]
+            content["splits"][split] = _pack_split(source, rows, data, channels, workers, Path(temporary) / split)
+        text = json.dumps(content, indent=2, ensure_ascii=False) + "\n"
+        (Path(temporary) / "pack.json").write_text(text, encoding="utf-8")
+        for file in sorted(Path(temporary).iterdir()):
+            file.replace(directory / file.name)
+    return content
+
+
+def _channels(modes: pd.Series, wanted: str | int) -> int:
+    if wanted != "auto":
+        return int(wanted)
+    return 1 if modes.isin(GRAYSCALE).all() else 3
+
+
+def _pack_split(
+    source: Source, rows: pd.DataFrame, data: DataSettings, channels: int, workers: int, base: Path
+) -> dict[str, Any]:
+    """Write `base`.npy and `base`.csv for the rows of one split, in their order, and describe them."""
+    shape, array_file = (len(rows), channels, data.image_size, data.image_size), base.with_suffix(".npy")
+    array = np.lib.format.open_memmap(array_file, mode="w+", dtype=np.uint8, shape=shape)
+    known = {entry.image_id for entry in source.entries}
+    ids, hashes = list(rows["image_id"]), list(rows["sha256"])
+
+    def fill(index: int) -> None:
+        image_id = ids[index] if ids[index] in known else re.sub(r"#\d+$", "", ids[index])  # an oversampled copy
+        try:
+            picture = source.read(image_id) if image_id in known else None
+        except UnreadableError:
+            picture = None
+        if picture is None or picture.sha256 != hashes[index]:
+            raise StudyError(
+                f"{data.source}: '{image_id}' has changed since the manifest was made; make the manifest again"
+            )
+        _writable(array_file)[index] = resize(picture.image, data.image_size, channels)
+
+    in_parallel(f"Packing {base.name}", fill, range(len(ids)), workers)
+    labels = list(rows["label"])
+    with base.with_suffix(".csv").open("w", newline="", encoding="utf-8") as file:
+        writer = csv.writer(file, lineterminator="\n")
+        writer.writerow(("image_id", "label"))
+        writer.writerows(zip(ids, labels, strict=True))
+    counts = dict(sorted(Counter(labels).items()))
+    return {"images": len(ids), "counts": counts, "sha256": array_digest(array, labels)}
+
+
+@functools.lru_cache(maxsize=1)
+def _writable(file: Path) -> np.ndarray:
+    """An array on disk, shared with the other processes that fill it."""
+    return np.load(file, mmap_mode="r+")
+
+
+def array_digest(array: np.ndarray, labels: list[str]) -> str:
+    digest = hashlib.sha256(json.dumps([array.shape, labels]).encode())
+    for start in range(0, len(array), ROWS_AT_ONCE):
+        digest.update(array[start : start + ROWS_AT_ONCE].tobytes())
+    return digest.hexdigest()

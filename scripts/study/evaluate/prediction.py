@@ -1,0 +1,104 @@
+"""Predictions of saved weights for the validation and test images."""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pandas as pd
+import torch
+from torch import nn
+
+from study.errors import StudyError
+from study.train import devices, models
+from study.train.batches import Images, Normalize, evaluation_batches
+from study.train.learner import TrainingSettings
+from study.train.losses import probabilities
+from study.train.run_files import DESCRIPTION
+
+if TYPE_CHECKING:
+    from study.data.packed import PackedData
+
+SPLITS = ("val", "test")
+
+
+def predict(
+    weights: Path,
+    data: "PackedData",
+    model: models.ModelSettings,
+    settings: TrainingSettings,
+    report: Callable[[str], None] = print,
+) -> pd.DataFrame:
+    """Class probabilities of every validation and test image, at the precision of the training.
+
+    Args:
+        weights: best.safetensors of a run.
+        report: takes a line if the job has to wait for a GPU.
+
+    Returns:
+        One row per image: image_id, split ("val" or "test"), label (name of the true class) and a float32 column
+        p_<class> for each class, which add up to 1.
+
+    Raises:
+        StudyError: if the weights belong to other classes, images or another model.
+    """
+    _check(weights, data, model)
+    network = models.build(model, len(data.classes), data.images["val"].shape[-1], seed=0, weights=weights)
+    with devices.leased(settings.device, settings.gpu_slots, report) as device:
+        precision = devices.select_precision(settings.precision, device)
+        devices.configure(device, precision, settings.deterministic)
+        network = network.to(device).to(memory_format=torch.channels_last).eval()
+        parts = []
+        for split in SPLITS:
+            images = Images.load(data.images[split], data.labels[split], device, settings.gpu_slots)
+            predicted = _probabilities(network, images, precision, device)
+            names = np.array(data.classes, dtype=object)[data.labels[split]]
+            identity = pd.DataFrame({"image_id": data.image_ids[split], "split": split, "label": names})
+            columns = [f"p_{name}" for name in data.classes]
+            parts.append(pd.concat([identity, pd.DataFrame(predicted, columns=columns)], axis=1))
+    return pd.concat(parts, ignore_index=True)
+
+
+@torch.inference_mode()
+def _probabilities(
+    network: nn.Module, images: Images, precision: devices.Precision, device: torch.device
+) -> np.ndarray:
+    """float32 (N, K) in the order of the images."""
+    normalize = Normalize(device)
+    with precision.autocast(device):
+        batches = [probabilities(network(batch)) for batch, _ in evaluation_batches(images, normalize)]
+    return torch.cat(batches).cpu().numpy()
+
+
+def _check(weights: Path, data: "PackedData", model: models.ModelSettings) -> None:
+    """Compare what the weights' file says of itself with what it is used for."""
+    _, channels, _, side = data.images["val"].shape
+    wanted: dict[str, Any] = {
+        "classes": list(data.classes),
+        "model": model.name,
+        "width": model.width,
+        "head_hidden": model.head_hidden,
+        "image_size": side,
+        "channels": channels,
+    }
+    found = read_description(weights)
+    for name, value in wanted.items():
+        if found.get(name) != value:
+            raise StudyError(
+                f"{weights}: trained with {name} {found.get(name)}, used with {name} {value}; train again, or evaluate "
+                "with the configuration and data of the training"
+            )
+
+
+def read_description(weights: Path) -> dict[str, Any]:
+    """What a file of weights says of itself: see `TrainingResult.description`; empty for another program's file."""
+    from safetensors import SafetensorError, safe_open
+
+    try:
+        with safe_open(weights, framework="pt") as file:
+            return json.loads((file.metadata() or {}).get(DESCRIPTION, "{}"))
+    except FileNotFoundError:
+        raise StudyError(f"{weights}: the weights do not exist; train first") from None
+    except SafetensorError as error:
+        raise StudyError(f"{weights}: not readable as safetensors ({error})") from None

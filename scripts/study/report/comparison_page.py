@@ -1,0 +1,157 @@
+"""The comparison of all runs as one page that sorts and filters, without anything from outside.
+
+Entry point:
+    comparison_html(comparison, study) -> str             comparison is what `study.compare.tables.comparison` returns
+"""
+
+import math
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+
+from study.compare.runs import FAILURES
+from study.compare.tables import BEST, BETTER, SAME, WORSE, lr_text
+
+TEMPLATES = Path(__file__).parent / "templates"
+SYMBOLS = {BEST: "★", SAME: "≈", WORSE: "▽", BETTER: "▲"}
+
+
+@dataclass(frozen=True)
+class Column:
+    """A column of the page.
+
+    Attributes:
+        key: column of the comparison.
+        label: heading.
+        group: "main" (always shown), "recipe" (hidden where all visible rows agree) or "more" (shown on request).
+        show: cell value -> text.
+        bar: whether low and high are drawn as well.
+    """
+
+    key: str
+    label: str
+    group: str
+    show: Callable[[Any], str] = str
+    bar: bool = False
+
+
+def _score(value: float) -> str:
+    return f"{value:.4f}"
+
+
+def _words(value: Any) -> str:
+    return str(value).replace("_", " ")
+
+
+COLUMNS = (
+    Column("experiment", "Experiment", "main"),
+    Column("seed", "Seed", "main"),
+    Column("case", "Case", "main"),
+    Column("outcome", "Outcome", "main", _words),
+    Column("vs_best", "Compared with best", "main"),
+    Column("test_accuracy", "Test accuracy", "main", _score, bar=True),
+    Column("val_accuracy", "Validation accuracy", "main", _score, bar=True),
+    Column("test_macro_f1", "Test macro-F1", "main", _score),
+    Column("optimizer", "Optimizer", "recipe"),
+    Column("lr", "Learning rate", "recipe", lr_text),
+    Column("min_lr", "Minimum lr", "recipe", lr_text),
+    Column("batch_size", "Batch size", "recipe"),
+    Column("max_epochs", "Maximum epochs", "recipe"),
+    Column("loss", "Loss", "recipe", _words),
+    Column("activation", "Activation", "recipe", _words),
+    Column("sampler", "Sampler", "recipe"),
+    Column("momentum", "Momentum", "recipe", "{:g}".format),
+    Column("weight_decay", "Weight decay", "recipe", "{:g}".format),
+    Column("nesterov", "Nesterov", "recipe", lambda value: "yes" if value else "no"),
+    Column("reported", "Reported accuracy", "main", _score),
+    Column("reported_difference", "Validation minus reported", "main", "{:+.4f}".format),
+    Column("test_balanced_accuracy", "Test balanced accuracy", "more", _score),
+    Column("test_nll", "Test NLL (nats)", "more", _score),
+    Column("test_ece", "Test ECE", "more", _score),
+    Column("p_vs_best", "p against best", "more", "{:.2g}".format),
+    Column("epochs", "Epochs", "more"),
+    Column("best_epoch", "Best epoch", "more"),
+    Column("images_per_second", "Images/s", "more", "{:,.0f}".format),
+    Column("seconds", "Time (s)", "more", "{:,.0f}".format),
+)
+
+
+def comparison_html(comparison: pd.DataFrame, study: str) -> str:
+    """One HTML page with a row per run, best test accuracy first; text from the data is escaped.
+
+    Without JavaScript the table is complete; with it, it sorts by any column, filters, and hides what does not differ.
+
+    Args:
+        comparison: as returned by `study.compare.tables.comparison`; the columns of reported values may be missing.
+        study: name of the study, for the heading.
+    """
+    one_seed = len(set(comparison["seed"])) == 1
+    columns = [c for c in COLUMNS if c.key in comparison.columns and not (c.key == "seed" and one_seed)]
+    axis = _axis(comparison)
+    rows = comparison.sort_values("test_accuracy", ascending=False, kind="stable").to_dict("records")
+    return (
+        environment()
+        .get_template("comparison.html.j2")
+        .render(
+            study=study,
+            columns=columns,
+            rows=[_row(row, columns, axis) for row in rows],
+            axis=[f"{value:.0%}" for value in axis],
+            images=int(comparison["test_images"].iloc[0]),
+            confidence=f"{comparison['confidence'].iloc[0]:.0%}",
+            failures=sum(row["outcome"] in FAILURES for row in rows),
+        )
+    )
+
+
+def environment() -> Environment:
+    """Templates that escape what they are given and stop at a name they do not know."""
+    return Environment(
+        loader=FileSystemLoader(TEMPLATES),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+
+
+def _axis(comparison: pd.DataFrame) -> tuple[float, float]:
+    """Ends of the bars' common axis: the intervals of runs that did not fail, widened to full 5 %."""
+    alive = comparison[~comparison["outcome"].isin(FAILURES)]
+    shown = alive if len(alive) else comparison
+    low = shown[["test_accuracy_low", "val_accuracy_low"]].min(axis=None)
+    high = shown[["test_accuracy_high", "val_accuracy_high"]].max(axis=None)
+    return math.floor(20 * low) / 20, math.ceil(20 * high) / 20
+
+
+def _row(row: dict[Any, Any], columns: list[Column], axis: tuple[float, float]) -> dict[str, Any]:
+    return {
+        "name": row["experiment"] + f", seed {row['seed']}",
+        "failed": row["outcome"] in FAILURES,
+        "best": row["vs_best"] == BEST,
+        "reason": row["reason"],
+        "brief": re.split(r"[;(]|\. ", row["reason"], maxsplit=1)[0].strip(),
+        "cells": [_cell(row, column, axis) for column in columns],
+    }
+
+
+def _cell(row: dict[Any, Any], column: Column, axis: tuple[float, float]) -> dict[str, Any]:
+    value = row[column.key]
+    if pd.isna(value):
+        return {"key": column.key, "text": "–", "sort": "", "numeric": True}
+    cell = {"key": column.key, "text": column.show(value), "sort": value, "numeric": not isinstance(value, str)}
+    if column.key == "vs_best":
+        cell["symbol"] = SYMBOLS[value]
+    if column.key == "outcome" and value in FAILURES:
+        cell["symbol"] = "✕"
+    if column.bar:
+        ends = row[f"{column.key}_low"], row[f"{column.key}_high"]
+        cell["interval"] = "–".join(f"{end:.3f}" for end in ends)
+        low, high, at = (round(100 * (x - axis[0]) / (axis[1] - axis[0]), 2) for x in (*ends, value))
+        cell["bar"] = {"low": max(low, 0), "width": round(high - max(low, 0), 2), "at": at, "outside": at < 0}
+    return cell

@@ -1,0 +1,164 @@
+"""Loss and accuracy against the epoch."""
+
+import math
+import textwrap
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullFormatter, PercentFormatter
+
+from study.compare.runs import Run, by_experiment, failure
+from study.compare.tables import lr_text
+from study.report.figures.style import BLUE, GREY, ORANGE, VERMILLION, drawing, grid, headed, name, series
+
+LOG_FROM = 6.0  # ratio of largest to smallest loss from which the axis is logarithmic
+
+# column of history.csv -> (label, colour, dashes)
+LOSSES = {
+    "train_loss": ("training loss", ORANGE, "--"),
+    "val_loss": ("validation loss", BLUE, "-"),
+    "val_nll": ("validation NLL", VERMILLION, "-."),
+}
+ACCURACIES = {
+    "train_accuracy": ("training", ORANGE, "--"),
+    "val_accuracy": ("validation", BLUE, "-"),
+}
+
+
+def curves(runs: Sequence[Run], experiment: str, path: str | Path) -> None:
+    """Loss and accuracy of one recipe per epoch, with learning rate drops and best epoch; thin lines for several seeds.
+
+    Losses are those that were optimised; the NLL (nats per image) is the one to compare between recipes. Grey lines
+    show what guessing gives: ln K for K equally likely classes, and the share of the largest validation class.
+    """
+    group = by_experiment(runs)[experiment]
+    classes = len(group[0].classes)
+    confusion = np.array(group[0].metrics["val"]["confusion"])
+    majority = confusion.sum(axis=1).max() / confusion.sum()
+    with drawing(path, 9.6, 3.9) as figure:
+        left, right = figure.subplots(1, 2)
+        for run in group:
+            _lines(left, run.history, LOSSES, thin=len(group) > 1)
+            _lines(right, run.history, ACCURACIES, thin=len(group) > 1)
+        _loss_axis(left, pd.concat([run.history[list(LOSSES)] for run in group]))
+        _accuracy_axis(right, "Accuracy")
+        left.axhline(math.log(classes), color=GREY, linewidth=1, linestyle=(0, (1, 2)), zorder=0)
+        right.axhline(majority, color=GREY, linewidth=1, linestyle=(0, (1, 2)), zorder=0)
+        left.plot(
+            [], [], color=GREY, linewidth=1, linestyle=(0, (1, 2)), label=f"ln {classes}: all classes equally likely"
+        )
+        right.plot([], [], color=GREY, linewidth=1, linestyle=(0, (1, 2)), label="always the largest class")
+        for axes in (left, right):
+            _epochs(axes, max(len(run.history) for run in group))
+            for run in group:
+                _lr_drops(axes, run.history, labelled=len(group) == 1)
+        best = f"best epoch: {group[0].record['best_epoch']}" if len(group) == 1 else "best epoch of a seed"
+        for k, run in enumerate(group):
+            _best_epoch(left, right, run, best if k == 0 else None)
+        for axes in (left, right):
+            axes.legend(loc="upper center", bbox_to_anchor=(0.5, -0.17), ncols=2, columnspacing=1.4, handlelength=2.6)
+        headed(figure, _title(group))
+
+
+def case_curves(runs: Sequence[Run], case: int, question: str, path: str | Path) -> None:
+    """Validation accuracy and NLL of every recipe of a case, on shared axes, listed by final validation accuracy."""
+    groups = by_experiment(run for run in runs if run.case == case)
+    position = {experiment: k for k, experiment in enumerate(groups)}
+    ordered = sorted(groups, key=lambda e: -max(run.val_accuracy for run in groups[e]))
+    with drawing(path, 10.4, 3.9) as figure:
+        left, right = figure.subplots(1, 2)
+        for experiment in ordered:
+            group = groups[experiment]
+            look = series(position[experiment])
+            label = name(experiment, 30) + (f"\n✕ {failure(group)}" if failure(group) else "")
+            for k, run in enumerate(group):
+                _line(left, run.history, "val_accuracy", look, len(group) > 1, label if k == 0 else None)
+                _line(right, run.history, "val_nll", look, len(group) > 1, None)
+        _accuracy_axis(left, "Validation accuracy")
+        _loss_axis(right, pd.concat([run.history[["val_nll"]] for group in groups.values() for run in group]))
+        right.set_ylabel("Validation NLL (nats per image)")
+        for axes in (left, right):
+            _epochs(axes, max(len(run.history) for group in groups.values() for run in group))
+        figure.legend(loc="outside right center", handlelength=3)
+        headed(figure, textwrap.fill(f"Case {case}. {name(question, 200)}" if question else f"Case {case}", 110))
+
+
+def _title(group: Sequence[Run]) -> str:
+    outcomes = [run.outcome.replace("_", " ") for run in group]
+    if len(group) == 1:
+        return f"{name(group[0].experiment, 40)}: {outcomes[0]} after {group[0].record['epochs']} epochs"
+    counted = ", ".join(f"{outcomes.count(outcome)} {outcome}" for outcome in dict.fromkeys(outcomes))
+    return f"{name(group[0].experiment, 40)}: {len(group)} seeds, {counted}"
+
+
+def _lines(axes: Axes, history: pd.DataFrame, columns: dict[str, tuple[str, str, str]], thin: bool) -> None:
+    known = axes.get_legend_handles_labels()[1]
+    for column, (label, color, dashes) in columns.items():
+        look = {"color": color, "linestyle": dashes}
+        _line(axes, history, column, look, thin, None if label in known else label)
+
+
+def _line(axes: Axes, history: pd.DataFrame, column: str, look: dict[str, str], thin: bool, label: str | None) -> None:
+    """One curve; where it turns into values that are not finite, a cross marks the last finite one."""
+    values = history[column].where(np.isfinite(history[column]))
+    marker = "o" if len(history) == 1 else None
+    width = 1.0 if thin else 1.8
+    axes.plot(history["epoch"], values, label=label, linewidth=width, marker=marker, markersize=4, **look)  # type: ignore[arg-type]
+    last = values.last_valid_index()
+    if last is not None and last != values.index[-1]:
+        axes.plot(history["epoch"][last], values[last], marker="X", markersize=8, color=look["color"])
+
+
+def _lr_drops(axes: Axes, history: pd.DataFrame, labelled: bool) -> None:
+    """A vertical line where the learning rate falls, with the new one on top."""
+    lr = history["lr"].to_numpy(float)
+    for k in np.flatnonzero(np.diff(lr) < 0) + 1:
+        at = float(history["epoch"].iloc[k]) - 0.5
+        axes.axvline(at, color=GREY, linewidth=0.8, zorder=0)
+        if labelled:
+            axes.text(
+                at, 1.015, f"lr {lr_text(lr[k])}", transform=axes.get_xaxis_transform(),
+                ha="center", va="bottom", fontsize=7, color=GREY, rotation=90,
+            )  # fmt: skip
+
+
+def _best_epoch(loss: Axes, accuracy: Axes, run: Run, label: str | None) -> None:
+    """The epoch whose weights were kept, on the validation curves."""
+    best = run.record["best_epoch"]
+    if best is None:
+        return
+    row = run.history[run.history["epoch"] == best].iloc[0]
+    look = {"marker": "o", "markersize": 8, "markerfacecolor": "white", "markeredgewidth": 2, "linestyle": "none"}
+    accuracy.plot(best, row["val_accuracy"], color=BLUE, label=label, zorder=5, **look)  # type: ignore[arg-type]
+    loss.plot(best, row["val_nll"], color=VERMILLION, zorder=5, **look)  # type: ignore[arg-type]
+
+
+def _epochs(axes: Axes, epochs: int) -> None:
+    axes.set_xlabel("Epoch")
+    axes.set_xlim(0.5, epochs + max(0.5, 0.02 * epochs))
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True, nbins=8))
+    grid(axes, "y")
+
+
+def _accuracy_axis(axes: Axes, label: str) -> None:
+    axes.set_ylim(0, 1.02)
+    axes.set_ylabel(label)
+    axes.yaxis.set_major_formatter(PercentFormatter(1, decimals=0))
+
+
+def _loss_axis(axes: Axes, losses: pd.DataFrame) -> None:
+    """From zero, or logarithmic where losses differ by more than `LOG_FROM`."""
+    values = losses.to_numpy(float)
+    values = values[np.isfinite(values) & (values > 0)]
+    axes.set_ylabel("Loss (nats per image)")
+    if len(values) and values.max() / values.min() > LOG_FROM:
+        axes.set_yscale("log")
+        decades = np.log10(values.max() / values.min())
+        axes.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5) if decades < 2.5 else (1,)))
+        axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,g}"))
+        axes.yaxis.set_minor_formatter(NullFormatter())
+    else:
+        axes.set_ylim(bottom=0)

@@ -1,0 +1,188 @@
+"""Where a recipe errs: how far its confidence can be trusted, which classes it confuses, how sure its recalls are."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.ticker import PercentFormatter
+from numpy.typing import NDArray
+
+from study.compare.runs import Run, all_failed, by_experiment, choose, failure
+from study.compare.statistics import wilson_interval
+from study.evaluate.metrics import reliability as bins_of
+from study.report.figures.style import BLUE, GREY, PALE, VERMILLION, drawing, grid, headed, name, series
+
+COLUMNS = 5
+
+
+def reliability(runs: Sequence[Run], bins: int, path: str | Path) -> None:
+    """Accuracy against confidence on the test images, one small diagram per recipe; the seeds' images together.
+
+    A calibrated network lies on the diagonal; below it, it is surer than it is right. The area of a dot is the share
+    of the images. Source: Guo et al. 2017, On Calibration of Modern Neural Networks, figure 1 (arXiv 1706.04599).
+    """
+    groups = by_experiment(runs)
+    rows = -(-len(groups) // COLUMNS)
+    with drawing(path, 2.3 * min(COLUMNS, len(groups)) + 0.9, 2.55 * rows + 0.9) as figure:
+        grid_of_axes = figure.subplots(
+            rows, min(COLUMNS, len(groups)), squeeze=False, sharex=True, sharey=True, subplot_kw={"box_aspect": 1}
+        )
+        for axes, (experiment, group) in zip(grid_of_axes.flat, groups.items(), strict=False):
+            _frame(axes)
+            _dots(axes, group, bins)
+            axes.set_title(_reliability_title(experiment, group), fontsize=9)
+        for axes in grid_of_axes.flat[len(groups) :]:
+            axes.set_visible(False)
+        figure.supxlabel("Confidence: probability of the predicted class", fontsize=10)
+        figure.supylabel("Accuracy", fontsize=10)
+        headed(figure, f"Reliability on the test images, {bins} bins (ECE: expected calibration error)")
+
+
+def _frame(axes: Axes) -> None:
+    axes.plot([0, 1], [0, 1], color=GREY, linewidth=1, linestyle=(0, (1, 2)), zorder=0)
+    for axis in (axes.xaxis, axes.yaxis):
+        axis.set_major_formatter(PercentFormatter(1, decimals=0))
+    axes.set(xlim=(0, 1.03), ylim=(0, 1.03), xticks=(0, 0.5, 1), yticks=(0, 0.5, 1))
+    grid(axes)
+
+
+def _dots(axes: Axes, group: Sequence[Run], bins: int) -> None:
+    labels = np.concatenate([run.scores["test"].labels for run in group])
+    probabilities = np.concatenate([run.scores["test"].probabilities for run in group])
+    if not np.isfinite(probabilities).all():
+        axes.text(0.5, 0.5, "not finite", ha="center", va="center", fontsize=9, color=VERMILLION)
+        return
+    images, accuracy, confidence = bins_of(labels, probabilities, bins)
+    filled = images > 0
+    color = VERMILLION if all_failed(group) else BLUE
+    axes.vlines(confidence[filled], confidence[filled], accuracy[filled], color=color, linewidth=1.2, alpha=0.6)
+    area = 12 + 260 * images[filled] / images.sum()
+    axes.scatter(confidence[filled], accuracy[filled], s=area, color=color, edgecolor="white", linewidth=0.7, zorder=3)
+
+
+def _reliability_title(experiment: str, group: Sequence[Run]) -> str:
+    errors = [run.metrics["test"]["ece"] for run in group]
+    ece = "–" if None in errors else f"{np.mean(np.array(errors, float)):.3f}"
+    mark = "✕ " if all_failed(group) else ""
+    return f"{mark}{name(experiment, 16)}\nECE {ece}"
+
+
+def class_recall(runs: Sequence[Run], confidence: float, path: str | Path, most: int = 4) -> None:
+    """Recall of each class on the test images with Wilson's interval, for the recipe chosen and the next best ones.
+
+    Classes run from the rarest to the most frequent. Of several seeds the mean recall is shown with the interval of
+    as many images as there are, not as many as all seeds saw: seeds share their images.
+    """
+    groups = by_experiment(runs)
+    winner = choose(runs)
+    others = sorted((e for e in groups if e != winner), key=lambda e: -_mean_accuracy(groups[e]))
+    shown = [winner, *(e for e in others if not all_failed(groups[e]))][:most]
+    classes = runs[0].classes
+    images = np.array(runs[0].metrics["test"]["confusion"]).sum(axis=1)
+    order = [k for k in np.argsort(images, kind="stable") if images[k]]
+    with drawing(path, 9.6, 1.6 + 0.62 * len(order)) as figure:
+        axes = figure.subplots()
+        for position, experiment in enumerate(shown):
+            _recalls(axes, groups[experiment], position, len(shown), order, images, confidence)
+        axes.set_yticks(range(len(order)), [f"{name(classes[k], 22)}, n = {images[k]:,}" for k in order])
+        axes.set_xlim(-0.02, 1.02)
+        axes.set_ylim(-0.6, len(order) - 0.4)
+        axes.invert_yaxis()
+        axes.set_xlabel("Recall: share of the class's test images that is recognised")
+        axes.xaxis.set_major_formatter(PercentFormatter(1, decimals=0))
+        axes.tick_params(axis="y", length=0)
+        grid(axes, "x")
+        axes.hlines(np.arange(len(order) - 1) + 0.5, -0.02, 1.02, color=PALE, linewidth=0.8)
+        figure.legend(loc="outside lower center", ncols=min(4, len(shown)))
+        headed(figure, f"Recall per class with {confidence:.0%} intervals, rarest class on top")
+
+
+def _mean_accuracy(group: Sequence[Run]) -> float:
+    return float(np.mean([run.val_accuracy for run in group]))
+
+
+def _recalls(
+    axes: Axes,
+    group: Sequence[Run],
+    position: int,
+    recipes: int,
+    order: list[int],
+    images: NDArray[np.int64],
+    confidence: float,
+) -> None:
+    hits = np.mean([np.diagonal(run.metrics["test"]["confusion"]) for run in group], axis=0)
+    look = series(position)
+    offset = (position - (recipes - 1) / 2) * 0.8 / recipes
+    for y, k in enumerate(order):
+        low, high = wilson_interval(hits[k], int(images[k]), confidence)
+        axes.plot([low, high], [y + offset] * 2, color=look["color"], linewidth=2, solid_capstyle="butt")
+    label = name(group[0].experiment, 24) + (f" ✕ {failure(group)}" if failure(group) else "")
+    marker = "osD^v"[position % 5]
+    at = np.arange(len(order)) + offset
+    axes.plot(hits[order] / images[order], at, marker, color=look["color"], markeredgecolor="white", label=label)
+
+
+def confused_pairs(
+    runs: Sequence[Run],
+    experiment: str,
+    images: NDArray[np.uint8],
+    image_ids: Sequence[str],
+    path: str | Path,
+    pairs: int = 6,
+    examples: int = 8,
+) -> None:
+    """The most frequent confusions of one recipe's first seed, with the test images it was surest about.
+
+    Args:
+        images: the packed test images, uint8 (N, C, S, S).
+        image_ids: of those images, in their order.
+    """
+    run = by_experiment(runs)[experiment][0]
+    found = most_confused(run, pairs)
+    with drawing(path, 2.6 + 0.8 * examples, 0.7 + 0.95 * max(len(found), 1)) as figure:
+        first = f"seed {run.seed}, " if len(by_experiment(runs)[experiment]) > 1 else ""
+        headed(figure, f"{name(experiment, 30)}: most confused pairs of classes ({first}test images)")
+        if not found:
+            figure.text(0.5, 0.5, "No test image is mistaken.", ha="center", va="center", color=GREY)
+            return
+        grid_of_axes = figure.subplots(len(found), examples, squeeze=False)
+        position = {image_id: k for k, image_id in enumerate(image_ids)}
+        for axes_row, (true, guess, rows) in zip(grid_of_axes, found, strict=True):
+            _examples(list(axes_row), run, true, guess, rows, images, position)
+
+
+def most_confused(run: Run, pairs: int) -> list[tuple[int, int, NDArray[np.int64]]]:
+    """(true class, predicted class, rows of the test scores by falling confidence), most frequent confusion first."""
+    scores = run.scores["test"]
+    confusion = np.array(run.metrics["test"]["confusion"])
+    np.fill_diagonal(confusion, 0)
+    flat = np.argsort(-confusion, axis=None, kind="stable")[:pairs]
+    cells = [divmod(int(k), len(confusion)) for k in flat if confusion.flat[k]]
+    surest = np.nan_to_num(scores.probabilities.max(axis=1))
+    found = []
+    for true, guess in cells:
+        rows = np.flatnonzero((scores.labels == true) & (scores.predicted == guess))
+        found.append((true, guess, rows[np.argsort(-surest[rows], kind="stable")]))
+    return found
+
+
+def _examples(
+    row: list[Axes],
+    run: Run,
+    true: int,
+    guess: int,
+    rows: NDArray[np.int64],
+    images: NDArray[np.uint8],
+    position: dict[str, int],
+) -> None:
+    scores = run.scores["test"]
+    total = int((scores.labels == true).sum())
+    for axes in row:
+        axes.set_axis_off()
+    for axes, k in zip(row, rows, strict=False):
+        picture = np.moveaxis(images[position[str(scores.image_ids[k])]], 0, -1)
+        axes.imshow(np.broadcast_to(picture, (*picture.shape[:2], 3)), interpolation="none")
+        axes.set_title(f"{scores.probabilities[k, guess]:.0%}", fontsize=8.5, fontweight="normal", loc="center", pad=2)
+    head = f"{name(run.classes[true], 18)} → {name(run.classes[guess], 18)}\n{len(rows)} of {total:,} images"
+    row[0].text(-0.25, 0.5, head, transform=row[0].transAxes, ha="right", va="center", fontsize=9.5, linespacing=1.4)

@@ -1,0 +1,188 @@
+"""Recipes beside each other: the comparison of all, and learning rate against batch size."""
+
+import math
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.cm import ScalarMappable
+from matplotlib.colors import Normalize
+from matplotlib.figure import Figure
+from matplotlib.patches import Rectangle
+from matplotlib.ticker import MaxNLocator, PercentFormatter
+
+from study.compare.runs import Run, all_failed, by_experiment, choose, failure
+from study.compare.tables import BEST, BETTER, SAME, WORSE, accuracy_interval, lr_text, recipe_verdict, verdicts
+from study.errors import StudyError
+from study.report.figures.style import BLUE, GREY, ORANGE, PALE, SHADES, VERMILLION, drawing, grid, name
+
+WORDS = {BEST: "★ best", SAME: "≈ not distinguishable", WORSE: "worse", BETTER: "▲ better on test"}
+
+
+def comparison(runs: Sequence[Run], confidence: float, reported: bool, path: str | Path) -> None:
+    """Test accuracy of every recipe with its interval, sorted; validation beside it; failures crossed out.
+
+    Args:
+        reported: mark the reported validation accuracies as well.
+    """
+    groups = by_experiment(runs)
+    winner = choose(runs)
+    order = sorted(groups, key=lambda e: (not all_failed(groups[e]), _mean(groups[e], "test"), e == winner))
+    found = verdicts(runs, confidence)
+    with drawing(path, 10.2, 1.75 + 0.34 * len(order)) as figure:
+        axes = figure.subplots()
+        axes.axvspan(*accuracy_interval(groups[winner], "test", confidence), color=BLUE, alpha=0.08, linewidth=0)
+        for y, experiment in enumerate(order):
+            group = groups[experiment]
+            verdict = recipe_verdict([found[run.experiment, run.seed][0] for run in group])
+            _row(axes, y, group, confidence, reported, verdict)
+        axes.set_yticks(range(len(order)), [name(experiment, 28) for experiment in order])
+        axes.get_yticklabels()[order.index(winner)].set_fontweight("bold")
+        axes.set_ylim(-0.6, len(order) - 0.4)
+        axes.set_xlabel("Accuracy")
+        axes.xaxis.set_major_formatter(PercentFormatter(1, decimals=0))
+        grid(axes, "x")
+        _legend(figure, axes, groups, confidence, reported, winner)
+        seeds = len({run.seed for run in runs})
+        images = runs[0].metrics["test"]["images"]
+        axes.set_title(
+            f"Accuracy of {len(order)} recipe{'s' * (len(order) > 1)} on {images:,} test images"
+            + (f", {seeds} seeds" if seeds > 1 else "")
+        )
+
+
+def _mean(group: Sequence[Run], split: str) -> float:
+    return float(np.mean([run.metrics[split]["accuracy"] for run in group]))
+
+
+def _row(axes: Axes, y: int, group: Sequence[Run], confidence: float, reported: bool, verdict: str) -> None:
+    """One recipe: interval and marker, the number, and how it compares, in words."""
+    failed = all_failed(group)
+    color = VERMILLION if failed else GREY if verdict == WORSE else BLUE
+    test = _mean(group, "test")
+    low, high = accuracy_interval(group, "test", confidence)
+    axes.plot([low, high], [y, y], color=color, linewidth=2.2, solid_capstyle="butt")
+    if len(group) > 1:
+        axes.plot([run.test_accuracy for run in group], [y] * len(group), "|", color=color, markersize=9)
+    axes.plot(_mean(group, "val"), y, "o", markersize=9.5, markerfacecolor="none", color=color, markeredgewidth=1.3)
+    axes.plot(test, y, "X" if failed else "o", color=color, markersize=8 if failed else 6.5, markeredgecolor="white")
+    if reported and group[0].recipe.reported is not None:
+        axes.plot(group[0].recipe.reported, y, "D", color=ORANGE, markersize=5.5, markeredgecolor="black")
+    words = f"✕ {failure(group)}" if failure(group) else WORDS[verdict]
+    right = axes.get_yaxis_transform()
+    axes.text(1.02, y, f"{test:.1%}", transform=right, va="center", fontsize=10, fontweight="bold", color=color)
+    axes.text(1.10, y, words, transform=right, va="center", fontsize=9, color=color)
+
+
+def _legend(
+    figure: Figure, axes: Axes, groups: dict[str, list[Run]], confidence: float, reported: bool, winner: str
+) -> None:
+    several = len(next(iter(groups.values()))) > 1
+    source = "over seeds" if several else "from the images"
+    axes.plot([], [], "-o", color=GREY, markersize=7, label=f"test, {confidence:.0%} interval {source}")
+    axes.plot([], [], "o", color=GREY, markersize=9.5, markerfacecolor="none", label="validation (chooses the best)")
+    if any(map(all_failed, groups.values())):
+        axes.plot([], [], "X", color=VERMILLION, markersize=8.5, markeredgecolor="white", label="failed, test")
+    if reported and any(group[0].recipe.reported is not None for group in groups.values()):
+        axes.plot([], [], "D", color=ORANGE, markersize=5.5, markeredgecolor="black", label="reported (validation)")
+    axes.fill_between([], [], [], color=BLUE, alpha=0.12, linewidth=0, label=f"interval of {name(winner, 28)}")
+    figure.legend(loc="outside lower center", ncols=3)
+
+
+def lr_batch(runs: Sequence[Run], optimizer: str, train_images: int, path: str | Path) -> None:
+    """Learning rate × batch size of one optimizer: a cell shows the test accuracy of its best recipe and what it cost.
+
+    The cost is optimizer steps and seconds of training and validation, the mean over seeds. Below it are all recipes
+    of the cell, the best one first. Cells in which every run failed are hatched; the failures are named with their
+    outcome. The layout is that of Kandel & Castelli 2020, The effect of batch size on the generalizability of the
+    convolutional neural networks on a histopathology dataset, ICT Express 6:312–315.
+
+    Args:
+        train_images: drawn in every epoch.
+
+    Raises:
+        StudyError: if no recipe uses the optimizer.
+    """
+    groups = by_experiment(run for run in runs if run.recipe.optimizer == optimizer)
+    if not groups:
+        raise StudyError(
+            f"no recipe uses the optimizer {optimizer}; found: {sorted({r.recipe.optimizer for r in runs})}"
+        )
+    rates = sorted({group[0].recipe.lr for group in groups.values()})
+    batches = sorted({group[0].recipe.batch_size for group in groups.values()})
+    cells: dict[tuple[int, int], list[list[Run]]] = {}
+    for group in groups.values():
+        cells.setdefault((batches.index(group[0].recipe.batch_size), rates.index(group[0].recipe.lr)), []).append(group)
+    tallest = 0.95 + 0.19 * max(len(cell) for cell in cells.values())
+    with drawing(path, 2.6 + 2.7 * len(batches), 1.5 + tallest * len(rates)) as figure:
+        axes = figure.subplots()
+        norm = _accuracy_scale(runs)
+        for (x, y), cell in cells.items():
+            _cell(axes, x, y, cell, train_images, norm, tallest)
+        for x, y in sorted(set(np.ndindex(len(batches), len(rates))) - set(cells)):
+            axes.text(x, y, "no recipe", ha="center", va="center", fontsize=8.5, color=GREY)
+        axes.set_xlim(-0.5, len(batches) - 0.5)
+        axes.set_ylim(-0.5, len(rates) - 0.5)
+        axes.set_xticks(range(len(batches)), [str(batch) for batch in batches])
+        axes.set_yticks(range(len(rates)), [lr_text(rate) for rate in rates])
+        axes.set_xlabel("Batch size (images)")
+        axes.set_ylabel("Learning rate")
+        axes.tick_params(length=0)
+        axes.spines[:].set_visible(False)
+        axes.set_title(f"{name(optimizer)}: best test accuracy per cell")
+        if not all(map(all_failed, groups.values())):
+            _colour_key(figure, axes, norm)
+
+
+def _colour_key(figure: Figure, axes: Axes, norm: Normalize) -> None:
+    ticks = MaxNLocator(5, steps=[1, 2, 5, 10])
+    key = figure.colorbar(ScalarMappable(norm, SHADES), ax=axes, fraction=0.05, pad=0.02, aspect=18, ticks=ticks)
+    key.ax.yaxis.set_major_formatter(PercentFormatter(1, decimals=0))
+    key.set_label("Test accuracy")
+    key.outline.set_visible(False)
+
+
+def _accuracy_scale(runs: Sequence[Run]) -> Normalize:
+    """From the lowest to the highest test accuracy of runs that did not fail, in steps of 5 %, over all optimizers."""
+    values = [run.test_accuracy for run in runs if not run.failed] or [0.0, 1.0]
+    low = max(np.floor(20 * min(values)) / 20 - 0.05, 0.0)  # a step of room: the lowest cell is not white
+    return Normalize(low, max(np.ceil(20 * max(values)) / 20, low + 0.05))
+
+
+def _cell(axes: Axes, x: int, y: int, cell: list[list[Run]], train_images: int, norm: Normalize, height: float) -> None:
+    ordered = sorted(cell, key=lambda group: (all_failed(group), -_mean(group, "test")))
+    best, failed = ordered[0], all_failed(ordered[0])
+    accuracy = _mean(best, "test")
+    if failed:
+        axes.add_patch(Rectangle((x - 0.5, y - 0.5), 1, 1, facecolor="none", edgecolor=PALE, linewidth=0, hatch="////"))
+    face = "none" if failed else SHADES(norm(accuracy))
+    axes.add_patch(Rectangle((x - 0.5, y - 0.5), 1, 1, facecolor=face, edgecolor="white", linewidth=4))
+    look: dict[str, Any] = {"ha": "center", "va": "center"}
+    if failed:
+        look["bbox"] = {"facecolor": "white", "edgecolor": "none", "pad": 2}
+    top = y + 0.5 - 0.32 / height
+    axes.text(x, top, f"{'✕ ' * failed}{accuracy:.1%}", fontsize=14, fontweight="bold", **look)
+    axes.text(x, top - 0.29 / height, _cost(best, train_images), fontsize=8.5, **look)
+    for k, group in enumerate(ordered):
+        outcome = f" ✕ {failure(group)}" if failure(group) else f" {_mean(group, 'test'):.1%}" if len(cell) > 1 else ""
+        line = name(group[0].experiment, 22) + outcome
+        axes.text(x, top - (0.53 + 0.19 * k) / height, line, fontsize=8.5, **look)
+
+
+def _cost(group: Sequence[Run], train_images: int) -> str:
+    """Optimizer steps and wall time of a recipe, "12,345 steps · 1.2 h", the mean over its seeds."""
+    batches = batches_per_epoch(train_images, group[0].recipe.batch_size)
+    steps = batches * np.mean([run.record["epochs"] for run in group])
+    seconds = float(np.mean([run.record["seconds"] for run in group]))
+    minutes = seconds / 60
+    wall = f"{seconds:.0f} s" if seconds < 100 else f"{minutes:.0f} min" if minutes < 100 else f"{minutes / 60:.1f} h"
+    return f"{steps:,.0f} steps · {wall}"
+
+
+def batches_per_epoch(images: int, batch_size: int) -> int:
+    """Optimizer steps of an epoch: those of `study.train.batches.batch_bounds`; one image left over makes none."""
+    batches = math.ceil(images / batch_size)
+    alone = images - (batches - 1) * batch_size == 1
+    return batches - 1 if alone and batches > 1 else batches

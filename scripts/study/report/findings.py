@@ -1,0 +1,401 @@
+"""The findings of real runs as one Markdown page: each question of the study with what was measured, or "not yet".
+
+Entry points:
+    load(results, config, recipes) -> Study                whatever runs of the study are finished
+    findings(sound, original, command) -> str              docs/FINDINGS.md
+"""
+
+import json
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+
+from study.compare import comparability
+from study.compare.all_tables import every_table
+from study.compare.leakage import leakage_facts
+from study.compare.questionable import questionable
+from study.compare.runs import Run, all_failed, by_experiment, choose, failure, load_runs, reported_on
+from study.compare.tables import accuracy_interval, escape_markdown, lr_text
+from study.data.class_weights import read_class_weights
+from study.data.manifest import read_manifest
+from study.errors import StudyError
+from study.provenance import processor
+from study.recipe import Recipe
+from study.report.answer import answer, audit_facts, caution
+from study.report.comparison_page import TEMPLATES
+from study.report.first_page import origin, points
+from study.settings import compared
+
+SHOWN_EFFECTS = ("activation", "loss weighting", "sampler", "learning rate", "batch size", "optimizer", "weight decay")
+
+
+@dataclass(frozen=True)
+class Study:
+    """A study as far as it has come.
+
+    Attributes:
+        name: of the folder below results/.
+        config: its merged configuration.
+        recipes: all that its tables of recipes name.
+        runs: the finished ones.
+        audit: the content of audit.json.
+        tables: as `study.compare.all_tables.every_table` makes them.
+    """
+
+    name: str
+    config: Mapping[str, Any]
+    recipes: Mapping[str, Recipe]
+    runs: list[Run]
+    audit: Mapping[str, Any]
+    tables: Mapping[str, pd.DataFrame]
+
+    @property
+    def confidence(self) -> float:
+        return float(self.config["metrics"]["confidence"])
+
+
+def load(results: Path, config: Mapping[str, Any], recipes: Mapping[str, Recipe]) -> Study:
+    """Every run of the study that is trained and evaluated with all its seeds, and the tables made of them.
+
+    Raises:
+        StudyError: if there is none.
+    """
+    runs_of = {name: [f"{name}/seed_{seed}" for seed in config["seeds"]] for name in recipes}
+    done = [
+        run
+        for runs in runs_of.values()
+        if all((results / "evaluate" / run / "metrics.json").exists() for run in runs)
+        for run in runs
+    ]
+    if not done:
+        raise StudyError(f"{results}: no finished run to report; train some first (`make findings`)")
+    train, evaluate = ([results / part / run for run in done] for part in ("train", "evaluate"))
+    runs = load_runs(
+        recipes,
+        [folder / "run.json" for folder in train],
+        [folder / "metrics.json" for folder in evaluate],
+        [folder / "history.csv" for folder in train],
+        [folder / "predictions.csv" for folder in evaluate],
+    )
+    tables = every_table(
+        runs,
+        read_manifest(results / "data/manifest.csv"),
+        config["metrics"],
+        config["training"],
+        read_class_weights(results / "data/class_weights.csv"),
+        compared(dict(config)),
+    )
+    audit = json.loads((results / "data/audit.json").read_text(encoding="utf-8"))
+    return Study(results.name, config, recipes, runs, audit, tables)
+
+
+def findings(sound: Study, original: Study, command: str) -> str:
+    """The page. Every number in it is computed from the two studies' files.
+
+    Args:
+        sound: the study under the sound protocol; it answers most questions.
+        original: the study under the original protocol; what its leak is worth, and how far its results agree.
+        command: what makes this page again.
+    """
+    environment = Environment(
+        loader=FileSystemLoader(TEMPLATES),
+        autoescape=False,  # Markdown; what comes from files goes through `escape_markdown`
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    return environment.get_template("findings.md.j2").render(
+        command=command,
+        studies=[_conditions(sound), _conditions(original)],
+        headline=_answer(sound.runs, sound.confidence),
+        reported_headline=_answer(reported, sound.confidence) if (reported := reported_on(sound.runs)) else "",
+        caution=caution(sound.runs, sound.confidence),
+        runs=_run_rows(sound),
+        cases=_cases(sound),
+        failures=_failures(sound),
+        effects=_effect_rows(sound.tables["effects.csv"]),
+        effect_summary=_effect_summary(sound.tables["effects.csv"]),
+        blame=_blame(sound),
+        lr_batch=_lr_batch(sound),
+        best_rates=_best_rates(sound.runs),
+        leakage={study.name: _leakage(study) for study in (original, sound)},
+        leakage_rows=_leakage_rows(original),
+        optimism={study.name: _optimism(study.runs) for study in (sound, original)},
+        conclusions=_conclusions(sound, original),
+        original_headline=_answer(original.runs, original.confidence),
+        original_runs=_run_rows(original),
+        choices=_choices(original),
+        missing=_missing(sound) + _missing(original),
+    )
+
+
+def _answer(runs: Sequence[Run], confidence: float) -> str:
+    return " ".join(answer(runs, confidence, escape_markdown, lambda text: f"**{text}**"))
+
+
+def _percent(value: float | None) -> str:
+    return "–" if value is None or pd.isna(value) else f"{value:.1%}"
+
+
+def _conditions(study: Study) -> dict[str, Any]:
+    """Under what conditions the runs of a study were made."""
+    model = study.config["model"]
+    facts: dict[str, str] = dict(origin(study.runs))
+    counts = {name: part["images"] for name, part in study.audit["kept"]["splits"].items()}
+    shown: dict[str, str] = {
+        "runs": f"{len(study.runs)} of {len(study.recipes) * len(study.config['seeds'])}, "
+        f"seeds {', '.join(map(str, study.config['seeds']))}",
+        "network": f"{model['name']}, width {model['width']:g}, weights {model['weights']}, "
+        f"{facts.get('parameters', '')} parameters, {study.config['data']['image_size']} pixels",
+        "epochs": f"at most {study.config['training']['max_epochs'] or 'as many as the recipe says'}",
+        "images": ", ".join(f"{count:,} {name}" for name, count in counts.items()),
+        "hardware": f"{facts['device']}, {facts['threads']} thread(s) per training, {processor()}, {facts['platform']}",
+        **{key: facts[key] for key in ("precision", "training time", "trained", "commit", "torch") if key in facts},
+    }
+    note = comparability.note(compared(dict(study.config)), study.runs)
+    return {"name": study.name, "facts": shown, "note": escape_markdown(note)}
+
+
+def _run_rows(study: Study) -> list[dict[str, str]]:
+    table = study.tables["comparison.csv"]
+    groups = by_experiment(study.runs)
+    verdicts = {name: rows["vs_best"].iloc[0] for name, rows in table.groupby("experiment", sort=False)}
+    rows = []
+    for name in sorted(groups, key=lambda name: -_mean(groups[name], "val")):
+        group = groups[name]
+        low, high = accuracy_interval(group, "test", study.confidence)
+        lost = failure(group)
+        reported = group[0].recipe.reported
+        rows.append(
+            {
+                "name": escape_markdown(name),
+                "outcome": group[0].outcome.replace("_", " ") if len(group) == 1 else lost or "no failure",
+                "best_epoch": ", ".join(f"{run.record['best_epoch']} of {run.record['epochs']}" for run in group),
+                "val": _percent(_mean(group, "val")),
+                "reported": _percent(reported),
+                "difference": "–" if reported is None else f"{100 * (_mean(group, 'val') - reported):+.1f}",
+                "test": f"{_percent(_mean(group, 'test'))} ({_percent(low)}–{_percent(high)})",
+                "verdict": "–" if lost else str(verdicts[name]),
+            }
+        )
+    return rows
+
+
+def _mean(group: Sequence[Run], split: str) -> float:
+    return sum(run.metrics[split]["accuracy"] for run in group) / len(group)
+
+
+def _cases(study: Study) -> list[dict[str, str]]:
+    cases = []
+    for case in sorted({recipe.case for recipe in study.recipes.values()}):
+        runs = [run for run in study.runs if run.case == case]
+        question = escape_markdown(study.config["cases"].get(str(case), ""))
+        text = _answer(runs, study.confidence) if runs else "Not measured yet."
+        cases.append({"number": str(case), "question": question, "answer": text})
+    return cases
+
+
+def _failures(study: Study) -> list[str]:
+    """What happened in the runs that failed, and in those that were reported as failed."""
+    reported = {name for name, recipe in study.recipes.items() if recipe.reported is None and recipe.reported_note}
+    rows = study.tables["diagnosis.csv"]
+    failed = rows["outcome"].isin(["collapsed", "diverged"])
+    return [
+        f"**{escape_markdown(row['experiment'])}** ({row['outcome'].replace('_', ' ')}"
+        + (", reported as failed" if row["experiment"] in reported else "")
+        + f"): {escape_markdown(row['what_happened'])}"
+        for row in rows[failed | rows["experiment"].isin(reported)].to_dict("records")
+    ]
+
+
+def _effect_rows(table: pd.DataFrame) -> list[dict[str, str]]:
+    return [
+        {
+            "treatment": row["treatment"],
+            "change": escape_markdown(row["change"]),
+            "pair": escape_markdown(f"{row['experiment_from']} → {row['experiment_to']}"),
+            "accuracy": points(row, "accuracy"),
+            "balanced": points(row, "balanced_accuracy"),
+            "p": f"{row['p_holm']:.2g}",
+            "verdict": row["verdict"] + (f" ({escape_markdown(row['failed'])})" if row["failed"] else ""),
+        }
+        for row in table.to_dict("records")
+    ]
+
+
+def _effect_summary(table: pd.DataFrame) -> list[str]:
+    """How often each treatment made a difference."""
+    lines = []
+    for treatment in SHOWN_EFFECTS:
+        verdicts = Counter(table.loc[table["treatment"] == treatment, "verdict"])
+        if verdicts:
+            told = ", ".join(f"{verdict} in {count}" for verdict, count in verdicts.most_common())
+            lines.append(f"**{treatment}**, {verdicts.total()} pair{'s' * (verdicts.total() > 1)}: {told}")
+        else:
+            lines.append(f"**{treatment}**: not measured yet, no two finished recipes differ in it alone")
+    return lines
+
+
+def _blame(study: Study) -> list[str]:
+    """Recipes reported as failed, beside the same recipe with log-softmax: learning rate or double softmax?"""
+    groups = by_experiment(study.runs)
+    lines = []
+    for name, recipe in study.recipes.items():
+        if recipe.reported is not None or not recipe.reported_note:
+            continue
+        partner = f"{name}_log_softmax"
+        if name not in groups or partner not in groups:
+            lines.append(f"{escape_markdown(name)}: not measured yet.")
+            continue
+        softmax, log = (all_failed(groups[key]) for key in (name, partner))
+        told = [
+            f"{failure(groups[key])}"
+            if failure(groups[key])
+            else f"learns, {_percent(_mean(groups[key], 'test'))} test"
+            for key in (name, partner)
+        ]
+        verdict = {
+            (True, False): "the double softmax made it fail; the learning rate and the batch size by themselves do not",
+            (True, True): "it fails with the correct loss as well: the learning rate is enough",
+            (False, False): "it does not fail here, with either",
+            (False, True): "it fails only with the correct loss",
+        }[softmax, log]
+        lines.append(f"{escape_markdown(name)}: with softmax {told[0]}; with log-softmax {told[1]}: {verdict}.")
+    return lines
+
+
+def _lr_batch(study: Study) -> list[dict[str, str]]:
+    images = study.audit["kept"]["splits"]["train"]["images"]
+    rows = []
+    groups = by_experiment(study.runs)
+    order = sorted(groups.values(), key=lambda g: (g[0].recipe.optimizer, g[0].recipe.lr, g[0].recipe.batch_size))
+    for group in order:
+        recipe, record = group[0].recipe, group[0].record
+        steps = record["epochs"] * -(-images // recipe.batch_size)
+        rows.append(
+            {
+                "optimizer": recipe.optimizer,
+                "lr": lr_text(recipe.lr),
+                "batch": str(recipe.batch_size),
+                "name": escape_markdown(recipe.experiment),
+                "test": failure(group) or _percent(_mean(group, "test")),
+                "steps": f"{steps:,}",
+                "minutes": f"{record['seconds'] / 60:.1f}",
+            }
+        )
+    return rows
+
+
+def _best_rates(runs: Sequence[Run]) -> list[str]:
+    """Of recipes that share everything else: the best learning rate at each batch size."""
+    families: dict[tuple[str, str, str, str], dict[int, list[list[Run]]]] = {}
+    for group in by_experiment(runs).values():
+        recipe = group[0].recipe
+        key = (recipe.optimizer, recipe.loss, recipe.activation, recipe.sampler)
+        families.setdefault(key, {}).setdefault(recipe.batch_size, []).append(group)
+    lines = []
+    for key, by_batch in families.items():
+        if len(by_batch) < 2 or any(len(groups) < 2 for groups in by_batch.values()):
+            continue
+        told = []
+        for batch, groups in sorted(by_batch.items()):
+            winner = choose(run for group in groups for run in group)
+            best = next(group for group in groups if group[0].experiment == winner)
+            tried = ", ".join(lr_text(rate) for rate in sorted(group[0].recipe.lr for group in groups))
+            told.append(f"at batch size {batch} it is {lr_text(best[0].recipe.lr)} (of {tried})")
+        words = ", ".join(part.replace("_", " ") for part in key)
+        lines.append(f"{words}: the learning rate with the highest validation accuracy: {'; '.join(told)}.")
+    return lines
+
+
+def _leakage(study: Study) -> list[str]:
+    facts = [fact for fact in audit_facts(study.audit) if "cop" in fact]
+    facts += leakage_facts(study.tables["leakage.csv"], choose(study.runs))
+    return [escape_markdown(fact) for fact in facts]
+
+
+def _leakage_rows(study: Study) -> list[dict[str, str]]:
+    shares = ("accuracy", "accuracy_without_copies", "accuracy_of_copies")
+    return [
+        {name: _percent(row[name]) for name in shares}
+        | {"name": escape_markdown(row["experiment"]), "split": row["split"]}
+        | {"copied": f"{row['copied']:,} of {row['images']:,}"}
+        for row in study.tables["leakage.csv"].to_dict("records")
+        if row["copied"]
+    ]
+
+
+def _optimism(runs: Sequence[Run]) -> str:
+    alive = [run for run in runs if not run.failed]
+    if not alive:
+        return "Not measured: every run failed."
+    gaps = pd.Series([100 * (run.val_accuracy - run.test_accuracy) for run in alive])
+    return (
+        f"Validation accuracy of the best epoch minus test accuracy, over the {len(alive)} runs that did not fail: "
+        f"{gaps.mean():+.1f} points on average, from {gaps.min():+.1f} to {gaps.max():+.1f}. The best epoch was chosen "
+        f"from at most {max(run.record['epochs'] for run in alive)} epochs; the reported one from up to "
+        f"{max(run.recipe.max_epochs for run in alive)}."
+    )
+
+
+def _conclusions(sound: Study, original: Study) -> list[dict[str, str]]:
+    """Each claim that can be judged under one of the protocols, with what both say of it."""
+    sides = {"sound": _judged(sound), "original": _judged(original)}
+    claims = {key: row["claim"] for rows in sides.values() for key, row in rows.items()}
+    return [
+        {
+            "claim": escape_markdown(claim[0].upper() + claim[1:] if key[2] else claim),
+            "pair": escape_markdown(" against ".join(name for name in key[1:] if name)),
+            **{side: _judgement(rows[key]) if key in rows else "not measured yet" for side, rows in sides.items()},
+        }
+        for key, claim in claims.items()
+    ]
+
+
+def _judged(study: Study) -> dict[tuple[str, str, str], dict[str, Any]]:
+    """Rows of conclusions.csv by kind and recipes; the best recipe only if all that were reported are here."""
+    table = study.tables["conclusions.csv"]
+    reported = {name for name, recipe in study.recipes.items() if recipe.reported is not None}
+    if reported - set(by_experiment(study.runs)):
+        table = table[table["kind"] != "best recipe"]
+    rows = table.astype({"experiment_b": object}).fillna({"experiment_b": ""}).to_dict("records")
+    return {(row["kind"], row["experiment_a"], row["experiment_b"]): row for row in rows}
+
+
+def _judgement(row: Mapping[str, Any]) -> str:
+    """The verdict on a claim with what it rests on."""
+    if not row["experiment_b"]:
+        return f"{row['verdict']}: {row['accuracy_a']:.1%}"
+    return f"{row['verdict']}: " + points(
+        {f"accuracy_{end}": row[end] for end in ("difference", "low", "high")}, "accuracy"
+    )
+
+
+def _choices(study: Study) -> list[str]:
+    official = study.audit["source"]["official_splits"] is not None
+    return [
+        f"`{choice.key}`: {escape_markdown(choice.value)} – {choice.why}"
+        for choice in questionable(study.config, study.recipes.values(), official)
+    ]
+
+
+def _missing(study: Study) -> list[str]:
+    """What this page cannot say."""
+    missing = [name for name in study.recipes if name not in by_experiment(study.runs)]
+    lines = []
+    if missing:
+        lines.append(f"{study.name}: {', '.join(map(escape_markdown, missing))} (not trained yet)")
+    model = study.config["model"]
+    if model["width"] != 1 or model["weights"] != "imagenet":
+        lines.append(f"{study.name}: the full network with ImageNet weights, which the reported accuracies belong to")
+    cut = [run for run in study.runs if run.record["max_epochs"] < run.recipe.max_epochs]
+    if cut:
+        lines.append(f"{study.name}: what {len(cut)} runs would do in the epochs that the recipe allows beyond the cap")
+    if len(study.config["seeds"]) == 1:
+        lines.append(f"{study.name}: how much another seed would change (one seed per recipe)")
+    return lines

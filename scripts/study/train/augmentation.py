@@ -1,0 +1,127 @@
+"""Batched augmentation: drawn on the CPU, done on the device.
+
+What happens to the images of an epoch is drawn from a generator seeded with (seed, epoch), by position in the epoch:
+the same for every recipe of a seed, on every device, at every batch size.
+"""
+
+import math
+from dataclasses import dataclass, fields
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from study.train.seeds import epoch_generator
+
+# Share of the area and ratio of the sides that random erasing draws from, as in torchvision (Zhong et al. 2020).
+ERASED_AREA = (0.02, 0.33)
+ERASED_RATIO = (0.3, 3.3)
+
+
+@dataclass(frozen=True)
+class Augmentation:
+    """Random changes of the training images; all zero means none.
+
+    Attributes:
+        horizontal_flip, vertical_flip: probability of each flip.
+        shift: largest shift along each axis, as a fraction of the side.
+        rotation: largest rotation in degrees, either way.
+        erasing: probability that a random rectangle is replaced by the mean colour.
+    """
+
+    horizontal_flip: float = 0.0
+    vertical_flip: float = 0.0
+    shift: float = 0.0
+    rotation: float = 0.0
+    erasing: float = 0.0
+
+
+@dataclass(frozen=True)
+class Draws:
+    """The random part of the augmentation for N images in a row; None where an augmentation is off.
+
+    Attributes:
+        horizontal, vertical: bool (N,), flip or not.
+        affine: float32 (N, 2, 3), from output to input coordinates, as `affine_grid` takes it.
+        erased: int64 (N, 4), first and last + 1 of the erased rows, then of the columns; empty if none.
+    """
+
+    horizontal: Tensor | None
+    vertical: Tensor | None
+    affine: Tensor | None
+    erased: Tensor | None
+
+    def to(self, device: torch.device) -> "Draws":
+        """The same on the device."""
+        return Draws(*(None if t is None else t.to(device, non_blocking=True) for t in self._tensors()))
+
+    def __getitem__(self, part: slice) -> "Draws":
+        return Draws(*(None if t is None else t[part] for t in self._tensors()))
+
+    def _tensors(self) -> list[Tensor | None]:
+        return [getattr(self, field.name) for field in fields(self)]
+
+
+def draw_augmentation(augmentation: Augmentation, count: int, side: int, seed: int, epoch: int) -> Draws | None:
+    """The draws for one epoch of `count` images of `side` pixels; None if nothing is to be done."""
+    if augmentation == Augmentation():
+        return None
+    generator = epoch_generator(seed, epoch, "augmentation")
+    uniform = torch.rand(10, count, generator=generator)  # all of them always: one switch does not move the others
+    a = augmentation
+    return Draws(
+        horizontal=uniform[0] < a.horizontal_flip if a.horizontal_flip else None,
+        vertical=uniform[1] < a.vertical_flip if a.vertical_flip else None,
+        affine=_affine(a, *(2 * uniform[2:5] - 1)) if a.shift or a.rotation else None,
+        erased=_rectangles(a.erasing, side, *uniform[5:10]) if a.erasing else None,
+    )
+
+
+def _affine(augmentation: Augmentation, angle: Tensor, x: Tensor, y: Tensor) -> Tensor:
+    """Matrices from draws between −1 and 1. Coordinates run from −1 to 1, so a shift by the whole side is 2."""
+    radians = angle * math.radians(augmentation.rotation)
+    cos, sin = radians.cos(), radians.sin()
+    x, y = 2 * augmentation.shift * x, 2 * augmentation.shift * y
+    return torch.stack([torch.stack([cos, -sin, x], 1), torch.stack([sin, cos, y], 1)], 1)
+
+
+def _rectangles(
+    probability: float, side: int, chosen: Tensor, area: Tensor, ratio: Tensor, y: Tensor, x: Tensor
+) -> Tensor:
+    """Rectangles from draws between 0 and 1; a side longer than the image is cut to it."""
+    area = (ERASED_AREA[0] + (ERASED_AREA[1] - ERASED_AREA[0]) * area) * side**2
+    low, high = map(math.log, ERASED_RATIO)
+    ratio = (low + (high - low) * ratio).exp()
+    height = (area * ratio).sqrt().round().clamp(1, side) * (chosen < probability)
+    width = (area / ratio).sqrt().round().clamp(1, side)
+    top, left = (y * (side - height + 1)).floor(), (x * (side - width + 1)).floor()
+    return torch.stack([top, top + height, left, left + width], 1).long()
+
+
+def augment(images: Tensor, draws: Draws) -> Tensor:
+    """Flip, shift and rotate a batch; erasing waits until colours are normalised.
+
+    Args:
+        images: uint8 (B, C, S, S)
+        draws: of the same B images.
+
+    Returns:
+        uint8 or, after shift or rotation, float32 of the same shape and range. What moves in from outside repeats
+        the border.
+    """
+    if draws.horizontal is not None:
+        images = torch.where(draws.horizontal[:, None, None, None], images.flip(3), images)
+    if draws.vertical is not None:
+        images = torch.where(draws.vertical[:, None, None, None], images.flip(2), images)
+    if draws.affine is not None:
+        grid = functional.affine_grid(draws.affine, list(images.shape), align_corners=False)
+        images = functional.grid_sample(images.float(), grid, padding_mode="border", align_corners=False)
+    return images
+
+
+def erase(images: Tensor, rectangles: Tensor) -> Tensor:
+    """Set a rectangle of each normalised image to 0, the mean colour: (B, C, S, S) and int64 (B, 4)."""
+    line = torch.arange(images.shape[-1], device=images.device)
+    top, bottom, left, right = rectangles[:, :, None].unbind(1)
+    rows, columns = (line >= top) & (line < bottom), (line >= left) & (line < right)
+    return images.masked_fill((rows[:, :, None] & columns[:, None, :])[:, None], 0)

@@ -1,0 +1,219 @@
+"""Model, loss and optimizer of one run on its device, and what they do in one epoch."""
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.optim.lr_scheduler import ReduceLROnPlateau
+
+from study.recipe import Recipe
+from study.train import devices, graphs
+from study.train.batches import Images, Normalize, evaluation_batches
+from study.train.losses import Criterion, common_nll
+from study.train.stopping import EarlyStopping
+
+
+@dataclass(frozen=True)
+class TrainingSettings:
+    """What all recipes of a study share.
+
+    Attributes:
+        max_epochs: cap over the recipes' own numbers of epochs; None for none.
+        best_by: what the best epoch has the highest of on the validation images: "accuracy", or "batch_accuracy", the
+            mean of the accuracies of the recipe's batches.
+        best_from_epoch: the first epoch that can be the best one.
+        early_stopping_patience, early_stopping_min_delta, early_stopping_equal_improves: see `EarlyStopping`.
+        scheduler_factor, scheduler_patience, scheduler_eps: see PyTorch's `ReduceLROnPlateau`.
+        precision: auto, fp32, tf32, bf16 or fp16.
+        device: auto, cpu, cuda or cuda:N.
+        deterministic: whether CUDA may only use kernels that repeat to the last bit.
+        gpu_slots: jobs that may share one GPU.
+        cuda_graphs: whether training steps on a GPU are recorded and replayed, see `graphs`.
+    """
+
+    max_epochs: int | None
+    best_by: str
+    best_from_epoch: int
+    early_stopping_patience: int
+    early_stopping_min_delta: float
+    early_stopping_equal_improves: bool
+    scheduler_factor: float
+    scheduler_patience: int
+    scheduler_eps: float
+    precision: str
+    device: str
+    deterministic: bool
+    gpu_slots: int = 1
+    cuda_graphs: bool = True
+
+
+class Learner:
+    """Model, loss, optimizer, schedule and stopping of one run on its device.
+
+    Args:
+        class_weights: float (K,) for the loss; None for all ones.
+        report: takes a line if a training step cannot be replayed as a CUDA graph.
+
+    Attributes:
+        totals: float64 (3,) sums over the images of an epoch so far: weighted loss, weight, right predictions.
+        graph: replays `train_step`; None where it runs as it is.
+    """
+
+    def __init__(
+        self,
+        recipe: Recipe,
+        settings: TrainingSettings,
+        model: nn.Module,
+        class_weights: np.ndarray | None,
+        device: torch.device,
+        report: Callable[[str], None] = print,
+    ) -> None:
+        self.device = device
+        self.precision = devices.select_precision(settings.precision, device)
+        devices.configure(device, self.precision, settings.deterministic)
+        self.model = model.to(device).to(memory_format=torch.channels_last)
+        self.criterion = Criterion(
+            recipe.activation, None if class_weights is None else torch.from_numpy(class_weights).to(device)
+        )
+        self.optimizer = make_optimizer(recipe, self.model)
+        self.scaler = torch.amp.GradScaler(device.type, enabled=self.precision.name == "fp16")
+        self.scheduler = ReduceLROnPlateau(
+            self.optimizer,
+            mode="min",
+            factor=settings.scheduler_factor,
+            patience=settings.scheduler_patience,
+            min_lr=recipe.min_lr,
+            eps=settings.scheduler_eps,
+        )
+        self.stopping = EarlyStopping(
+            settings.early_stopping_patience,
+            settings.early_stopping_min_delta,
+            settings.early_stopping_equal_improves,
+        )
+        self.batch_size = recipe.batch_size
+        self.totals = torch.zeros(3, dtype=torch.float64, device=device)
+        self.graph: graphs.GraphedStep | None = None
+        if settings.cuda_graphs and graphs.supported(device, self.precision):
+            tensors = [*self.model.parameters(), *self.model.buffers(), self.totals]
+            step = partial(train_step, self)
+            self.graph = graphs.GraphedStep(step, self.optimizer, tensors, settings.deterministic, report)
+
+    @property
+    def lr(self) -> float:
+        """The learning rate of the next step."""
+        return self.optimizer.param_groups[0]["lr"]
+
+    def weights(self) -> dict[str, Tensor]:
+        """A copy of the model's state as it is now."""
+        return {name: tensor.detach().clone() for name, tensor in self.model.state_dict().items()}
+
+    def state_dict(self) -> dict[str, Any]:
+        """All that changes from epoch to epoch. Random numbers are not among it: they follow from seed and epoch."""
+        return {name: part.state_dict() for name, part in self._parts().items()}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Continue from `state_dict()`."""
+        for name, part in self._parts().items():
+            part.load_state_dict(state[name])
+
+    def _parts(self) -> dict[str, Any]:
+        return {
+            "model": self.model,
+            "optimizer": self.optimizer,
+            "scheduler": self.scheduler,
+            "stopping": self.stopping,
+            "scaler": self.scaler,
+        }
+
+
+def make_optimizer(recipe: Recipe, model: nn.Module) -> torch.optim.Optimizer:
+    """PyTorch's SGD or Adam, fused: one kernel for all parameters; on a GPU fit for `graphs`."""
+    if recipe.optimizer == "SGD":
+        return torch.optim.SGD(
+            model.parameters(),
+            lr=recipe.lr,
+            momentum=recipe.momentum,
+            weight_decay=recipe.weight_decay,
+            nesterov=recipe.nesterov,
+            fused=True,
+        )
+    return torch.optim.Adam(
+        model.parameters(),
+        lr=recipe.lr,
+        weight_decay=recipe.weight_decay,
+        fused=True,
+        capturable=next(model.parameters()).is_cuda,
+    )
+
+
+def train_epoch(learner: Learner, batches: Iterable[tuple[Tensor, Tensor]]) -> tuple[float, float]:
+    """One optimizer step per batch; mean loss and accuracy over the epoch's images, as each batch met the model.
+
+    The sums stay on the device until the end: nothing waits for it in between.
+    """
+    learner.model.train()
+    learner.totals.zero_()
+    step = learner.graph or partial(train_step, learner)
+    count = 0
+    for images, labels in batches:
+        step(images, labels)
+        count += len(labels)
+    loss, weight, correct = learner.totals.tolist()
+    return loss / weight, correct / count
+
+
+def train_step(learner: Learner, images: Tensor, labels: Tensor) -> None:
+    """Forward, backward and optimizer; adds to `learner.totals`. Waits for nothing, so that `graphs` can record it."""
+    with learner.precision.autocast(learner.device):
+        logits = learner.model(images)
+    losses, weights = learner.criterion(logits, labels)
+    total_loss, total_weight = losses.sum(), weights.sum()
+    learner.scaler.scale(total_loss / total_weight).backward()
+    learner.scaler.step(learner.optimizer)
+    learner.scaler.update()
+    learner.optimizer.zero_grad(set_to_none=True)
+    learner.totals += torch.stack([total_loss.detach(), total_weight, (logits.argmax(1) == labels).sum()])
+
+
+@dataclass(frozen=True)
+class Validation:
+    """Means over the validation images.
+
+    Attributes:
+        loss: what the recipe trains on, class weights included.
+        nll: comparable between recipes, see `common_nll`.
+        accuracy: share of images predicted right.
+        batch_accuracy: mean of the accuracies of batches of the recipe's size, in the split's order; images of a last,
+            smaller batch count for more than the others.
+        predicted: indices of the classes that were predicted at all.
+    """
+
+    loss: float
+    nll: float
+    accuracy: float
+    batch_accuracy: float
+    predicted: list[int]
+
+
+@torch.inference_mode()
+def validate(learner: Learner, data: Images, normalize: Normalize) -> Validation:
+    """Loss and accuracy of the model as it is now."""
+    learner.model.eval()
+    totals = torch.zeros(3, dtype=torch.float64, device=learner.device)
+    predictions = []
+    with learner.precision.autocast(learner.device):  # around the loop, so that weights are converted once
+        for images, labels in evaluation_batches(data, normalize):
+            logits = learner.model(images)
+            losses, weights = learner.criterion(logits, labels)
+            predictions.append(logits.argmax(1))
+            totals += torch.stack([losses.sum(), weights.sum(), common_nll(logits, labels).sum()])
+    loss, weight, nll = totals.tolist()
+    predicted = torch.cat(predictions)
+    correct = (predicted == data.labels).double()
+    by_batch = torch.stack([batch.mean() for batch in correct.split(learner.batch_size)]).mean()
+    classes = predicted.unique().tolist()
+    return Validation(loss / weight, nll / len(data), correct.mean().item(), by_batch.item(), classes)

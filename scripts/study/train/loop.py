@@ -1,0 +1,314 @@
+"""The epoch loop: one recipe, one seed, from packed images to the weights of the best epoch."""
+
+import math
+import resource
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from study.errors import StudyError
+from study.recipe import Recipe
+from study.train import batches, devices, models
+from study.train.augmentation import Augmentation, draw_augmentation
+from study.train.checkpoints import Checkpoints
+from study.train.learner import Learner, TrainingSettings, train_epoch, validate
+from study.train.outcome import Ending, is_finite, judge
+from study.train.run_files import Board, TrainingResult, epoch_line, write_outputs
+from study.train.samplers import draw_order
+from study.train.seeds import epoch_seed
+
+if TYPE_CHECKING:
+    from study.data.packed import PackedData
+
+__all__ = ["Progress", "TrainingResult", "TrainingSettings", "train", "write_outputs"]
+
+
+@dataclass
+class Progress:
+    """What a run has reached; with the learner's state, all that a checkpoint holds.
+
+    Attributes:
+        best_weights: state dict of the best epoch, of the initial model before there is one.
+        started: UTC time of the first start.
+        history: one row per finished epoch, columns of history.csv.
+        only_class: per epoch, the index of the class predicted for every validation image, or -1.
+        lr_drops: epochs after which the learning rate fell.
+        best_epoch: 0 before the first epoch.
+        finished: whether no epoch is to follow.
+        stopped_early: whether early stopping ended the run.
+        training_seconds: spent on training steps alone.
+        images: trained on so far.
+        peak_memory: bytes.
+        resumes: times the run continued from a checkpoint.
+    """
+
+    best_weights: dict[str, Tensor]
+    started: str
+    history: list[dict[str, Any]] = field(default_factory=list)
+    only_class: list[int] = field(default_factory=list)
+    lr_drops: list[int] = field(default_factory=list)
+    best_epoch: int = 0
+    finished: bool = False
+    stopped_early: bool = False
+    training_seconds: float = 0.0
+    images: int = 0
+    peak_memory: int = 0
+    resumes: int = 0
+
+    @property
+    def best_accuracy(self) -> float:
+        """Validation accuracy of the best epoch; NaN before the first."""
+        return self.history[self.best_epoch - 1]["val_accuracy"] if self.best_epoch else math.nan
+
+
+def train(
+    recipe: Recipe,
+    *,
+    seed: int,
+    data: "PackedData",
+    class_weights: np.ndarray | None,
+    model: models.ModelSettings,
+    augmentation: Augmentation,
+    settings: TrainingSettings,
+    initial_weights: Path | None,
+    checkpoint_dir: Path | None,
+    checkpoint_every: int,
+    run_key: str,
+    tensorboard_dir: Path | None,
+    report: Callable[[str], None],
+) -> TrainingResult:
+    """Train one recipe with one seed, or continue where a checkpoint of the same run ends.
+
+    A run that collapses or diverges is a result like any other. Called again after a kill at any instant, the same
+    arguments give the same weights and history, but for `seconds`, as without the kill.
+
+    Args:
+        seed: decides initial weights, order, augmentation and dropout.
+        data: packed images of the splits "train" and "val".
+        class_weights: float (K,), in the order of `data.classes`; needed by recipes with a weighted loss.
+        initial_weights: state dict to start from; None for random weights.
+        checkpoint_dir: where checkpoints live until `write_outputs` has written the result; None for no checkpoints.
+        checkpoint_every: epochs between checkpoints.
+        run_key: stands for recipe, data, code and settings; only checkpoints with the same key are continued.
+        tensorboard_dir: folder for TensorBoard's event files; None for none.
+        report: takes one line per epoch.
+
+    Raises:
+        StudyError: if recipe, data, model and machine do not fit each other.
+    """
+    _check(recipe, data, class_weights)
+    side, max_epochs = data.images["train"].shape[-1], min(recipe.max_epochs, settings.max_epochs or recipe.max_epochs)
+    with devices.leased(settings.device, settings.gpu_slots, report) as device:
+        init_seed = epoch_seed(seed, 0, "initial weights")
+        network = models.build(model, len(data.classes), side, init_seed, initial_weights)
+        learner = Learner(recipe, settings, network, class_weights if recipe.weighted else None, device, report)
+        checkpoints = Checkpoints(checkpoint_dir, f"{run_key}/{recipe.experiment}/{seed}", report)
+        progress = _resume(checkpoints, learner)
+        images, val_images = (
+            batches.Images.load(data.images[split], data.labels[split], device, settings.gpu_slots)
+            for split in ("train", "val")
+        )
+        report(_opening_line(recipe, seed, images, val_images, learner, progress))
+        normalize = batches.Normalize(device)
+        with checkpoints, Board(tensorboard_dir, progress.history) as board:
+            while not progress.finished:
+                epoch = len(progress.history) + 1
+                start, lr = time.perf_counter(), learner.lr
+                order = draw_order(data.labels["train"], recipe.sampler, seed, epoch)
+                draws = draw_augmentation(augmentation, len(order), side, seed, epoch)
+                torch.manual_seed(epoch_seed(seed, epoch, "dropout"))
+                steps = batches.training_batches(images, order, draws, recipe.batch_size, normalize)
+                train_loss, train_accuracy = train_epoch(learner, steps)
+                training_seconds = time.perf_counter() - start
+                val = validate(learner, val_images, normalize)
+                row = {
+                    "epoch": epoch,
+                    "lr": lr,
+                    "train_loss": train_loss,
+                    "train_accuracy": train_accuracy,
+                    "val_loss": val.loss,
+                    "val_nll": val.nll,
+                    "val_accuracy": val.accuracy,
+                    "val_batch_accuracy": val.batch_accuracy,
+                    "predicted_classes": len(val.predicted),
+                    "seconds": time.perf_counter() - start,
+                }
+                progress.history.append(row)
+                progress.only_class.append(val.predicted[0] if len(val.predicted) == 1 else -1)
+                progress.training_seconds += training_seconds
+                progress.images += len(order)
+                progress.peak_memory = max(progress.peak_memory, _peak_memory(device))
+                _advance(learner, progress, settings, max_epochs)
+                board.write(row)
+                speed = len(order) / training_seconds
+                best, memory = progress.best_epoch, progress.peak_memory
+                report(epoch_line(recipe.experiment, seed, progress.history, max_epochs, best, speed, memory))
+                if epoch % checkpoint_every == 0 or progress.finished:
+                    checkpoints.save(epoch, {"learner": learner.state_dict(), "progress": vars(progress)})
+    return _result(recipe, seed, data, model, learner, progress, max_epochs, checkpoint_dir)
+
+
+def _check(recipe: Recipe, data: "PackedData", class_weights: np.ndarray | None) -> None:
+    count = len(data.labels["train"])
+    if recipe.batch_size > count:
+        raise StudyError(
+            f"experiment '{recipe.experiment}', column 'batch_size': found {recipe.batch_size}, allowed is at most the "
+            f"number of training images, {count}"
+        )
+    if not len(data.labels["val"]):
+        raise StudyError("the validation split holds no image, allowed is at least 1; see the config section 'split'")
+    if recipe.weighted and (class_weights is None or len(class_weights) != len(data.classes)):
+        found = "none" if class_weights is None else str(len(class_weights))
+        raise StudyError(
+            f"experiment '{recipe.experiment}', column 'loss': weighted_cross_entropy needs a weight for each of the "
+            f"{len(data.classes)} classes, found {found}"
+        )
+
+
+def _resume(checkpoints: Checkpoints, learner: Learner) -> Progress:
+    """Where the run stands: after its newest checkpoint, or at the start."""
+    if learner.device.type == "cuda":
+        torch.cuda.reset_peak_memory_stats(learner.device)
+    found = checkpoints.load()
+    if found is None:
+        return Progress(best_weights=learner.weights(), started=_now())
+    _, state = found
+    learner.load_state_dict(state["learner"])
+    progress = Progress(**state["progress"])
+    progress.best_weights = {name: value.to(learner.device) for name, value in progress.best_weights.items()}
+    progress.resumes += 1
+    return progress
+
+
+def _advance(learner: Learner, progress: Progress, settings: TrainingSettings, max_epochs: int) -> None:
+    """Take the last epoch into account: best epoch, learning rate, whether to go on."""
+    row = progress.history[-1]
+    epoch = row["epoch"]
+    if not is_finite(row):
+        progress.finished = True
+        return
+    # Epochs before `best_from_epoch` count only among themselves, so that a run that ends early has a best one too.
+    if not progress.best_epoch or _rank(row, settings) > _rank(progress.history[progress.best_epoch - 1], settings):
+        progress.best_epoch = epoch
+        progress.best_weights = learner.weights()
+    lr = learner.lr
+    learner.scheduler.step(row["val_loss"])
+    if learner.lr < lr:
+        progress.lr_drops.append(epoch)
+    progress.stopped_early = learner.stopping.step(row["val_loss"]) and epoch < max_epochs
+    progress.finished = progress.stopped_early or epoch == max_epochs
+
+
+def _rank(row: dict[str, Any], settings: TrainingSettings) -> tuple[bool, float]:
+    """The best epoch has the highest."""
+    return row["epoch"] >= settings.best_from_epoch, row[f"val_{settings.best_by}"]
+
+
+def _peak_memory(device: torch.device) -> int:
+    """Bytes: what PyTorch allocated on a GPU, or the largest resident size of this process."""
+    if device.type == "cuda":
+        return torch.cuda.max_memory_allocated(device)
+    unit = 1 if sys.platform == "darwin" else 1024  # getrusage(2): bytes on macOS, kilobytes on Linux
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit
+
+
+def _now() -> str:
+    return datetime.now(UTC).isoformat(timespec="seconds")
+
+
+def _device_name(device: torch.device) -> str:
+    return f"cuda ({torch.cuda.get_device_name(device)})" if device.type == "cuda" else device.type
+
+
+def _opening_line(
+    recipe: Recipe, seed: int, images: batches.Images, val_images: batches.Images, learner: Learner, progress: Progress
+) -> str:
+    where = f"continues after epoch {len(progress.history)}" if progress.history else "starts"
+    return (
+        f"{recipe.experiment} seed {seed} {where}: {models.parameter_count(learner.model):,} parameters, "
+        f"{len(images):,} training and {len(val_images):,} validation images, "
+        f"{learner.precision.name} on {_device_name(learner.device)}, "
+        f"images {'in its memory' if images.resident else 'memory-mapped'}"
+    )
+
+
+def _ending(recipe: Recipe, data: "PackedData", learner: Learner, progress: Progress) -> Ending:
+    counts = np.bincount(data.labels["val"], minlength=len(data.classes)).astype(float)
+    if learner.criterion.weights is not None:
+        counts *= learner.criterion.weights.double().cpu().numpy()
+    return Ending(
+        history=progress.history,
+        only_class=[data.classes[index] if index >= 0 else None for index in progress.only_class],
+        share=dict(zip(data.classes, (counts / counts.sum()).tolist(), strict=True)),
+        best_epoch=progress.best_epoch or None,
+        stopped_early=progress.stopped_early,
+        patience=learner.stopping.patience,
+        double_softmax=recipe.activation == "softmax",
+    )
+
+
+def _result(
+    recipe: Recipe,
+    seed: int,
+    data: "PackedData",
+    model: models.ModelSettings,
+    learner: Learner,
+    progress: Progress,
+    max_epochs: int,
+    checkpoint_dir: Path | None,
+) -> TrainingResult:
+    outcome, reason = judge(_ending(recipe, data, learner, progress))
+    _, channels, _, side = data.images["train"].shape
+    return TrainingResult(
+        experiment=recipe.experiment,
+        seed=seed,
+        outcome=outcome,
+        reason=reason,
+        epochs=len(progress.history),
+        max_epochs=max_epochs,
+        best_epoch=progress.best_epoch or None,
+        best_val_accuracy=progress.best_accuracy if progress.best_epoch else None,
+        images_per_second=progress.images / progress.training_seconds,
+        peak_memory_bytes=progress.peak_memory,
+        seconds=sum(row["seconds"] for row in progress.history),
+        parameters=models.parameter_count(learner.model),
+        device=_device_name(learner.device),
+        precision=learner.precision.name,
+        lr_drops=progress.lr_drops,
+        recipe=recipe.hyperparameters(),
+        history=progress.history,
+        weights={name: value.cpu().contiguous() for name, value in progress.best_weights.items()},
+        description={
+            "experiment": recipe.experiment,
+            "seed": seed,
+            "epoch": progress.best_epoch,
+            "classes": list(data.classes),
+            "model": model.name,
+            "width": model.width,
+            "head_hidden": model.head_hidden,
+            "dropout": model.dropout,
+            "image_size": side,
+            "channels": channels,
+            "mean": list(batches.MEAN),
+            "std": list(batches.STD),
+        },
+        made={
+            "device": _device_name(learner.device),
+            "precision": learner.precision.name,
+            "step": "graph" if learner.graph and not learner.graph.failed else "eager",
+            **devices.environment(learner.device),
+            "threads": torch.get_num_threads(),
+            "started": progress.started,
+            "ended": _now(),
+            "resumes": progress.resumes,
+        },
+        checkpoint_dir=checkpoint_dir,
+    )

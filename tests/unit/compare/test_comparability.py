@@ -1,0 +1,54 @@
+"""What a reported accuracy was made with, beside what is here."""
+
+from pathlib import Path
+
+import made_runs
+import pytest
+import yaml
+from made_runs import Made, recipe
+from snakemake.utils import update_config
+
+from study.compare.comparability import differing, note, short
+from study.compare.runs import Run
+from study.settings import compared
+
+CONFIG = Path(__file__).parents[3] / "config"
+
+
+@pytest.fixture
+def runs(tmp_path: Path) -> list[Run]:
+    """Six epochs of 100 allowed, in fp32; the second recipe has no reported accuracy."""
+    made = [Made(recipe("a"), epochs=6), Made(recipe("b", reported=None, max_epochs=6), epochs=6)]
+    return made_runs.study(tmp_path, made)
+
+
+def settings_of(*layers: str) -> dict:
+    config = yaml.safe_load((CONFIG / "config.yaml").read_text(encoding="utf-8"))
+    for layer in layers:
+        update_config(config, yaml.safe_load((CONFIG / f"{layer}.yaml").read_text(encoding="utf-8")))
+    return compared(config)
+
+
+def test_the_original_study_is_comparable_but_for_its_epochs(runs: list[Run]) -> None:
+    settings = settings_of("original")
+    assert differing(settings, runs[0]) == {"max_epochs": (6, 100)}
+    assert short(settings, runs) == {"a": "max_epochs", "b": ""}
+    assert note(settings, runs).endswith("The reported ones were obtained with max_epochs 100 (here 6).")
+    assert note(settings, runs[1:]) == ""
+
+
+def test_the_sound_protocol_differs_in_data_and_augmentation(runs: list[Run]) -> None:
+    unlike = differing(settings_of("fer2013"), runs[1])
+    assert list(unlike) == [
+        "data.duplicates", "data.contradictory", "data.oversample", "split.method", "augmentation.vertical_flip",
+        "augmentation.shift", "augmentation.rotation",
+    ]  # fmt: skip
+    text = note(settings_of("fer2013"), runs)
+    assert "data.oversample disgust × 2 (here none)" in text and "split.method stratified (here official)" in text
+
+
+def test_weights_width_and_the_precision_that_was_used(runs: list[Run]) -> None:
+    settings = settings_of("original", "quarter_width")
+    assert short(settings, runs[1:]) == {"b": "width, weights"}  # the runs were made in fp32
+    runs[1].record["precision"] = "bf16"
+    assert differing(settings, runs[1])["training.precision"] == ("bf16", "fp32")

@@ -1,0 +1,98 @@
+"""Effects of one treatment, taken from the pairs that differ in nothing else."""
+
+from pathlib import Path
+
+import made_runs
+import pytest
+from made_runs import Made, recipe
+from statsmodels.stats.multitest import multipletests
+
+from study.compare import tables
+from study.compare.effects import COLUMNS, effects
+from study.compare.runs import Run
+from study.recipe import read_recipes
+
+CONFIG = Path(__file__).parents[3] / "config"
+WEIGHTED = {"loss": "weighted_cross_entropy"}
+
+
+def effects_of(runs: list[Run], confidence: float = 0.95):
+    return effects(tables.pairwise(runs, confidence, 200), runs, confidence)
+
+
+def test_the_effect_is_with_minus_without_whatever_the_order_of_the_table(tmp_path: Path) -> None:
+    made = [Made(recipe("with", batch_size=128), 0.9), Made(recipe("without"), 0.5)]
+    runs = made_runs.study(tmp_path, made)
+    row = effects_of(runs).iloc[0]
+    assert (row["treatment"], row["change"]) == ("batch size", "batch size 64 → 128")
+    assert (row["experiment_from"], row["experiment_to"]) == ("without", "with")
+    expected = runs[0].test_accuracy - runs[1].test_accuracy
+    assert row["accuracy_difference"] == pytest.approx(expected) == row["accuracy_to"] - row["accuracy_from"]
+    assert 0 < row["accuracy_low"] < expected < row["accuracy_high"]
+    assert row["verdict"] == "higher"
+    turned = effects_of(made_runs.study(tmp_path / "turned", made[::-1])).iloc[0]
+    numbers = turned.index[turned.map(lambda value: isinstance(value, float))]
+    assert list(turned[numbers].astype(float)) == pytest.approx(list(row[numbers].astype(float)))
+    assert turned.drop(numbers).to_dict() == row.drop(numbers).to_dict()
+
+
+def test_only_pairs_that_differ_in_one_treatment_count(tmp_path: Path) -> None:
+    made = [
+        Made(recipe("base"), 0.6),
+        Made(recipe("weighted", min_lr=1e-5, max_epochs=7, **WEIGHTED), 0.6),
+        Made(recipe("both", sampler="balanced", **WEIGHTED), 0.4),
+    ]
+    table = effects_of(made_runs.study(tmp_path, made))
+    assert list(table.columns) == COLUMNS
+    pairs = list(zip(table["treatment"], table["experiment_from"], table["experiment_to"], strict=True))
+    assert pairs == [("loss weighting", "base", "weighted"), ("sampler", "weighted", "both")]
+    assert list(table["verdict"]) == ["not distinguishable", "lower"]
+
+
+def test_p_values_are_corrected_over_the_effects_alone(tmp_path: Path) -> None:
+    made = [Made(recipe("a"), 0.6), Made(recipe("b", batch_size=128), 0.7), Made(recipe("c", lr=0.1), 0.64)]
+    runs = made_runs.study(tmp_path, made)
+    pairs = tables.pairwise(runs, 0.95, 100)
+    table = effects(pairs, runs, 0.95)
+    assert list(table["treatment"]) == ["learning rate", "batch size"]
+    ours = [pairs[(pairs.experiment_a == "a") & (pairs.experiment_b == b)]["p_mcnemar"].iloc[0] for b in ("c", "b")]
+    assert list(table["p_holm"]) == pytest.approx(list(multipletests(ours, method="holm")[1]))
+
+
+def test_failures_are_named_and_two_cannot_be_judged(tmp_path: Path) -> None:
+    made = [
+        Made(recipe("a"), 0.0, "collapsed"),
+        Made(recipe("b", batch_size=128), 0.0, "collapsed"),
+        Made(recipe("c", activation="log_softmax"), 0.7),
+    ]
+    table = effects_of(made_runs.study(tmp_path, made)).set_index("treatment")
+    assert table.loc["batch size", "verdict"] == "cannot be judged"
+    assert table.loc["activation", "verdict"] == "higher"
+    assert table.loc["activation", "failed"] == "a collapsed"
+
+
+def test_several_seeds_must_agree(tmp_path: Path) -> None:
+    made = [Made(recipe("a"), 0.6, seed=seed) for seed in (0, 1)]
+    made += [Made(recipe("b", batch_size=128), skill, seed=seed) for seed, skill in ((0, 0.8), (1, 0.4))]
+    row = effects_of(made_runs.study(tmp_path, made)).iloc[0]
+    assert row["verdict"] == "not distinguishable"
+    assert row["p_holm"] < 0.05  # each seed by itself is certain, of the contrary
+
+
+def test_one_recipe_has_no_effects(tmp_path: Path) -> None:
+    table = effects_of(made_runs.study(tmp_path, [Made(recipe("a"))]))
+    assert list(table.columns) == COLUMNS and table.empty
+
+
+def test_the_ablations_separate_what_the_study_changed_together() -> None:
+    from study.compare.conclusions import only_difference
+    from study.compare.effects import TREATMENTS
+
+    recipes = read_recipes(["experiments.tsv", "ablations.tsv"], CONFIG)
+    alone = {"loss weighting": "weighted", "sampler": "balanced", "activation": "log_softmax"}
+    for treatment, name in alone.items():
+        assert only_difference(recipes["sgd_ver1"], recipes[f"sgd_ver1_{name}"], TREATMENTS) == treatment
+    for name in ("adam_ver1", "adam_ver2", "adam_ver4"):
+        assert only_difference(recipes[name], recipes[f"{name}_log_softmax"], TREATMENTS) == "activation"
+    assert only_difference(recipes["sgd_ver1_weighted"], recipes["sgd_ver2"], TREATMENTS) == "sampler"
+    assert only_difference(recipes["sgd_ver1_balanced"], recipes["sgd_ver2"], TREATMENTS) == "loss weighting"

@@ -1,0 +1,62 @@
+"""Accuracy with and without the images that have a copy in training."""
+
+from pathlib import Path
+
+import made_runs
+import pandas as pd
+import pytest
+from made_runs import Made, recipe
+from sklearn.metrics import accuracy_score
+
+from study.compare.leakage import COLUMNS, leakage, leakage_facts
+from study.compare.runs import Run
+
+
+@pytest.fixture
+def run(tmp_path: Path) -> Run:
+    return made_runs.study(tmp_path, [Made(recipe("a"), 0.7)])[0]
+
+
+def manifest(run: Run, copied: list[str]) -> pd.DataFrame:
+    """Every image of the run with pixels of its own; training images with the pixels of those in `copied`."""
+    rows = [
+        {"image_id": image_id, "split": split, "sha256": f"pixels of {image_id}", "status": "kept"}
+        for split, scores in run.scores.items()
+        for image_id in scores.image_ids
+    ]
+    rows += [
+        {"image_id": f"copy of {name}", "split": "train", "sha256": f"pixels of {name}", "status": "kept"}
+        for name in copied
+    ]
+    return pd.DataFrame(rows)
+
+
+def test_images_with_a_copy_in_training_are_scored_apart(run: Run) -> None:
+    scores = run.scores["test"]
+    copied = sorted(scores.image_ids)[:30]
+    table = leakage([run], manifest(run, copied), 0.95)
+    assert list(table.columns) == COLUMNS
+    test = table[table["split"] == "test"].iloc[0]
+    assert (test["images"], test["copied"]) == (400, 30)
+    inside = pd.Series(scores.image_ids).isin(copied).to_numpy()
+    assert test["accuracy"] == pytest.approx(accuracy_score(scores.labels, scores.predicted))
+    expected = accuracy_score(scores.labels[~inside], scores.predicted[~inside])
+    assert test["accuracy_without_copies"] == pytest.approx(expected)
+    assert test["accuracy_without_copies_low"] < expected < test["accuracy_without_copies_high"]
+    assert test["accuracy_of_copies"] == pytest.approx(accuracy_score(scores.labels[inside], scores.predicted[inside]))
+    assert table[table["split"] == "val"].iloc[0]["copied"] == 0
+
+
+def test_a_dropped_training_image_leaks_nothing(run: Run) -> None:
+    images = manifest(run, list(run.scores["test"].image_ids[:5]))
+    images.loc[images["split"] == "train", "status"] = "dropped"
+    assert leakage([run], images, 0.95)["copied"].sum() == 0
+
+
+def test_the_facts_name_counts_and_accuracies(run: Run) -> None:
+    table = leakage([run], manifest(run, list(run.scores["test"].image_ids[:40])), 0.95)
+    (fact,) = leakage_facts(table, "a")
+    assert fact.startswith("40 of 400 test images have an exact copy in training: a classifies ")
+    everything = leakage([run], manifest(run, [*run.scores["test"].image_ids, *run.scores["val"].image_ids]), 0.95)
+    assert [fact.endswith("of these.") for fact in leakage_facts(everything, "a")] == [True, True]
+    assert leakage_facts(leakage([run], manifest(run, []), 0.95), "a") == []

@@ -1,0 +1,40 @@
+"""Which choices of the shipped studies are questionable."""
+
+from pathlib import Path
+
+import pytest
+import yaml
+from snakemake.utils import update_config
+
+from study.compare.questionable import QUESTIONABLE, questionable
+from study.recipe import read_recipes
+
+CONFIG = Path(__file__).parents[3] / "config"
+RECIPES = read_recipes(CONFIG / "experiments.tsv")
+
+
+def config_of(study: str) -> dict:
+    config, overlay = (
+        yaml.safe_load((CONFIG / f"{name}.yaml").read_text(encoding="utf-8")) for name in ("config", study)
+    )
+    update_config(config, overlay)
+    return config
+
+
+def test_the_original_study_makes_them_all() -> None:
+    choices = {choice.key: choice.value for choice in questionable(config_of("original"), RECIPES.values(), True)}
+    assert set(QUESTIONABLE) | {"split.method"} <= set(choices)
+    assert choices["data.oversample"] == "disgust × 2"
+    assert choices["training.early_stopping_equal_improves"] == "true"
+    assert choices["weighted loss with balanced sampler"] == "sgd_ver2, sgd_ver3, sgd_ver5, sgd_ver6"
+
+
+@pytest.mark.parametrize("study", ["config", "fer2013"])
+def test_the_other_studies_make_none_but_those_of_the_recipes(study: str) -> None:
+    keys = [choice.key for choice in questionable(config_of(study), RECIPES.values(), study == "fer2013")]
+    assert keys == ["activation softmax", "weighted loss with balanced sampler"]
+
+
+def test_sound_recipes_have_none() -> None:
+    sound = [recipe for recipe in RECIPES.values() if recipe.activation != "softmax" and recipe.sampler == "shuffle"]
+    assert questionable(config_of("config"), sound, False) == []

@@ -1,0 +1,83 @@
+"""Runs come back from their files, checked to be comparable; the winner is chosen on validation."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import made_runs
+import pandas as pd
+import pytest
+from made_runs import Made, recipe
+
+from study.compare.runs import Run, by_experiment, choose, load_runs
+from study.errors import StudyError
+
+
+def load(folder: Path, made: list[Made]) -> list[Run]:
+    return load_runs(
+        {one.recipe.experiment: one.recipe for one in made},
+        list(folder.glob("train/*/*/run.json")),
+        list(folder.glob("evaluate/*/*/metrics.json")),
+        list(folder.glob("train/*/*/history.csv")),
+        list(folder.glob("evaluate/*/*/predictions.csv")),
+    )
+
+
+def test_runs_follow_the_table_of_recipes_then_seeds(tmp_path: Path) -> None:
+    made = [Made(recipe("zeta"), seed=1), Made(recipe("zeta"), seed=0), Made(recipe("alpha"))]
+    runs = made_runs.study(tmp_path, made)
+    assert [(run.experiment, run.seed) for run in runs] == [("zeta", 0), ("zeta", 1), ("alpha", 0)]
+    assert runs[0].history["epoch"].tolist() == list(range(1, 13))
+    assert runs[0].scores["test"].correct.mean() == runs[0].test_accuracy
+    assert list(by_experiment(runs)) == ["zeta", "alpha"]
+
+
+def test_winner_is_chosen_on_validation(tmp_path: Path) -> None:
+    runs = made_runs.study(tmp_path, [Made(recipe("weak"), 0.3), Made(recipe("strong"), 0.8)])
+    runs[0].metrics["test"]["accuracy"] = 1.0  # a test score must not matter
+    assert choose(runs) == "strong"
+
+
+def test_a_failed_recipe_wins_only_among_failures(tmp_path: Path) -> None:
+    runs = made_runs.study(tmp_path, [Made(recipe("weak"), 0.0), Made(recipe("lost"), 0.9, "diverged")])
+    assert runs[1].val_accuracy > runs[0].val_accuracy
+    assert choose(runs) == "weak"
+    assert choose(runs[1:]) == "lost"
+
+
+def test_missing_file_is_named(tmp_path: Path) -> None:
+    made = [Made(recipe("a")), Made(recipe("b"))]
+    made_runs.study(tmp_path, made)
+    (tmp_path / "evaluate/b/seed_0/metrics.json").unlink()
+    with pytest.raises(StudyError, match=r"b/seed_0/run.json: the run has no metrics.json"):
+        load(tmp_path, made)
+
+
+def test_unknown_experiment_is_named(tmp_path: Path) -> None:
+    made = [Made(recipe("a")), Made(recipe("b"))]
+    made_runs.study(tmp_path, made)
+    with pytest.raises(StudyError, match="experiment 'b' is not in the table of recipes"):
+        load(tmp_path, made[:1])
+
+
+def test_no_run_at_all() -> None:
+    with pytest.raises(StudyError, match="no run to compare"):
+        load_runs({}, [], [])
+
+
+def test_other_images_are_refused(tmp_path: Path) -> None:
+    made = [Made(recipe("a")), Made(recipe("b"))]
+    made_runs.study(tmp_path, made)
+    path = tmp_path / "evaluate/b/seed_0/predictions.csv"
+    table = pd.read_csv(path)
+    table.loc[table.index[-1], "image_id"] = "another"
+    table.to_csv(path, index=False)
+    with pytest.raises(StudyError, match="b, seed 0: evaluated on other test images than a, seed 0"):
+        load(tmp_path, made)
+
+
+def test_other_classes_are_refused(tmp_path: Path) -> None:
+    made = [Made(recipe("a")), Made(recipe("b"))]
+    made_runs.write_run(tmp_path, made[0], ["cat", "dog"])
+    made_runs.write_run(tmp_path, replace(made[1]), ["cat", "cow"])
+    with pytest.raises(StudyError, match=r"b: classes \['cat', 'cow'\] differ from those of a"):
+        load(tmp_path, made)

@@ -1,0 +1,199 @@
+"""Intervals and tests against independent implementations, closed formulas and simulation."""
+
+import itertools
+import math
+
+import numpy as np
+import pytest
+from scipy.stats import binomtest, bootstrap, multivariate_normal, t, wilcoxon
+from sklearn.metrics import balanced_accuracy_score, f1_score
+
+from study.compare.statistics import (
+    crossed,
+    holm,
+    mcnemar,
+    mean_interval,
+    percentile_interval,
+    resampled_scores,
+    resamples,
+    seeds_needed,
+    sign_flips,
+    smallest_p,
+    wilson_interval,
+)
+
+
+@pytest.mark.parametrize(("correct", "images"), [(0, 10), (7, 10), (10, 10), (2390, 3589)])
+def test_wilson_is_scipys(correct: int, images: int) -> None:
+    expected = binomtest(correct, images).proportion_ci(0.95, method="wilson")
+    assert wilson_interval(correct, images, 0.95) == pytest.approx((expected.low, expected.high))
+
+
+def test_wilson_covers_at_the_stated_rate() -> None:
+    random = np.random.default_rng(0)
+    draws = random.binomial(200, 0.8, 4000)
+    intervals = {k: wilson_interval(int(k), 200, 0.95) for k in np.unique(draws)}
+    covered = np.mean([intervals[k][0] <= 0.8 <= intervals[k][1] for k in draws])
+    assert 0.93 < covered < 0.97
+
+
+def test_interval_over_seeds_is_students() -> None:
+    values = [0.61, 0.64, 0.66]
+    expected = t.interval(0.95, 2, np.mean(values), np.std(values, ddof=1) / math.sqrt(3))
+    assert mean_interval(values, 0.95) == pytest.approx(expected)
+
+
+def test_one_seed_has_no_interval_over_seeds() -> None:
+    assert all(math.isnan(end) for end in mean_interval([0.6], 0.95))
+
+
+def _with_discordant(only_a: int, only_b: int) -> tuple[np.ndarray, np.ndarray]:
+    a = np.array([True] * only_a + [False] * only_b + [True] * 30 + [False] * 5)
+    b = np.array([False] * only_a + [True] * only_b + [True] * 30 + [False] * 5)
+    return a, b
+
+
+@pytest.mark.parametrize(("only_a", "only_b"), [(3, 12), (12, 3), (1, 0), (40, 22)])
+def test_mcnemar_is_the_binomial_test_of_the_images_that_differ(only_a: int, only_b: int) -> None:
+    expected = binomtest(only_a, only_a + only_b).pvalue
+    assert mcnemar(*_with_discordant(only_a, only_b)) == pytest.approx(expected)
+
+
+@pytest.mark.parametrize("each", [0, 6])
+def test_mcnemar_sees_nothing_in_a_tie(each: int) -> None:
+    assert mcnemar(*_with_discordant(each, each)) == 1.0
+
+
+def test_holm_by_hand() -> None:
+    assert holm([0.01, 0.04, 0.03]) == pytest.approx([0.03, 0.06, 0.06])
+    assert holm([]) == []
+
+
+def test_false_alarms_stay_below_the_stated_rate(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Six equally good recipes with correlated mistakes; any "difference" among the 15 pairs is a false alarm."""
+    monkeypatch.setattr("gc.collect", lambda: 0)  # statsmodels does it at every call, which took all the time
+    random = np.random.default_rng(0)
+    alarms = 0
+    for _ in range(150):
+        hardness = random.random(300)
+        right = [hardness + random.normal(0, 0.3, 300) < 0.6 for _ in range(6)]
+        alarms += min(holm([mcnemar(right[i], right[j]) for i in range(6) for j in range(i)])) <= 0.05
+    assert alarms / 150 <= 0.09  # 0.05 and two standard errors
+
+
+@pytest.fixture
+def answers() -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    random = np.random.default_rng(5)
+    labels = random.choice(4, 250, p=[0.5, 0.3, 0.18, 0.02])
+    predicted = np.where(random.random(250) < 0.7, labels, random.integers(0, 4, 250))
+    return labels, predicted, random.exponential(1.0, 250)
+
+
+def test_every_resample_holds_as_many_images() -> None:
+    counts = resamples(50, 20, seed=1)
+    assert (counts.sum(axis=1) == 50).all()
+    assert (counts == resamples(50, 20, seed=1)).all()
+    assert (counts != resamples(50, 20, seed=2)).any()
+
+
+def test_resampled_scores_are_scikit_learns_on_the_drawn_images(answers: tuple[np.ndarray, ...]) -> None:
+    labels, predicted, nll = answers
+    counts = resamples(len(labels), 25, seed=3)
+    scores = resampled_scores(labels, predicted, nll, 4, counts)
+    for row, count in enumerate(counts.astype(int)):
+        drawn = np.repeat(np.arange(len(labels)), count)
+        present = np.unique(labels[drawn])
+        assert scores["accuracy"][row] == pytest.approx((labels == predicted)[drawn].mean())
+        f1 = f1_score(labels[drawn], predicted[drawn], labels=present, average="macro", zero_division=0)
+        assert scores["macro_f1"][row] == pytest.approx(f1)
+        assert scores["nll"][row] == pytest.approx(nll[drawn].mean(), rel=1e-5)
+        if len(present) == 4:
+            expected = balanced_accuracy_score(labels[drawn], predicted[drawn])
+            assert scores["balanced_accuracy"][row] == pytest.approx(expected)
+
+
+def test_percentile_interval_agrees_with_scipys_bootstrap(answers: tuple[np.ndarray, ...]) -> None:
+    labels, predicted, nll = answers
+    ours = percentile_interval(resampled_scores(labels, predicted, nll, 4, resamples(250, 4000, 0))["nll"], 0.95)
+    theirs = bootstrap((nll,), np.mean, n_resamples=4000, method="percentile", rng=1).confidence_interval
+    assert ours == pytest.approx((theirs.low, theirs.high), abs=0.02)
+
+
+def test_paired_difference_is_tighter_than_two_intervals() -> None:
+    """Two recipes that share their mistakes: the shared resamples take out what is common."""
+    random = np.random.default_rng(2)
+    both = np.exp(multivariate_normal([0, 0], [[1, 0.95], [0.95, 1]]).rvs(400, random_state=random))
+    zero = np.zeros(400, np.int64)
+    counts = resamples(400, 1000, 0)
+    a, b = (resampled_scores(zero, zero, both[:, k], 1, counts)["nll"] for k in (0, 1))
+    assert (a - b).std() < 0.5 * math.hypot(a.std(), b.std())
+
+
+def test_a_diverged_network_has_no_nll_interval(answers: tuple[np.ndarray, ...]) -> None:
+    labels, predicted, _ = answers
+    scores = resampled_scores(labels, predicted, np.full(250, np.nan), 4, resamples(250, 10, 0))
+    assert np.isnan(percentile_interval(scores["nll"], 0.95)).all()
+
+
+@pytest.mark.parametrize("differences", [[0.1, 0.2], [0.01, -0.02, 0.03, 0.005], [0.02, 0.01, 0.03, 0.01, 0.02, -0.01]])
+def test_sign_flips_count_the_patterns_that_are_as_extreme(differences: list[float]) -> None:
+    """A loop over all 2^n patterns of signs."""
+    found = abs(sum(differences))
+    patterns = list(itertools.product((1, -1), repeat=len(differences)))
+    extreme = sum(
+        abs(sum(s * d for s, d in zip(signs, differences, strict=True))) >= found - 1e-12 for signs in patterns
+    )
+    assert sign_flips(differences) == pytest.approx(extreme / len(patterns))
+
+
+def test_few_seeds_cannot_show_anything() -> None:
+    """The least p value is that of Wilcoxon's exact test as well."""
+    for seeds in range(2, 9):
+        one_sided = [0.01 * (k + 1) for k in range(seeds)]
+        assert sign_flips(one_sided) == pytest.approx(smallest_p(seeds))
+        assert wilcoxon(one_sided, method="exact").pvalue == pytest.approx(smallest_p(seeds))
+    assert math.isnan(sign_flips([0.1]))
+
+
+@pytest.mark.parametrize(("tests", "needed"), [(1, 6), (2, 7), (13, 10), (91, 12)])
+def test_seeds_needed_is_the_first_number_that_suffices(tests: int, needed: int) -> None:
+    assert seeds_needed(0.95, tests) == needed
+    assert tests * smallest_p(needed) <= 0.05 < tests * smallest_p(needed - 1)
+
+
+def test_sign_flips_raise_false_alarms_at_the_stated_rate() -> None:
+    """Seven seeds without any difference between the recipes, of a skewed and of a normal distribution."""
+    random = np.random.default_rng(3)
+    for draw in (lambda: random.normal(size=7), lambda: random.exponential(size=7) - random.exponential(size=7)):
+        alarms = np.mean([sign_flips(draw()) <= 0.05 for _ in range(300)])
+        assert 0.015 < alarms < 0.085  # 0.047 is what 128 patterns allow; two standard errors are 0.024
+
+
+def test_crossed_bootstrap_is_the_naive_loop_over_seeds_and_images() -> None:
+    """Draw seeds, draw images, average the drawn cells: the same centre and spread."""
+    random = np.random.default_rng(1)
+    right = random.random((4, 60)) < random.uniform(0.3, 0.95, (4, 1))  # seeds × images
+    zero = np.zeros(60, np.int64)
+    counts = resamples(60, 4000, 0)
+    rows = [resampled_scores(zero, zero, row.astype(float), 1, counts)["nll"] for row in right]
+    ours = crossed(np.array(rows), seed=0)
+    naive = [right[random.integers(4, size=4)][:, random.integers(60, size=60)].mean() for _ in range(4000)]
+    assert ours.mean() == pytest.approx(right.mean(), abs=0.01)
+    assert ours.std() == pytest.approx(np.std(naive), rel=0.06)
+    assert percentile_interval(ours, 0.95) == pytest.approx(np.quantile(naive, [0.025, 0.975]), abs=0.025)
+    assert (crossed(np.array(rows[:1]), 0) == rows[0]).all()
+
+
+def test_paired_bootstrap_raises_false_alarms_at_the_stated_rate() -> None:
+    """Two equally good recipes with correlated mistakes: the interval of the difference covers zero."""
+    random = np.random.default_rng(7)
+    missed = 0
+    for trial in range(200):
+        hardness = random.random(200)
+        a, b = (np.where(hardness + random.normal(0, 0.3, 200) < 0.7, 0, 1) for _ in range(2))
+        counts = resamples(200, 300, trial)
+        zero, nll = np.zeros(200, np.int64), np.zeros(200)
+        one, two = (resampled_scores(zero, guess, nll, 2, counts)["accuracy"] for guess in (a, b))
+        low, high = percentile_interval(one - two, 0.95)
+        missed += not low <= 0 <= high
+    assert missed / 200 <= 0.09

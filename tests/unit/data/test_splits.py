@@ -1,0 +1,156 @@
+"""Every image lands in one split, copies together, and classes that cannot be split are named."""
+
+import pandas as pd
+import pytest
+from example_images import split_settings
+from sklearn.model_selection import train_test_split
+
+from study.data.splits import SPLITS, assign_splits
+from study.errors import StudyError
+
+
+def table(counts: dict[str, int], original: str = "") -> pd.DataFrame:
+    """Images `<label>/<number>`, each its own group."""
+    ids = [f"{label}/{number:03}" for label, count in counts.items() for number in range(count)]
+    labels = [image_id.split("/")[0] for image_id in ids]
+    return pd.DataFrame({"image_id": ids, "label": labels, "original_split": original, "group": ids})
+
+
+def official(counts: dict[str, dict[str, int]]) -> pd.DataFrame:
+    """`counts`: split -> class -> number of images `<split>/<label>/<number>`."""
+    parts = []
+    for split, classes in counts.items():
+        part = table(classes, split)
+        parts.append(part.assign(image_id=split + "/" + part["image_id"], group=split + "/" + part["group"]))
+    return pd.concat(parts, ignore_index=True)
+
+
+def members(images: pd.DataFrame, result: pd.DataFrame, split: str) -> set[str]:
+    return set(images.loc[result["split"] == split, "image_id"])
+
+
+def test_each_class_is_split_by_scikit_learn_in_two_steps() -> None:
+    images = table({"a": 50, "b": 23})
+    result = assign_splits(images.sample(frac=1, random_state=1), split_settings(train=0.8, val=0.1, test=0.1))
+    result = result.loc[images.index]
+    for label in ("a", "b"):
+        ids = sorted(images.loc[images["label"] == label, "image_id"])
+        train, rest = train_test_split(ids, test_size=0.2, random_state=42)
+        val, test = train_test_split(rest, test_size=0.5, random_state=42)
+        for split, expected in zip(SPLITS, (train, val, test), strict=True):
+            assert {i for i in members(images, result, split) if i.startswith(label)} == set(expected)
+
+
+def test_fractions_are_not_off_by_one_through_rounding() -> None:
+    # 0.1 + 0.2 is a little more than 0.3 in binary, which would hold out 4 of 10
+    result = assign_splits(table({"a": 10, "b": 10}), split_settings(train=0.7, val=0.1, test=0.2))
+    assert result["split"].value_counts().to_dict() == {"train": 14, "test": 4, "val": 2}
+
+
+def test_another_seed_gives_another_split() -> None:
+    images = table({"a": 30, "b": 30})
+    one, same, other = (assign_splits(images, split_settings(seed=seed)) for seed in (1, 1, 2))
+    assert one.equals(same)
+    assert not one.equals(other)
+
+
+def test_groups_stay_together_even_with_several_labels() -> None:
+    images = table({"a": 40, "b": 40})
+    images["group"] = [f"group {number % 25}" for number in range(80)]
+    result = assign_splits(images, split_settings())
+    assert result["split"].groupby(images["group"]).nunique().max() == 1
+    assert set(result["split"]) == set(SPLITS)
+
+
+def test_a_class_too_small_for_its_splits_is_named() -> None:
+    with pytest.raises(StudyError, match=r"class 'b': 2 images found .* at least 3 for splits of 0\.6, 0\.2 and 0\.2"):
+        assign_splits(table({"a": 20, "b": 2}), split_settings())
+    assert assign_splits(table({"a": 20, "b": 3}), split_settings())["split"].isin(SPLITS).all()
+
+
+def test_a_class_whose_images_are_all_copies_is_too_small() -> None:
+    images = table({"a": 20, "b": 10})
+    images.loc[images["label"] == "b", "group"] = "one"
+    with pytest.raises(StudyError, match="class 'b': 1 images found"):
+        assign_splits(images, split_settings())
+
+
+def test_a_class_lost_to_groups_of_another_is_named() -> None:
+    images = table({"a": 20, "b": 5})
+    images.loc[20:, "group"] = images.loc[0, "group"]  # every image of b is a copy of one labelled a
+    with pytest.raises(StudyError, match=r"class 'b': 0 images kept in the .* split, needed is at least 1 in each"):
+        assign_splits(images, split_settings())
+
+
+def test_official_splits_are_followed() -> None:
+    images = official({split: {"a": 3, "b": 2} for split in SPLITS})
+    result = assign_splits(images, split_settings("official"))
+    assert list(result["split"]) == list(images["original_split"])
+    assert set(result["reason"]) == {""}
+
+
+def test_copies_stay_in_test_before_val_before_train() -> None:
+    images = official({split: {"a": 4, "b": 4} for split in SPLITS})
+    images.index = pd.Index(list(images["image_id"]))
+    images.loc[["train/a/000", "val/a/001", "test/a/002", "test/a/003"], "group"] = "three"
+    images.loc[["train/b/000", "train/b/001", "val/b/001"], "group"] = "two"
+    result = assign_splits(images, split_settings("official"))
+    dropped = result[result["split"] == ""]["reason"].to_dict()
+    assert dropped == {
+        "train/a/000": "copy of test image test/a/002",
+        "val/a/001": "copy of test image test/a/002",
+        "train/b/000": "copy of val image val/b/001",
+        "train/b/001": "copy of val image val/b/001",
+    }
+    assert list(result.loc[["test/a/002", "test/a/003"], "split"]) == ["test", "test"]
+
+
+def test_validation_is_taken_from_training_if_the_source_has_none() -> None:
+    images = official({"train": {"a": 40, "b": 20}, "test": {"a": 5, "b": 5}})
+    images.loc[[0, 1], "group"] = "copies"
+    images.loc[[2, 60], "group"] = "copies of a test image"
+    result = assign_splits(images, split_settings("official", train=0.6, val=0.2))  # a quarter of the training images
+    counts = pd.crosstab(images["label"], result["split"])
+    assert list(counts["val"]) in ([10, 5], [11, 5])
+    assert (images.loc[result["split"] == "test", "original_split"] == "test").all()
+    assert result["split"][0] == result["split"][1]
+    assert result["reason"][2] == "copy of test image test/a/000"
+
+
+@pytest.mark.parametrize(
+    ("splits", "found"), [((), "none"), (("train",), "train"), (("train", "val"), "train, val"), (("test",), "test")]
+)
+def test_official_without_an_official_split_is_refused(splits: tuple[str, ...], found: str) -> None:
+    images = official({split: {"a": 5, "b": 5} for split in splits}) if splits else table({"a": 5, "b": 5})
+    with pytest.raises(
+        StudyError, match=rf"needs the source's own train and test splits; found: {found}\..*stratified"
+    ):
+        assign_splits(images, split_settings("official"))
+
+
+def test_official_with_an_image_outside_the_splits_is_refused() -> None:
+    images = pd.concat([official({split: {"a": 5, "b": 5} for split in SPLITS}), table({"a": 2})], ignore_index=True)
+    with pytest.raises(StudyError, match="2 images have no official split, such as 'a/000'"):
+        assign_splits(images, split_settings("official"))
+
+
+def test_a_class_missing_from_an_official_split_is_named() -> None:
+    images = official({"train": {"a": 5, "b": 5}, "val": {"a": 5}, "test": {"a": 5, "b": 5}})
+    with pytest.raises(StudyError, match="class 'b': 0 images kept in the val split, needed is at least 1"):
+        assign_splits(images, split_settings("official"))
+    images = official({"train": {"a": 5, "b": 1}, "test": {"a": 5, "b": 5}})
+    with pytest.raises(StudyError, match=r"class 'b': 1 training images found .* at least 2 to take validation images"):
+        assign_splits(images, split_settings("official"))
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"method": "random"}, r"split\.method: found 'random', allowed is one of stratified, official"),
+        ({"train": 0.9}, r"found 0\.9 \+ 0\.2 \+ 0\.2, allowed are numbers above 0 of sum 1"),
+        ({"train": 0.8, "val": 0.0}, r"found 0\.8 \+ 0 \+ 0\.2, allowed"),
+    ],
+)
+def test_a_wrong_setting_is_named(change: dict[str, object], message: str) -> None:
+    with pytest.raises(StudyError, match=message):
+        split_settings(**change)

@@ -1,0 +1,88 @@
+"""The answer in words."""
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import made_runs
+import pytest
+from made_runs import Made, fourteen, recipe
+
+from study.compare.runs import Run, choose
+from study.report.answer import audit_facts, caution, headline
+
+AUDIT: dict[str, Any] = {
+    "expected": [],
+    "source": {"images": 40},
+    "kept": {"images": 35},
+    "found": {
+        "unreadable": 1, "duplicate_groups": 3, "duplicate_images": 7, "contradictory_groups": 2, "blank": 0,
+        "odd_size": 0, "odd_mode": 0,
+    },
+    "done": {
+        "duplicates": {"policy": "group", "dropped": 0},
+        "contradictory": {"policy": "drop", "dropped": 4},
+        "unreadable": {"policy": "drop", "dropped": 1},
+        "oversampled": {"*x*": 5},
+    },
+    "leakage": {
+        "official": None,
+        "final": {"val": {"images": 6}, "test": {"images": 6}, "total": 2},
+    },
+}  # fmt: skip
+
+
+@pytest.fixture
+def runs(tmp_path: Path) -> list[Run]:
+    return made_runs.study(tmp_path / "runs", fourteen())
+
+
+def test_headline_names_winner_interval_and_failures(runs: list[Run]) -> None:
+    text = headline(runs, 0.95)
+    assert "\n" not in text
+    assert text.startswith(f"{choose(runs)} is the best recipe of 14: chosen by its validation accuracy of ")
+    assert "95% interval" in text
+    assert "Not distinguishable from it: " in text
+    assert "Collapsed: adam_ver1, adam_ver4. Diverged: adam_ver2." in text
+
+
+def test_headline_of_one_recipe_and_of_failures_alone(runs: list[Run]) -> None:
+    assert headline(runs[:1], 0.95).startswith("sgd_ver1 is the only recipe: chosen by")
+    failed = [run for run in runs if run.failed]
+    assert headline(failed, 0.95).startswith("Every recipe failed; adam_ver")
+
+
+def test_headline_counts_failed_seeds(tmp_path: Path) -> None:
+    made = [replace(Made(recipe("a")), seed=seed, outcome=("completed", "diverged")[seed]) for seed in (0, 1)]
+    text = headline(made_runs.study(tmp_path, made), 0.95)
+    assert "Diverged in 1 of 2 seeds: a." in text
+    assert "over 2 seeds" in text
+
+
+def test_one_seed_is_owned_up_to(runs: list[Run]) -> None:
+    assert "Each recipe was trained once" in caution(runs, 0.95)
+
+
+def test_few_seeds_are_said_to_show_nothing_and_enough_are_not(tmp_path: Path) -> None:
+    def study(seeds: int) -> list[Run]:
+        made = [Made(recipe(name), seed=seed) for name in ("a", "b", "c") for seed in range(seeds)]
+        return made_runs.study(tmp_path / str(seeds), made, images=40)
+
+    text = caution(study(3), 0.95)
+    assert "cannot give a p value below 0.25" in text
+    assert "at least 6 seeds for one pair of recipes and 7 for 2 corrected ones" in text
+    assert "cannot" not in caution(study(7), 0.95)
+
+
+def test_data_in_words() -> None:
+    text = " ".join(audit_facts(AUDIT))
+    assert "7 images have exact copies, in 3 groups, 2 groups of them with contradictory labels" in text
+    assert "contradictory ones: drop: 4 dropped" in text
+    assert "2 of 12 validation and test images have an exact copy in training." in text
+    assert "Copies added before the split: 5 of *x*." in text
+    assert "blank" not in text
+
+
+def test_data_other_than_expected_comes_first() -> None:
+    sentences = ["Class 'a': 1 images found, 2 expected.", "Official split 'test': 3 images found, 4 expected."]
+    assert audit_facts(AUDIT | {"expected": sentences}) == sentences + audit_facts(AUDIT)

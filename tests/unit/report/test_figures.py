@@ -1,0 +1,288 @@
+"""Every figure is drawn for ordinary and awkward studies, says what it should, and comes out the same twice."""
+
+import xml.etree.ElementTree as ElementTree
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import made_runs
+import numpy as np
+import pandas as pd
+import pytest
+from made_runs import Made, fourteen, recipe
+
+from study.compare.effects import effects
+from study.compare.runs import Run, choose
+from study.compare.tables import pairwise
+from study.errors import StudyError
+from study.report import figures
+from study.report.figures.errors import most_confused
+from study.report.figures.recipes import batches_per_epoch
+from study.report.figures.style import name
+from study.train.batches import batch_bounds
+
+AWKWARD = ["<script>alert(1)</script>", "$x_1$ & $y$", "_hidden", "a long class name that does not end soon", "0", "\t"]
+
+Draw = Callable[[list[Run], Path], None]
+DRAWN: dict[str, Draw] = {
+    "curves": lambda runs, path: figures.curves(runs, runs[-1].experiment, path),
+    "case_curves": lambda runs, path: figures.case_curves(runs, runs[0].case, "Which <b>?", path),
+    "comparison": lambda runs, path: figures.comparison(runs, 0.95, True, path),
+    "lr_batch": lambda runs, path: figures.lr_batch(runs, runs[-1].recipe.optimizer, 29_144, path),
+    "effects": lambda runs, path: figures.effects(effects(pairwise(runs, 0.95, 20), runs, 0.95), path),
+    "recall": figures.recall,
+    "class_recall": lambda runs, path: figures.class_recall(runs, 0.95, path),
+    "reliability": lambda runs, path: figures.reliability(runs, 15, path),
+    "confused": lambda runs, path: figures.confused_pairs(runs, runs[-1].experiment, *pictures(runs), path),
+    "confusion": lambda runs, path: figures.confusion(runs, runs[-1].experiment, path),
+}
+
+
+def pictures(runs: list[Run]) -> tuple[np.ndarray, list[str]]:
+    """Packed test images that fit the runs, in another order than the scores."""
+    ids = [str(image_id) for image_id in runs[0].scores["test"].image_ids[::-1]]
+    return np.random.default_rng(0).integers(0, 256, (len(ids), 1, 8, 8), dtype=np.uint8), ids
+
+
+@pytest.fixture(scope="module")
+def runs(tmp_path_factory: pytest.TempPathFactory) -> list[Run]:
+    return made_runs.study(tmp_path_factory.mktemp("runs"), fourteen())
+
+
+def texts(path: Path) -> list[str]:
+    """Every text of an SVG, which has to be XML."""
+    return ["".join(node.itertext()) for node in ElementTree.parse(path).iter("{http://www.w3.org/2000/svg}text")]
+
+
+def draw(figure: str, runs: list[Run], folder: Path) -> list[str]:
+    path = folder / f"{figure}.svg"
+    DRAWN[figure](runs, path)
+    return texts(path)
+
+
+def test_curves_mark_lr_drops_and_best_epoch(runs: list[Run], tmp_path: Path) -> None:
+    figures.curves(runs, "sgd_ver1", tmp_path / "curves.svg")
+    shown = texts(tmp_path / "curves.svg")
+    assert {"lr 1e-3", "lr 1e-4", "Epoch", "Loss (nats per image)", "Accuracy"} <= set(shown)
+    assert f"best epoch: {runs[0].record['best_epoch']}" in shown
+    assert "sgd_ver1: early stopped after 12 epochs" in shown
+    assert any(text.startswith("ln 7") for text in shown)
+
+
+def test_curves_of_a_diverged_run_have_no_best_epoch(runs: list[Run], tmp_path: Path) -> None:
+    figures.curves(runs, "adam_ver2", tmp_path / "curves.svg")
+    shown = texts(tmp_path / "curves.svg")
+    assert "adam_ver2: diverged after 3 epochs" in shown
+    assert not any("best epoch" in text for text in shown)
+
+
+def test_comparison_says_winner_failures_and_reported(runs: list[Run], tmp_path: Path) -> None:
+    shown = draw("comparison", runs, tmp_path)
+    assert shown.count("★ best") == 1
+    assert shown.count("✕ collapsed") == 2
+    assert shown.count("✕ diverged") == 1
+    assert "reported (validation)" in shown
+    assert f"interval of {choose(runs)}" in shown
+    assert {run.experiment for run in runs} <= set(shown)
+    figures.comparison(runs, 0.95, False, tmp_path / "plain.svg")
+    assert "reported (validation)" not in texts(tmp_path / "plain.svg")
+
+
+def test_lr_batch_holds_the_optimizers_recipes(runs: list[Run], tmp_path: Path) -> None:
+    shown = " ".join(draw("lr_batch", runs, tmp_path))
+    for run in runs:
+        assert (run.experiment in shown) == (run.recipe.optimizer == "Adam")
+    assert "adam_ver1 ✕ collapsed" in shown
+    assert "no recipe" in shown
+
+
+def test_lr_batch_says_what_the_best_recipe_of_a_cell_cost(tmp_path: Path) -> None:
+    """Means over the seeds of the best recipe; a failed recipe is never the best, whatever its accuracy."""
+    made = [Made(recipe("good", batch_size=100), 0.8), Made(recipe("lost", batch_size=100), 0.9, "diverged", epochs=3)]
+    runs = made_runs.study(tmp_path, [replace(one, seed=seed) for one in made for seed in (0, 1)])
+    for run, epochs, seconds in zip(runs, (10, 20, 3, 3), (7000.0, 6000.0, 1.0, 1.0), strict=True):
+        run.record.update(epochs=epochs, seconds=seconds)
+    figures.lr_batch(runs, "SGD", 10_001, tmp_path / "figure.svg")
+    shown = texts(tmp_path / "figure.svg")
+    assert "1,500 steps · 1.8 h" in shown
+    lines = [text for text in shown if text.startswith(("good", "lost"))]
+    assert lines == [f"good {np.mean([run.test_accuracy for run in runs[:2]]):.1%}", "lost ✕ diverged in 2 of 2 seeds"]
+
+
+@pytest.mark.parametrize(("seconds", "words"), [(2.4, "2 s"), (99.4, "99 s"), (150.0, "2 min"), (6300.0, "1.8 h")])
+def test_lr_batch_says_wall_time_in_words(seconds: float, words: str, runs: list[Run], tmp_path: Path) -> None:
+    run = replace(runs[0], record={**runs[0].record, "seconds": seconds, "epochs": 1})
+    figures.lr_batch([run], "SGD", 640, tmp_path / "figure.svg")
+    assert f"10 steps · {words}" in texts(tmp_path / "figure.svg")
+
+
+def test_batches_per_epoch_are_those_of_the_training() -> None:
+    for images in range(1, 60):
+        for batch_size in range(1, images + 1):
+            assert batches_per_epoch(images, batch_size) == len(batch_bounds(images, batch_size))
+
+
+def effects_texts(runs: list[Run], folder: Path) -> tuple[pd.DataFrame, list[str]]:
+    """The table of effects, and the texts of its figure when the table is read back from its file."""
+    table = effects(pairwise(runs, 0.95, 100), runs, 0.95)
+    table.to_csv(folder / "effects.csv", index=False)
+    figures.effects(pd.read_csv(folder / "effects.csv"), folder / "effects.svg")
+    return table, texts(folder / "effects.svg")
+
+
+def test_effects_say_what_changed_by_how_much_and_the_verdict(tmp_path: Path) -> None:
+    log = {"activation": "log_softmax"}
+    made = [
+        Made(recipe("low"), 0.4),
+        Made(recipe("high", **log), 0.9),
+        Made(recipe("same", batch_size=128, **log), 0.9),
+        Made(recipe("lost", batch_size=256, **log), 0.0, "collapsed"),
+    ]
+    table, shown = effects_texts(made_runs.study(tmp_path, made), tmp_path)
+    assert shown.count("Activation") == shown.count("Batch size") == 1
+    for row in table.to_dict("records"):
+        assert row["change"] in shown
+        assert f"{row['experiment_from']} → {row['experiment_to']}" in shown
+        assert f"{100 * row['accuracy_difference']:+.1f}".replace("-", "−") in shown
+    assert [text for text in shown if text[0] in "▲▼≈"] == [
+        "▲ higher", "≈ not distinguishable", "▼ lower", "▼ lower",
+    ]  # fmt: skip
+    assert shown.count("✕ lost collapsed") == 2
+    ticks = [float(text.replace("−", "-")) for text in shown if text.lstrip("+−").isdigit()]
+    assert min(ticks) > 100 * table["accuracy_difference"].min()  # a failure does not stretch the axis
+
+
+def test_effects_of_two_failures_cannot_be_judged(runs: list[Run], tmp_path: Path) -> None:
+    lost = [run for run in runs if run.experiment in ("adam_ver1", "adam_ver4")]
+    _, shown = effects_texts(lost, tmp_path)
+    assert "cannot be judged" in shown
+    assert "✕ adam_ver4 collapsed✕ adam_ver1 collapsed" in "".join(shown)
+    assert "0.0" in shown
+
+
+def test_effects_of_recipes_that_differ_in_more_than_one_treatment(runs: list[Run], tmp_path: Path) -> None:
+    table, shown = effects_texts([run for run in runs if run.experiment in ("sgd_ver1", "adam_ver8")], tmp_path)
+    assert table.empty
+    assert "No two recipes differ in one treatment alone." in shown
+
+
+def test_recall_names_the_rarest_class_first(runs: list[Run], tmp_path: Path) -> None:
+    rarest = [text for text in draw("recall", runs, tmp_path) if "rarest" in text]
+    assert len(rarest) == 1
+    assert rarest[0].startswith("disgust, n = ")
+
+
+def test_confusion_shows_images_per_row(runs: list[Run], tmp_path: Path) -> None:
+    figures.confusion(runs, "sgd_ver1", tmp_path / "confusion.svg")
+    count = sum(runs[0].metrics["test"]["confusion"][3])
+    assert f"happy ({count})" in texts(tmp_path / "confusion.svg")
+
+
+@pytest.mark.parametrize("figure", DRAWN)
+def test_awkward_names_and_several_seeds(figure: str, tmp_path: Path) -> None:
+    made = [
+        Made(recipe("a")),
+        Made(recipe("b", lr=1.0, reported=None), 0.0, "collapsed"),
+        Made(recipe("c", 2), epochs=1),
+    ]
+    made = [replace(one, seed=seed) for one in made for seed in (0, 1)]
+    runs = made_runs.study(tmp_path, made, AWKWARD)
+    shown = " ".join(draw(figure, runs, tmp_path))
+    assert "<script" not in (tmp_path / f"{figure}.svg").read_text(encoding="utf-8")
+    if figure in ("confusion", "recall"):
+        assert "$x_1$ & $y$" in shown
+        assert "_hidden" in shown
+
+
+@pytest.mark.parametrize("figure", DRAWN)
+def test_a_study_of_one_recipe(figure: str, runs: list[Run], tmp_path: Path) -> None:
+    assert draw(figure, runs[:1], tmp_path)
+
+
+@pytest.mark.parametrize("figure", DRAWN)
+def test_a_study_of_failures(figure: str, runs: list[Run], tmp_path: Path) -> None:
+    assert draw(figure, [run for run in runs if run.failed], tmp_path)
+
+
+@pytest.mark.parametrize("figure", DRAWN)
+def test_the_same_data_give_the_same_bytes(figure: str, runs: list[Run], tmp_path: Path) -> None:
+    draw(figure, runs[:3], tmp_path)
+    first = (tmp_path / f"{figure}.svg").read_bytes()
+    draw(figure, runs[:3], tmp_path)
+    assert (tmp_path / f"{figure}.svg").read_bytes() == first
+    assert b"http://" not in first.replace(b"http://www.w3.org", b"").replace(b"http://purl.org", b"").replace(
+        b"http://creativecommons.org", b""
+    )
+
+
+def test_a_class_without_test_images_is_an_empty_row(tmp_path: Path) -> None:
+    runs = made_runs.study(tmp_path, [Made(recipe("a"))], ["cat", "dog"])
+    runs[0].metrics["test"].update(confusion=[[5, 1], [0, 0]], recall={"cat": 5 / 6, "dog": None})
+    assert "dog (0)" in draw("confusion", runs, tmp_path)
+    assert any(text.startswith("cat") and "rarest" in text for text in draw("recall", runs, tmp_path))
+
+
+def test_class_counts_and_weights(tmp_path: Path) -> None:
+    counts = {"train": [700, 5, 90], "val": [150, 0, 20], "test": [150, 1, 20]}
+    classes = ["01", "None", "<b>"]
+    splits = {s: {"images": sum(n), "counts": dict(zip(classes, n, strict=True))} for s, n in counts.items()}
+    weights = pd.DataFrame({"class": classes, "count": counts["train"], "weight": [0.12, 0.99375, 0.887]})
+    figures.class_counts({"classes": classes, "splits": splits}, weights, tmp_path / "counts.svg")
+    shown = texts(tmp_path / "counts.svg")
+    assert {"01", "None", "<b>", "700", "0.994"} <= set(shown)
+
+
+@pytest.mark.parametrize("channels", [1, 3])
+def test_samples_take_few_images_and_none(channels: int, tmp_path: Path) -> None:
+    images = np.random.default_rng(0).integers(0, 256, (12, channels, 8, 8), dtype=np.uint8)
+    labels = np.array([0] * 11 + [1])
+    figures.samples(images, labels, ["many", "one", "none"], tmp_path / "samples.svg", per_class=5)
+    shown = texts(tmp_path / "samples.svg")
+    assert {"11 images", "1 images", "0 images"} <= set(shown)
+    assert "data:image/png;base64," in (tmp_path / "samples.svg").read_text()
+
+
+def test_unknown_optimizer(runs: list[Run], tmp_path: Path) -> None:
+    with pytest.raises(StudyError, match=r"no recipe uses the optimizer LBFGS; found: \['Adam', 'SGD'\]"):
+        figures.lr_batch(runs, "LBFGS", 100, tmp_path / "figure.svg")
+
+
+def test_long_names_keep_both_ends() -> None:
+    assert name("short") == "short"
+    assert name("mushroom_edible_boletus_edulis", 20) == "mushroom_edi…_edulis"
+    assert name("two\nlines\x00") == "two lines\N{REPLACEMENT CHARACTER}"
+
+
+def test_reliability_names_every_recipe_with_its_error(runs: list[Run], tmp_path: Path) -> None:
+    shown = " ".join(draw("reliability", runs, tmp_path))
+    assert "✕ adam_ver1" in shown
+    assert f"ECE {runs[0].metrics['test']['ece']:.3f}" in shown
+
+
+def test_class_recall_starts_with_the_recipe_chosen(runs: list[Run], tmp_path: Path) -> None:
+    shown = draw("class_recall", runs, tmp_path)
+    assert choose(runs) in shown and "adam_ver1" not in shown
+    assert shown.index(next(t for t in shown if t.startswith("disgust, n = "))) < shown.index(
+        next(t for t in shown if t.startswith("happy, n = "))
+    )
+
+
+def test_most_confused_pairs_are_counted_as_by_a_loop(runs: list[Run]) -> None:
+    run = runs[0]
+    scores = run.scores["test"]
+    counts: dict[tuple[int, int], int] = {}
+    for label, guess in zip(scores.labels, scores.predicted, strict=True):
+        if label != guess:
+            counts[int(label), int(guess)] = counts.get((int(label), int(guess)), 0) + 1
+    found = most_confused(run, 5)
+    assert [len(rows) for *_, rows in found] == sorted(counts.values(), reverse=True)[:5]
+    for true, guess, rows in found:
+        assert len(rows) == counts[true, guess]
+        confidence = scores.probabilities[rows, guess]
+        assert (np.diff(confidence) <= 0).all()
+
+
+def test_confused_pairs_without_a_mistake(tmp_path: Path) -> None:
+    runs = made_runs.study(tmp_path, [Made(recipe("a"), 1.0)], images=30)
+    runs[0].metrics["test"]["confusion"] = np.diag([5] * 7).tolist()
+    assert "No test image is mistaken." in draw("confused", runs, tmp_path)

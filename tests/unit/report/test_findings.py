@@ -1,0 +1,117 @@
+"""The page of findings says what the runs say, and "not measured" where there are none."""
+
+import json
+import re
+from dataclasses import replace
+from pathlib import Path
+
+import made_runs
+import pandas as pd
+import pytest
+import yaml
+from made_runs import CLASSES, Made, fourteen
+from snakemake.utils import update_config
+from test_answer import AUDIT
+
+from study.compare.runs import choose
+from study.errors import StudyError
+from study.recipe import read_recipes
+from study.report.findings import Study, findings, load
+
+CONFIG = Path(__file__).parents[3] / "config"
+SPLITS = {split: {"images": 400} for split in ("train", "val", "test")}
+
+
+def config_of(study: str) -> dict:
+    config = yaml.safe_load((CONFIG / "config.yaml").read_text(encoding="utf-8"))
+    update_config(config, yaml.safe_load((CONFIG / f"{study}.yaml").read_text(encoding="utf-8")))
+    config["metrics"]["bootstrap_samples"] = 50
+    return config
+
+
+def study(folder: Path, made: list[Made], name: str = "fer2013") -> Study:
+    """The files of a study with made-up runs; ten test images have a copy in training."""
+    runs = made_runs.study(folder, made)
+    (folder / "data").mkdir()
+    ids = runs[0].scores["test"].image_ids[:10]
+    rows = [(name, "test", name) for name in ids] + [(f"copy of {name}", "train", name) for name in ids]
+    manifest = pd.DataFrame(rows, columns=["image_id", "split", "sha256"]).assign(status="kept")
+    manifest.to_csv(folder / "data/manifest.csv", index=False)
+    weights = pd.DataFrame({"class": CLASSES, "count": 10, "weight": 0.9})
+    weights.to_csv(folder / "data/class_weights.csv", index=False)
+    audit = {**AUDIT, "kept": {"images": 1200, "splits": SPLITS}, "source": {"images": 1200, "official_splits": SPLITS}}
+    (folder / "data/audit.json").write_text(json.dumps(audit), encoding="utf-8")
+    for run in runs:
+        run.record["provenance"] = {"threads": 1, "platform": "Linux", "started": "2026", "ended": "2026"}
+        place = folder / f"train/{run.experiment}/seed_{run.seed}/run.json"
+        place.write_text(json.dumps(run.record), encoding="utf-8")
+    recipes = {one.recipe.experiment: one.recipe for one in made}
+    return load(folder, config_of(name), {**read_recipes(CONFIG / "experiments.tsv"), **recipes})
+
+
+@pytest.fixture(scope="module")
+def page(tmp_path_factory: pytest.TempPathFactory) -> str:
+    """Of all fourteen recipes, and the first failure once more with log-softmax; two runs of the original study."""
+    failed = fourteen()[6]
+    assert failed.recipe.experiment == "adam_ver1"
+    mended = replace(
+        failed.recipe, experiment="adam_ver1_log_softmax", case=7, activation="log_softmax", reported_note=""
+    )
+    repaired = Made(mended, 0.66)
+    folder = tmp_path_factory.mktemp("studies")
+    made = fourteen()
+    made[1] = replace(made[1], recipe=replace(made[1].recipe, reported=0.6133))
+    sound = study(folder / "sound", [*made, repaired])
+    return findings(sound, study(folder / "original", made[:2], "original"), "make findings")
+
+
+def test_it_answers_every_question(page: str) -> None:
+    for title in (
+        "Which recipe wins", "The cases", "Why did the failures fail?", "What each treatment does", "× batch size",
+        "Leakage", "How optimistic", "The original protocol", "Do the reported conclusions hold?", "Not measured",
+    ):  # fmt: skip
+        assert f"\n## {title}" in page or title in page
+    assert "    make findings\n" in page
+    assert page.count("**Case ") == 6
+
+
+def test_a_failure_that_log_softmax_mends_is_blamed_on_the_double_softmax(page: str) -> None:
+    assert "- adam_ver1: with softmax collapsed; with log-softmax learns, " in page
+    assert "the double softmax made it fail" in page
+    assert "- adam_ver2: not measured yet." in page
+
+
+def test_what_is_not_measured_is_said(page: str) -> None:
+    missing = page.split("## Not measured")[1]
+    assert "original: sgd_ver3, sgd_ver4" in missing and "not trained yet" in missing
+    assert "**weight decay**: not measured yet" in page
+
+
+def test_copies_are_counted_with_the_accuracy_on_them(page: str) -> None:
+    assert "10 of 400 test images have an exact copy in training" in page
+    assert "| sgd_ver1 | test | 10 of 400 |" in page
+
+
+def test_numbers_are_those_of_the_runs(tmp_path: Path) -> None:
+    made = study(tmp_path, fourteen()[:6])
+    text = findings(made, made, "make findings")
+    winner = choose(made.runs)
+    best = next(run for run in made.runs if run.experiment == winner)
+    assert f"**{winner}** is the best recipe of 6" in text
+    assert f"{best.val_accuracy:.1%}" in text and f"{best.test_accuracy:.1%}" in text
+    assert "Not measured yet: no family of recipes" in text
+
+
+def test_claims_are_judged_under_both_protocols(page: str) -> None:
+    claims = page.split("## Do the reported conclusions hold?")[1].split("## Not measured")[0]
+    rows = {cells[1]: cells for line in claims.splitlines() if len(cells := line.strip("| ").split(" | ")) == 4}
+    _, _, sound, original = rows["sgd_ver2 against sgd_ver1"]
+    assert re.match(r"(holds|reversed|not distinguishable): [+-]\d+\.\d \(", sound) and original == sound
+    assert rows["adam_ver2"][2].startswith("holds: ") and rows["adam_ver2"][3] == "not measured yet"
+    original = page.split("## The original protocol")[1].split("\n## ")[0]
+    assert "| sgd_ver2 | early stopped |" in original and "61.3%" in original
+
+
+def test_a_study_without_a_run_is_an_error(tmp_path: Path) -> None:
+    with pytest.raises(StudyError, match="no finished run to report"):
+        load(tmp_path, config_of("fer2013"), read_recipes(CONFIG / "experiments.tsv"))

@@ -1,0 +1,438 @@
+import csv
+import hashlib
+import json
+import math
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+import small_run
+import torch
+from safetensors import safe_open
+from safetensors.torch import load_file
+from small_run import AUGMENTATION, MODEL, RECIPE, SETTINGS, small_data, small_train, write
+
+from study.errors import StudyError
+from study.evaluate.prediction import predict
+from study.train import augmentation, batches, learner, loop, models, samplers
+from study.train.run_files import epoch_line
+
+COLUMNS = ["epoch", "lr", "train_loss", "train_accuracy", "val_loss", "val_nll", "val_accuracy"]
+COLUMNS += ["val_batch_accuracy", "predicted_classes", "seconds"]
+
+
+def without_seconds(history: Path) -> list[str]:
+    return [line.rsplit(",", 1)[0] for line in history.read_text().splitlines()]
+
+
+@pytest.fixture(scope="module")
+def learned() -> loop.TrainingResult:
+    """A run that learns the small data."""
+    return small_train(replace(RECIPE, max_epochs=15), augmentation=augmentation.Augmentation())
+
+
+class TestRun:
+    def test_it_learns(self, learned):
+        assert learned.outcome == "completed"
+        assert learned.best_val_accuracy > 0.9
+        assert learned.history[-1]["val_nll"] < learned.history[0]["val_nll"]
+
+    def test_the_best_epoch_is_the_first_of_the_highest_accuracy(self, learned):
+        accuracies = [row["val_accuracy"] for row in learned.history]
+        assert learned.best_epoch == accuracies.index(max(accuracies)) + 1
+        assert learned.best_val_accuracy == max(accuracies)
+
+    def test_the_weights_are_those_of_the_best_epoch(self, learned):
+        data = small_data()
+        images = batches.Images.load(data.images["val"], data.labels["val"], torch.device("cpu"))
+        network = models.build(MODEL, 3, 32, 0)
+        network.load_state_dict(learned.weights)
+        run = learner.Learner(RECIPE, SETTINGS, network, None, torch.device("cpu"))
+        validation = learner.validate(run, images, batches.Normalize(torch.device("cpu")))
+        best = learned.history[learned.best_epoch - 1]
+        assert validation.accuracy == best["val_accuracy"]
+        assert validation.loss == best["val_loss"]
+
+    def test_the_mean_over_batches_counts_a_small_last_batch_like_the_others(self):
+        data = small_data(sizes={"train": 8, "val": 17})
+        images = batches.Images.load(data.images["val"], data.labels["val"], torch.device("cpu"))
+        run = learner.Learner(
+            replace(RECIPE, batch_size=16), SETTINGS, models.build(MODEL, 3, 32, 1), None, torch.device("cpu")
+        )
+        normalize = batches.Normalize(torch.device("cpu"))
+        validation = learner.validate(run, images, normalize)
+        with torch.inference_mode():
+            right = (run.model(normalize(images.images)).argmax(1) == images.labels).double()
+        assert validation.accuracy == right.mean().item()
+        assert validation.batch_accuracy == (right[:16].mean() + right[16]).item() / 2 != validation.accuracy
+
+    def test_twice_gives_the_same_to_the_last_bit(self):
+        first, second = small_train(), small_train()
+        assert all(torch.equal(first.weights[key], second.weights[key]) for key in first.weights)
+        for one, other in zip(first.history, second.history, strict=True):
+            assert {**one, "seconds": 0} == {**other, "seconds": 0}
+        assert small_train(seed=4).history[0]["train_loss"] != first.history[0]["train_loss"]
+
+    def test_a_line_per_epoch_says_all(self):
+        lines: list[str] = []
+        small_train(replace(RECIPE, max_epochs=2), report=lines.append)
+        assert lines[0].startswith("small seed 3 starts: ")
+        assert "60 training and 30 validation images, fp32 on cpu" in lines[0]
+        number = r"\d+\.\d{4}"
+        pattern = (
+            rf"small seed 3  epoch 1/2  train loss {number}  val loss {number}  val accuracy {number}  "
+            rf"best {number} \(epoch 1\)  lr 3e-03  [\d,]+ images/s  \d+:\d\d left  \d\.\d\d GiB"
+        )
+        assert re.fullmatch(pattern, lines[1])
+        assert " 0:00 left " in lines[2]
+
+    def test_the_study_caps_the_recipes_epochs(self):
+        assert small_train(settings=replace(SETTINGS, max_epochs=2)).epochs == 2
+        result = small_train(replace(RECIPE, max_epochs=1), settings=replace(SETTINGS, max_epochs=2))
+        assert (result.epochs, result.max_epochs) == (1, 1)
+
+    def test_the_best_epoch_comes_from_a_configured_one_on(self, monkeypatch):
+        scores = iter([0.9, 0.8, 0.5, 0.6, 0.6])
+        monkeypatch.setattr(
+            loop, "validate", lambda *_: learner.Validation(1.0, 1.0, next(scores), 0.5, predicted=[0, 1])
+        )
+        settings = replace(SETTINGS, best_from_epoch=3)
+        assert small_train(replace(RECIPE, max_epochs=5), settings=settings).best_epoch == 4
+
+    def test_the_best_epoch_can_be_chosen_by_the_mean_over_batches(self, monkeypatch):
+        scores = iter([(0.9, 0.7), (0.8, 0.75)])
+        monkeypatch.setattr(loop, "validate", lambda *_: learner.Validation(1.0, 1.0, *next(scores), predicted=[0, 1]))
+        result = small_train(replace(RECIPE, max_epochs=2), settings=replace(SETTINGS, best_by="batch_accuracy"))
+        assert (result.best_epoch, result.best_val_accuracy) == (2, 0.8)
+
+    def test_a_run_shorter_than_that_has_a_best_epoch_too(self, monkeypatch):
+        scores = iter([0.7, 0.9])
+        monkeypatch.setattr(
+            loop, "validate", lambda *_: learner.Validation(1.0, 1.0, next(scores), 0.5, predicted=[0, 1])
+        )
+        result = small_train(replace(RECIPE, max_epochs=2), settings=replace(SETTINGS, best_from_epoch=5))
+        assert (result.best_epoch, result.best_val_accuracy) == (2, 0.9)
+
+    @pytest.mark.skipif(
+        "bf16" not in learner.devices.supported_precisions(torch.device("cpu")), reason="this processor has no bf16"
+    )
+    def test_bf16_learns_too(self):
+        recipe = replace(RECIPE, max_epochs=15)
+        result = small_train(
+            recipe, settings=replace(SETTINGS, precision="auto"), augmentation=augmentation.Augmentation()
+        )
+        assert result.precision == "bf16"
+        assert result.best_val_accuracy > 0.9
+
+    def test_colour_images_and_batch_norm(self):
+        recipe = replace(RECIPE, max_epochs=1, batch_size=59)  # 60 images: one is left over
+        result = small_train(recipe, data=small_data(channels=3), model=replace(MODEL, name="vgg11_bn"))
+        assert result.outcome in ("completed", "collapsed")
+
+
+class TestMeans:
+    """Mean losses and accuracies are exact over images, whatever the batches."""
+
+    def setup(self, activation: str, weights: np.ndarray | None) -> tuple[learner.Learner, batches.Images]:
+        torch.set_num_threads(1)
+        data = small_data()
+        recipe = replace(RECIPE, activation=activation, optimizer="SGD", lr=1e-30)  # a model that stays as it is
+        network = models.build(replace(MODEL, dropout=0.0), 3, 32, 0)
+        cpu = torch.device("cpu")
+        run = learner.Learner(recipe, SETTINGS, network, weights, cpu)
+        return run, batches.Images.load(data.images["train"], data.labels["train"], cpu)
+
+    @pytest.mark.parametrize("activation", ["softmax", "logits"])
+    @pytest.mark.parametrize("weights", [None, np.array([0.2, 1.0, 3.0])])
+    def test_over_an_epoch(self, monkeypatch, activation, weights):
+        run, images = self.setup(activation, weights)
+        normalize = batches.Normalize(run.device)
+        with torch.inference_mode():
+            logits = run.model(normalize(images.images))
+        in_front = learner.Criterion(activation).activation(logits)
+        weight = None if weights is None else torch.from_numpy(weights).float()
+        expected = torch.nn.CrossEntropyLoss(weight=weight)(in_front, images.labels).item()
+        accuracy = (logits.argmax(1) == images.labels).double().mean().item()
+
+        steps = batches.training_batches(images, torch.arange(60), None, 7, normalize)
+        assert learner.train_epoch(run, steps) == pytest.approx((expected, accuracy), rel=1e-5)
+        monkeypatch.setattr(batches, "EVALUATION_PIXELS", 13 * 32**2)
+        validation = learner.validate(run, images, normalize)
+        assert validation.loss == pytest.approx(expected, rel=1e-5)
+        assert validation.accuracy == accuracy
+        nll = torch.nn.CrossEntropyLoss()(logits, images.labels).item()
+        assert validation.nll == pytest.approx(nll, rel=1e-5)
+        assert validation.predicted == sorted(set(logits.argmax(1).tolist()))
+
+
+class TestOptimizerAndSchedule:
+    def test_the_recipe_reaches_the_optimizer(self):
+        network = torch.nn.Linear(2, 2)
+        sgd = replace(RECIPE, optimizer="SGD", lr=0.01, momentum=0.9, weight_decay=1e-4, nesterov=True)
+        optimizer = learner.make_optimizer(sgd, network)
+        assert isinstance(optimizer, torch.optim.SGD)
+        group = optimizer.param_groups[0]
+        names = ("lr", "momentum", "weight_decay", "nesterov")
+        assert [group[name] for name in names] == [0.01, 0.9, 1e-4, True]
+        adam = learner.make_optimizer(replace(RECIPE, weight_decay=1e-3), network)
+        assert isinstance(adam, torch.optim.Adam)
+        assert (adam.param_groups[0]["lr"], adam.param_groups[0]["weight_decay"]) == (0.003, 1e-3)
+
+    def plateau(self, monkeypatch: pytest.MonkeyPatch, recipe=RECIPE, **settings: object) -> loop.TrainingResult:
+        """A run whose validation loss never improves after the first epoch."""
+        monkeypatch.setattr(loop, "validate", lambda *_: learner.Validation(1.0, 1.0, 0.5, 0.5, predicted=[0, 1]))
+        monkeypatch.setattr(loop, "train_epoch", lambda *_: (1.0, 0.5))
+        return small_train(replace(recipe, max_epochs=40), settings=replace(SETTINGS, **settings))
+
+    def test_the_learning_rate_falls_on_a_plateau_and_early_stopping_ends_it(self, monkeypatch):
+        result = self.plateau(monkeypatch, scheduler_patience=2, early_stopping_patience=8)
+        assert (result.outcome, result.epochs, result.lr_drops) == ("early_stopped", 9, [4, 7])
+        assert [row["lr"] for row in result.history] == pytest.approx([3e-3] * 4 + [3e-4] * 3 + [3e-5] * 2)
+
+    def test_min_lr_below_eps_is_never_reached(self, monkeypatch):
+        """ReduceLROnPlateau ignores a reduction smaller than eps = 1e-8."""
+        recipe = replace(RECIPE, lr=1e-5, min_lr=1e-12)
+        result = self.plateau(monkeypatch, recipe, scheduler_patience=1, early_stopping_patience=39)
+        assert min(row["lr"] for row in result.history) == pytest.approx(1e-8)
+
+
+class TestFailuresAreResults:
+    def test_a_diverged_run_ends_with_its_last_finite_weights(self, tmp_path):
+        result = small_train(replace(RECIPE, optimizer="SGD", lr=1e30))
+        run = write(result, tmp_path)
+        assert run["outcome"] == "diverged"
+        assert "the initial weights are kept" in run["reason"]
+        assert run["best_epoch"] is None
+        assert run["best_val_accuracy"] is None
+        assert all(value.isfinite().all() for value in load_file(tmp_path / "best.safetensors").values())
+        history = pd.read_csv(tmp_path / "history.csv")
+        assert len(history) == 1
+        assert not math.isfinite(history["val_loss"][0])
+
+    def test_a_run_that_diverges_later_keeps_its_best_epoch(self, monkeypatch):
+        real = loop.train_epoch
+        epochs = iter([1, 2, 3])
+        monkeypatch.setattr(loop, "train_epoch", lambda *a: real(*a) if next(epochs) < 3 else (math.nan, 0.0))
+        result = small_train()
+        assert (result.outcome, result.epochs) == ("diverged", 3)
+        assert result.best_epoch in (1, 2)
+
+    def test_a_collapsed_run_says_into_which_class_and_since_when(self):
+        """A high learning rate saturates the double softmax, as in the study's failed runs."""
+        recipe = replace(RECIPE, optimizer="SGD", lr=100.0, momentum=0.9, activation="softmax", max_epochs=4)
+        result = small_train(recipe)
+        assert result.outcome == "collapsed"
+        assert re.match(r"Predicts '(left|right|top)' for every validation image since epoch \d of 4", result.reason)
+        assert "exactly ln(e + 2) − 0.3333 = 1.2181: the double softmax is saturated" in result.reason
+
+
+class TestBadInput:
+    def test_a_batch_larger_than_the_training_set(self):
+        message = "experiment 'small', column 'batch_size': found 61, allowed is at most the number .*, 60"
+        with pytest.raises(StudyError, match=message):
+            small_train(replace(RECIPE, batch_size=61))
+
+    @pytest.mark.parametrize(("weights", "found"), [(None, "none"), (np.ones(2), "2")])
+    def test_a_weighted_loss_without_its_weights(self, weights, found):
+        message = f"'small', column 'loss': weighted_cross_entropy needs .* each of the 3 classes, found {found}"
+        with pytest.raises(StudyError, match=message):
+            small_train(replace(RECIPE, loss="weighted_cross_entropy"), class_weights=weights)
+
+    def test_no_validation_image(self):
+        with pytest.raises(StudyError, match="validation split holds no image, allowed is at least 1"):
+            small_train(data=small_data(sizes={"train": 60, "val": 0, "test": 30}))
+
+
+class TestOutputs:
+    def test_history_reads_back_to_the_last_bit(self, learned, tmp_path):
+        write(learned, tmp_path)
+        with (tmp_path / "history.csv").open() as file:
+            rows = list(csv.DictReader(file))
+        assert list(rows[0]) == COLUMNS
+        for row, expected in zip(rows, learned.history, strict=True):
+            assert {name: float(cell) for name, cell in row.items()} == expected
+
+    def test_weights_describe_themselves(self, learned, tmp_path):
+        write(learned, tmp_path)
+        with safe_open(tmp_path / "best.safetensors", framework="pt") as file:
+            metadata = file.metadata()
+        assert list(metadata) == ["description"]  # one key: the order of several differs from process to process
+        description = json.loads(metadata["description"])
+        assert description["classes"] == ["left", "right", "top"]
+        assert description["mean"] == [0.485, 0.456, 0.406]
+        wanted = {"model": "vgg11", "width": 0.0625, "head_hidden": 16, "image_size": 32, "channels": 1}
+        assert wanted.items() <= description.items()
+        saved = load_file(tmp_path / "best.safetensors")
+        assert all(torch.equal(saved[key], value) for key, value in learned.weights.items())
+
+    def test_run_json(self, learned, tmp_path):
+        run = write(learned, tmp_path)
+        names = ["experiment", "seed", "outcome", "reason", "epochs", "max_epochs", "best_epoch", "best_val_accuracy"]
+        names += ["images_per_second", "peak_memory_bytes", "seconds", "parameters", "device", "precision", "lr_drops"]
+        assert list(run) == [*names, "recipe", "sha256", "provenance"]
+        for file, digest in run["sha256"].items():
+            assert hashlib.sha256((tmp_path / file).read_bytes()).hexdigest() == digest
+        assert set(run["sha256"]) == {"history.csv", "best.safetensors"}
+        assert run["recipe"] == replace(RECIPE, max_epochs=15).hyperparameters()
+        assert run["images_per_second"] > 0
+        assert run["peak_memory_bytes"] > 10**7
+        assert run["seconds"] == pytest.approx(sum(row["seconds"] for row in learned.history))
+        provenance = run["provenance"]
+        assert provenance["code"] == "c"
+        assert provenance["resumes"] == 0
+        assert provenance["step"] == "eager"  # no CUDA graph on a CPU
+        assert provenance["driver"] is None and provenance["cuda"] is None  # on a CPU
+        assert provenance["determinism"]["deterministic_algorithms"] is False  # nothing to switch on a CPU
+        assert provenance["started"] <= provenance["ended"]
+
+    def test_tensorboard_has_what_the_history_has(self, tmp_path):
+        from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+        result = small_train(replace(RECIPE, max_epochs=3), tensorboard_dir=tmp_path)
+        events = EventAccumulator(str(tmp_path)).Reload()
+        for tag, column in (("train/loss", "train_loss"), ("val/accuracy", "val_accuracy"), ("train/lr", "lr")):
+            assert [e.step for e in events.Scalars(tag)] == [1, 2, 3]
+            assert [e.value for e in events.Scalars(tag)] == pytest.approx([row[column] for row in result.history])
+
+
+class TestResume:
+    def test_killed_runs_end_as_an_uninterrupted_one(self, tmp_path):
+        """Real processes, killed with SIGKILL: once between epochs and once wherever it happens to be."""
+        epochs = 8
+
+        def command(folder: Path) -> list[str]:
+            return [sys.executable, small_run.__file__, str(folder), str(epochs), "1"]
+
+        environment = {**os.environ, "PYTHONPATH": str(Path(loop.__file__).parents[2])}
+        whole, broken = tmp_path / "whole", tmp_path / "broken"
+        write(small_train(replace(RECIPE, max_epochs=epochs)), whole)
+        for epoch, delay in ((2, 0.0), (5, 0.03)):
+            process = subprocess.Popen(command(broken), env=environment, stdout=subprocess.PIPE, text=True)
+            for line in process.stdout:
+                if f"epoch {epoch}/{epochs}" in line:
+                    time.sleep(delay)
+                    process.send_signal(signal.SIGKILL)
+                    break
+            process.stdout.close()
+            assert process.wait() == -signal.SIGKILL
+            assert not (broken / "run.json").exists()
+        last = subprocess.run(command(broken), env=environment, check=True, capture_output=True, text=True)
+        assert re.search(r"small seed 3 continues after epoch [4567]: ", last.stdout)
+        assert without_seconds(broken / "history.csv") == without_seconds(whole / "history.csv")
+        assert (broken / "best.safetensors").read_bytes() == (whole / "best.safetensors").read_bytes()
+        assert json.loads((broken / "run.json").read_text())["provenance"]["resumes"] == 2
+        assert not (broken / "checkpoints").exists()
+
+    @pytest.mark.parametrize(
+        "recipe",
+        [
+            replace(RECIPE, max_epochs=7, loss="weighted_cross_entropy", sampler="balanced", activation="softmax"),
+            replace(RECIPE, max_epochs=7, optimizer="SGD", lr=0.05, momentum=0.9, nesterov=True, weight_decay=1e-3),
+        ],
+    )
+    @pytest.mark.parametrize("every", [1, 3])
+    def test_interrupted_after_any_epoch(self, tmp_path, recipe, every):
+        """Optimizer, schedule and early stopping continue where they were, with plateaus in the way."""
+        settings = replace(SETTINGS, scheduler_patience=0, early_stopping_patience=4)
+        common = {"class_weights": np.array([0.5, 1, 2]), "settings": settings}
+        whole = small_train(recipe, **common)
+
+        class Interrupted(Exception):
+            pass
+
+        for epoch in (1, 4, 6):
+            folder = tmp_path / str(epoch)
+
+            def interrupt(line: str, stop: str = f"epoch {epoch}/7") -> None:
+                if stop in line:
+                    raise Interrupted
+
+            with pytest.raises(Interrupted):
+                small_train(recipe, checkpoint_dir=folder, checkpoint_every=every, report=interrupt, **common)
+            resumed = small_train(recipe, checkpoint_dir=folder, checkpoint_every=every, **common)
+            assert all(torch.equal(whole.weights[key], resumed.weights[key]) for key in whole.weights)
+            strip = [{**row, "seconds": 0} for row in whole.history]
+            assert [{**row, "seconds": 0} for row in resumed.history] == strip
+            names = ("outcome", "reason", "best_epoch", "lr_drops", "epochs")
+            assert [getattr(resumed, name) for name in names] == [getattr(whole, name) for name in names]
+
+    def test_a_finished_run_that_was_not_written_trains_nothing_again(self, tmp_path, monkeypatch):
+        first = small_train(checkpoint_dir=tmp_path / "c")
+        monkeypatch.setattr(loop, "train_epoch", lambda *_: pytest.fail("trained again"))
+        second = small_train(checkpoint_dir=tmp_path / "c")
+        assert second.history == first.history
+        assert second.outcome == first.outcome
+
+    @pytest.mark.parametrize("change", ["key", "seed", "experiment"])
+    def test_a_checkpoint_of_another_run_is_not_used(self, tmp_path, change):
+        small_train(checkpoint_dir=tmp_path / "c")
+        lines: list[str] = []
+        recipe = replace(RECIPE, experiment="other") if change == "experiment" else RECIPE
+        changes = {"key": {"run_key": "other"}, "seed": {"seed": 4}, "experiment": {}}[change]
+        small_train(recipe, checkpoint_dir=tmp_path / "c", report=lines.append, **changes)
+        assert any("starts: " in line for line in lines)
+
+    def test_tensorboard_is_whole_after_a_resume(self, tmp_path):
+        from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+        class Interrupted(Exception):
+            pass
+
+        def interrupt(line: str) -> None:
+            if "epoch 4/6" in line:
+                raise Interrupted
+
+        folders = {"checkpoint_dir": tmp_path / "c", "tensorboard_dir": tmp_path / "t"}
+        with pytest.raises(Interrupted):
+            small_train(report=interrupt, **folders)
+        small_train(**folders)
+        assert len(list((tmp_path / "t").iterdir())) == 1
+        events = EventAccumulator(str(tmp_path / "t")).Reload()
+        assert [e.step for e in events.Scalars("train/loss")] == [1, 2, 3, 4, 5, 6]
+
+
+def test_augmentation_and_order_are_the_same_for_every_recipe_of_a_seed():
+    """Paired comparisons: what a recipe sees in an epoch depends on the seed alone, not on batch size or loss."""
+    seen = {}
+    for batch_size in (16, 60):
+        data = small_data()
+        images = batches.Images.load(data.images["train"], data.labels["train"], torch.device("cpu"))
+        order = samplers.draw_order(data.labels["train"], "shuffle", 3, 2)
+        draws = augmentation.draw_augmentation(AUGMENTATION, 60, 32, 3, 2)
+        normalize = batches.Normalize(torch.device("cpu"))
+        steps = batches.training_batches(images, order, draws, batch_size, normalize)
+        seen[batch_size] = torch.cat([batch for batch, _ in steps])
+    torch.testing.assert_close(seen[16], seen[60])
+
+
+def test_images_that_stay_memory_mapped_give_the_same_run(monkeypatch, tmp_path):
+    results, predictions = [], []
+    for resident, words in ((True, "images in its memory"), (False, "images memory-mapped")):
+        monkeypatch.setattr("study.train.devices.fits", lambda *_, answer=resident: answer)
+        lines: list[str] = []
+        results.append(small_train(replace(RECIPE, max_epochs=3), report=lines.append))
+        assert lines[0].endswith(words)
+        write(results[-1], tmp_path)
+        predictions.append(predict(tmp_path / "best.safetensors", small_data(), MODEL, SETTINGS))
+    one, other = results
+    assert [{**row, "seconds": 0} for row in one.history] == [{**row, "seconds": 0} for row in other.history]
+    assert all(torch.equal(one.weights[key], other.weights[key]) for key in one.weights)
+    pd.testing.assert_frame_equal(*predictions, check_exact=True)
+
+
+def test_time_left_is_in_hours_where_it_takes_hours():
+    row = {"epoch": 1, "train_loss": 1, "val_loss": 1, "val_accuracy": 0.5, "lr": 1e-10, "seconds": 100.0}
+    assert epoch_line("x", 0, [row], 101, 1, 12345.6, 2**29).endswith("  12,346 images/s  2:46:40 left  0.50 GiB")
+
+
+def test_the_library_trains_without_snakemake():
+    code = "import sys; sys.modules['snakemake'] = None; import study.train.loop, study.evaluate.prediction"
+    subprocess.run([sys.executable, "-c", code], check=True, cwd=Path(loop.__file__).parents[2])

@@ -1,0 +1,126 @@
+import math
+
+import numpy as np
+import pytest
+import torch
+from sklearn.utils.class_weight import compute_class_weight
+from torch.nn import CrossEntropyLoss
+
+from study.data.class_weights import class_weights
+from study.errors import StudyError
+from study.train.losses import ACTIVATIONS, Criterion, common_nll, probabilities
+
+COUNTS = [3962, 875, 4096, 7191, 4958, 4861, 3201]  # FER2013's training images in the original study
+
+
+def logits_and_labels(batch: int = 32, classes: int = 7) -> tuple[torch.Tensor, torch.Tensor]:
+    generator = torch.Generator().manual_seed(0)
+    logits = 4 * torch.randn(batch, classes, generator=generator)
+    return logits, torch.randint(classes, (batch,), generator=generator)
+
+
+class TestClassWeights:
+    def test_none_is_all_ones(self):
+        assert class_weights(COUNTS, "none", 0).tolist() == [1.0] * 7
+
+    def test_complement_is_one_minus_the_share(self):
+        weights = class_weights(COUNTS, "complement", 0)
+        assert weights[1] == pytest.approx(1 - 875 / 29144)
+        assert weights.sum() == pytest.approx(6)
+
+    def test_balanced_is_scikit_learns(self):
+        labels = np.repeat(np.arange(7), COUNTS)
+        expected = compute_class_weight("balanced", classes=np.arange(7), y=labels)
+        np.testing.assert_allclose(class_weights(COUNTS, "balanced", 0), expected, rtol=1e-15)
+
+    def test_effective_number_by_hand(self):
+        # E_n = 1 + β + … + β^(n−1), the geometric series behind (1 − β^n) / (1 − β)
+        effective = np.array([sum(0.9**i for i in range(n)) for n in (1, 3, 20)])
+        expected = (1 / effective) * 3 / (1 / effective).sum()
+        np.testing.assert_allclose(class_weights([1, 3, 20], "effective_number", 0.9), expected)
+
+    def test_effective_number_runs_from_equal_to_inverse_counts(self):
+        np.testing.assert_allclose(class_weights(COUNTS, "effective_number", 0.0), 1)
+        almost = class_weights(COUNTS, "effective_number", 1 - 1e-9)
+        inverse = 1 / np.array(COUNTS)
+        np.testing.assert_allclose(almost, inverse * 7 / inverse.sum(), rtol=1e-4)
+
+    def test_bad_input(self):
+        with pytest.raises(
+            StudyError, match=r"'loss.class_weights': found 'inverse', allowed is one of none, complement"
+        ):
+            class_weights(COUNTS, "inverse", 0)
+        with pytest.raises(StudyError, match=r"training images per class are \[3, 0\], allowed is at least 1 each"):
+            class_weights([3, 0], "balanced", 0)
+        with pytest.raises(StudyError, match=r"effective_number_beta': found 1, allowed is from 0 to below 1"):
+            class_weights(COUNTS, "effective_number", 1)
+
+
+class TestCriterion:
+    @pytest.mark.parametrize("activation", ACTIVATIONS)
+    @pytest.mark.parametrize("weighted", [False, True])
+    def test_mean_and_gradient_are_those_of_cross_entropy_loss(self, activation, weighted):
+        weights = torch.linspace(0.5, 2, 7) if weighted else None
+        logits, labels = logits_and_labels()
+        ours, theirs = logits.clone().requires_grad_(), logits.clone().requires_grad_()
+        losses, image_weights = Criterion(activation, weights)(ours, labels)
+        mean = losses.sum() / image_weights.sum()
+        expected = CrossEntropyLoss(weight=weights)(ACTIVATIONS[activation](theirs), labels)
+        mean.backward()
+        expected.backward()
+        torch.testing.assert_close(mean, expected)
+        torch.testing.assert_close(ours.grad, theirs.grad)
+
+    def test_sums_over_batches_give_the_mean_over_all_images(self):
+        criterion = Criterion("logits", torch.linspace(0.5, 2, 7))
+        logits, labels = logits_and_labels(33)
+        parts = [criterion(logits[i : i + 8], labels[i : i + 8]) for i in range(0, 33, 8)]
+        mean = sum(part[0].sum() for part in parts) / sum(part[1].sum() for part in parts)
+        losses, weights = criterion(logits, labels)
+        torch.testing.assert_close(mean, losses.sum() / weights.sum())
+
+    def test_half_precision_logits_give_a_float32_loss(self):
+        logits, labels = logits_and_labels()
+        losses, _ = Criterion("softmax")(logits.bfloat16(), labels)
+        assert losses.dtype == torch.float32
+
+    def test_log_softmax_in_front_changes_nothing(self):
+        logits, labels = logits_and_labels()
+        torch.testing.assert_close(Criterion("log_softmax")(logits, labels), Criterion("logits")(logits, labels))
+
+    def test_double_softmax_confines_the_loss(self):
+        """For 7 classes between ln((e + 6) / e) = 1.1654 and ln(e + 6) = 2.1654."""
+        certain = 100 * torch.eye(7)[:1]
+        criterion = Criterion("softmax")
+        right, wrong = (criterion(certain, torch.tensor([label]))[0].item() for label in (0, 1))
+        assert right == pytest.approx(math.log((math.e + 6) / math.e)) == pytest.approx(1.1654, abs=5e-5)
+        assert wrong == pytest.approx(math.log(math.e + 6)) == pytest.approx(2.1654, abs=5e-5)
+
+    def test_double_softmax_shrinks_the_gradient(self):
+        """To 1/7 at uniform output; for a confident mistake to 1e-4 at 10 logits and 5e-9 at 20."""
+
+        def gradient(activation: str, logits: torch.Tensor, label: int) -> torch.Tensor:
+            logits = logits.double().requires_grad_()
+            loss = torch.nn.functional.cross_entropy(ACTIVATIONS[activation](logits), torch.tensor([label]))
+            loss.backward()
+            return logits.grad
+
+        uniform = torch.zeros(1, 7)
+        torch.testing.assert_close(gradient("softmax", uniform, 2), gradient("logits", uniform, 2) / 7)
+        for size, expected in ((10, 1e-4), (20, 5e-9)):
+            mistake = size * torch.eye(7)[:1]
+            assert gradient("logits", mistake, 1).abs().max() > 0.99
+            assert gradient("softmax", mistake, 1).abs().max() == pytest.approx(expected, rel=0.35)
+
+    @pytest.mark.parametrize(("accuracy", "loss"), [(0.2422, 1.9232), (0.1667, 1.9987)])
+    def test_a_saturated_run_sits_at_the_reported_loss(self, accuracy, loss):
+        labels = (torch.arange(10_000) >= round(accuracy * 10_000)).long()  # class 0 is always predicted
+        losses, _ = Criterion("softmax")(100 * torch.eye(7)[:1].expand(10_000, 7), labels)
+        assert losses.mean().item() == pytest.approx(loss, abs=5e-5)
+
+
+def test_common_nll_is_minus_log_probability_of_the_true_class():
+    logits, labels = logits_and_labels()
+    p = probabilities(logits)
+    torch.testing.assert_close(p.sum(1), torch.ones(32))
+    torch.testing.assert_close(common_nll(logits, labels), -p[torch.arange(32), labels].log())
