@@ -1,0 +1,86 @@
+"""Where the files of a study are. A run's folder is spelled here alone, for rules, scripts and readers of results."""
+
+import re
+from dataclasses import dataclass
+from pathlib import Path
+
+
+@dataclass(frozen=True)
+class RunPaths:
+    """The files of one run below results/{study}.
+
+    Without experiment and seed, the names hold Snakemake's wildcards in their place: the patterns of the rules.
+    """
+
+    results: Path
+    experiment: str = "{experiment}"
+    seed: int | str = "{seed}"
+
+    @property
+    def name(self) -> str:
+        """The run within a study: "sgd_ver3/seed_0"."""
+        return f"{self.experiment}/seed_{self.seed}"
+
+    @property
+    def trained(self) -> Path:
+        """Folder of what the rule train writes."""
+        return self.results / "train" / self.name
+
+    @property
+    def evaluated(self) -> Path:
+        """Folder of what the rule evaluate writes."""
+        return self.results / "evaluate" / self.name
+
+    @property
+    def history(self) -> Path:
+        return self.trained / "history.csv"
+
+    @property
+    def weights(self) -> Path:
+        return self.trained / "best.safetensors"
+
+    @property
+    def run(self) -> Path:
+        return self.trained / "run.json"
+
+    @property
+    def tensorboard(self) -> Path:
+        return self.trained / "tensorboard"
+
+    @property
+    def checkpoints(self) -> Path:
+        """Beside the outputs and none of them: Snakemake deletes outputs before a job."""
+        return self.trained / "checkpoints"
+
+    @property
+    def predictions(self) -> Path:
+        return self.evaluated / "predictions.csv"
+
+    @property
+    def metrics(self) -> Path:
+        return self.evaluated / "metrics.json"
+
+    def side_file(self, folder: str, rule: str, suffix: str) -> Path:
+        """Where a rule logs or times this run: logs/train/sgd_ver3_seed_0.log."""
+        return self.results / folder / rule / f"{self.experiment}_seed_{self.seed}{suffix}"
+
+    @property
+    def training_log(self) -> Path:
+        return self.side_file("logs", "train", ".log")
+
+
+def run_of(path: str | Path) -> tuple[str, int]:
+    """Experiment and seed that a file in a run's folder belongs to."""
+    folder = Path(path).parent
+    return folder.parent.name, int(folder.name.removeprefix("seed_"))
+
+
+def runs_in(results: Path, file: str) -> list[RunPaths]:
+    """Every run of a study that has left `file` ("run.json", "best.safetensors") in its folder, sorted."""
+    return [RunPaths(results, *run_of(path)) for path in sorted(results.glob(f"train/*/seed_*/{file}"))]
+
+
+def logged_runs(results: Path) -> list[RunPaths]:
+    """Every run of a study that has left the log of a training, sorted."""
+    found = (re.fullmatch(r"(.+)_seed_(\d+)", log.stem) for log in sorted(results.glob("logs/train/*.log")))
+    return [RunPaths(results, match[1], int(match[2])) for match in found if match]
