@@ -4,22 +4,19 @@ import re
 import sys
 from pathlib import Path
 
-import yaml
-
 WORKFLOW = Path(workflow.basedir)
 if str(WORKFLOW / "scripts") not in sys.path:
     sys.path.insert(0, str(WORKFLOW / "scripts"))
 
 from study.errors import StudyError
 from study.provenance import code_digest
-from study.recipe import read_recipes
-from study.settings import compared, deciding, read_numbers, validate_config
+from study.recipe_table import read_recipes
+from study.settings import deciding, read_numbers, reported_protocol, validate_config
 from study.data.data_settings import source_fingerprint
 
-SCHEMA = yaml.safe_load((WORKFLOW / "config/schemas/config.schema.yaml").read_text())
 try:
-    read_numbers(config, SCHEMA)
-    validate_config(config, SCHEMA)
+    read_numbers(config)
+    validate_config(config)
     RECIPES = read_recipes(config["experiments"])
 except StudyError as error:
     raise WorkflowError(str(error)) from None
@@ -80,8 +77,8 @@ def initial_weights_file(wildcards):
 
 
 def recipe_of(wildcards):
-    """The recipe's hyperparameters as one value: Snakemake records the values of params, not their names."""
-    return RECIPES[wildcards.experiment].hyperparameters()
+    """What decides of the recipe, as one value: Snakemake records the values of params, not their names."""
+    return RECIPES[wildcards.experiment].deciding
 
 
 def training_settings(wildcards):

@@ -99,7 +99,7 @@ rule tables:
         metrics=lookup(dpath="metrics", within=config),
         training=lookup(dpath="training", within=config),
         tables=lookup(dpath="tables", within=config),
-        compared=compared(config),
+        compared=reported_protocol(config),
         study=config["study"],
         code=script_digest("tables"),
     script:
@@ -294,7 +294,7 @@ rule summary:
         cases=lookup(dpath="cases", within=config),
         metrics=lookup(dpath="metrics", within=config),
         tables=lookup(dpath="tables", within=config),
-        compared=compared(config),
+        compared=reported_protocol(config),
         sections=questioned_sections,
         study=config["study"],
         code=script_digest("summary"),

@@ -1,22 +1,21 @@
-"""Write the table of configuration keys into config/README.md, from the schema (`make docs`)."""
+"""Write the tables of keys and columns into config/README.md, from the schema (`make docs`)."""
 
 from pathlib import Path
 
-import yaml
+from study.reference import reference_of_columns, reference_of_keys
 
-from study.settings import markdown
-
-BEGIN, END = "<!-- begin: generated from schemas/config.schema.yaml by `make docs` -->", "<!-- end: generated -->"
+MARKS = "<!-- begin: {} from schemas/config.schema.yaml by `make docs` -->", "<!-- end: {} -->"
 
 
-def with_reference(readme: str, schema: dict) -> str:
-    """The text with the part between the two marks replaced by the schema's table."""
-    before, rest = readme.split(BEGIN)
-    return f"{before}{BEGIN}\n\n{markdown(schema)}\n\n{END}{rest.split(END)[1]}"
+def with_reference(readme: str) -> str:
+    """The text with the parts between the marks replaced by what the schema says."""
+    for what, table in (("columns", reference_of_columns()), ("keys", reference_of_keys())):
+        begin, end = (mark.format(what) for mark in MARKS)
+        before, rest = readme.split(begin)
+        readme = f"{before}{begin}\n\n{table}\n\n{end}{rest.split(end)[1]}"
+    return readme
 
 
 if __name__ == "__main__":
-    folder = Path(__file__).parent.parent / "config"
-    schema = yaml.safe_load((folder / "schemas/config.schema.yaml").read_text(encoding="utf-8"))
-    readme = folder / "README.md"
-    readme.write_text(with_reference(readme.read_text(encoding="utf-8"), schema), encoding="utf-8")
+    readme = Path(__file__).parents[1] / "config/README.md"
+    readme.write_text(with_reference(readme.read_text(encoding="utf-8")), encoding="utf-8")

@@ -6,12 +6,12 @@ from pathlib import Path
 from study.compare import ensemble
 from study.compare.runs import load_runs
 from study.evaluate.metrics import evaluate
-from study.recipe import Recipe
+from study.recipe import recipes_of
 from study.rule_log import logged
 
 with logged(snakemake.log[0]) as say:
     given, files, out = snakemake.params, snakemake.input, snakemake.output
-    recipes = {name: Recipe(**row) for name, row in given.recipes.items()}
+    recipes = recipes_of(given.recipes)
     runs = load_runs(recipes, files.runs, files.metrics, predictions_files=files.predictions)
     chosen = ensemble.members(runs, given.metrics["ensemble_members"])
     votes = ensemble.vote(chosen)

@@ -7,13 +7,13 @@ import pandas as pd
 
 from study.compare.runs import choose, load_runs
 from study.data import packed
-from study.recipe import Recipe
+from study.recipe import recipes_of
 from study.report import figures
 from study.rule_log import logged
 
 with logged(snakemake.log[0]) as say:
     given, files, out = snakemake.params, snakemake.input, snakemake.output
-    recipes = {name: Recipe(**row) for name, row in given.recipes.items()}
+    recipes = recipes_of(given.recipes)
     runs = load_runs(recipes, files.runs, files.metrics, files.histories, files.predictions)
     confidence = given.metrics["confidence"]
     figures.comparison(runs, confidence, given.reported, out.comparison)

@@ -10,7 +10,7 @@ import yaml
 from snakemake.utils import update_config
 
 from study.errors import StudyError
-from study.recipe import read_recipes
+from study.recipe_table import read_recipes
 from study.report.findings import findings, load
 
 TABLES = [f"config/{name}.tsv" for name in ("experiments", "ablations", "lr_batch")]

@@ -7,13 +7,13 @@ import pandas as pd
 
 from study.compare.questionable import questionable
 from study.compare.runs import load_runs
-from study.recipe import Recipe
+from study.recipe import recipes_of
 from study.report.first_page import FIGURES, Study, as_rst, landing_html
 from study.rule_log import logged
 
 with logged(snakemake.log[0]):
     given, files = snakemake.params, snakemake.input
-    recipes = {name: Recipe(**row) for name, row in given.recipes.items()}
+    recipes = recipes_of(given.recipes)
     runs = load_runs(recipes, files.runs, files.metrics, predictions_files=files.predictions)
     audit = json.loads(Path(files.audit).read_text(encoding="utf-8"))
     study = Study(

@@ -8,7 +8,7 @@ from study.compare.runs import load_runs
 from study.compare.tables import case_markdown
 from study.data.class_weights import read_class_weights
 from study.data.manifest import read_manifest
-from study.recipe import Recipe
+from study.recipe import recipes_of
 from study.report import comparison_page
 from study.report.answer import headline
 from study.rule_log import logged
@@ -16,7 +16,7 @@ from study.rule_log import logged
 with logged(snakemake.log[0]) as say:
     given, files = snakemake.params, snakemake.input
     folder = Path(snakemake.output.comparison).parent
-    recipes = {name: Recipe(**row) for name, row in given.recipes.items()}
+    recipes = recipes_of(given.recipes)
     runs = load_runs(recipes, files.runs, files.metrics, files.histories, files.predictions)
     compared = given.compared if given.tables["reported"] else None
     manifest, weights = read_manifest(Path(files.manifest)), read_class_weights(Path(str(files.class_weights)))

@@ -28,7 +28,7 @@ with logged(snakemake.log[0], threads=snakemake.threads) as say:
     if initial_weights and settings["model"]["weights"] == "imagenet":
         pretrained.check(initial_weights, settings["model"]["name"])  # placed by hand, perhaps
     result = loop.train(
-        Recipe(experiment=wildcards.experiment, case=0, **recipe),
+        Recipe.of(wildcards.experiment, **recipe),
         seed=int(wildcards.seed),
         data=data,
         class_weights=pd.read_csv(str(weights))["weight"].to_numpy(copy=True) if weights else None,

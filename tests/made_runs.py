@@ -7,7 +7,7 @@ import json
 import math
 import zlib
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -33,11 +33,11 @@ class Made:
 
 
 def recipe(experiment: str, case: int = 1, **changes: object) -> Recipe:
-    base = Recipe(
-        experiment, case, "SGD", 1e-2, 1e-10, 64, 100, "cross_entropy", "softmax", "shuffle", momentum=0.9,
-        reported=0.5, reported_note="",
+    base = Recipe.of(
+        experiment, case, optimizer="SGD", lr=1e-2, min_lr=1e-10, batch_size=64, max_epochs=100, loss="cross_entropy",
+        activation="softmax", sampler="shuffle", momentum=0.9, reported=0.5,
     )  # fmt: skip
-    return replace(base, **changes)  # type: ignore[arg-type]
+    return base.but(**changes)
 
 
 def fourteen() -> list[Made]:
@@ -173,6 +173,6 @@ def record(made: Made, curve: pd.DataFrame) -> dict[str, object]:
         "device": "cpu",
         "precision": "fp32",
         "lr_drops": [],
-        "recipe": {k: v for k, v in asdict(made.recipe).items() if k in made.recipe.hyperparameters()},
+        "recipe": dict(made.recipe.hyperparameters),
         "provenance": {},
     }

@@ -9,14 +9,23 @@ import os
 import platform
 import socket
 import subprocess
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 PACKAGES = ("torch", "torchvision", "numpy", "pandas", "scikit-learn", "safetensors", "snakemake")
 # Modules that write down and report, and decide nothing about a result: a change in them re-trains nothing.
 BOOKKEEPING = ("study.errors", "study.rule_log", "study.provenance")
 # What a cluster says of the job that made a run.
 SCHEDULER = ("SLURM_CLUSTER_NAME", "SLURM_JOB_ID", "SLURM_ARRAY_JOB_ID", "SLURM_ARRAY_TASK_ID", "SLURMD_NODENAME")
+
+
+Function = TypeVar("Function", bound=Callable[..., Any])
+
+
+def only_words(function: Function) -> Function:
+    """Mark a function that only makes text for readers: a change in it trains nothing again, see `code_digest`."""
+    return function
 
 
 @functools.cache

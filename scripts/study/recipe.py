@@ -1,212 +1,199 @@
-"""The table of recipes: one validated row of `experiments.tsv` is one `Recipe`.
+"""A recipe: one row of the table of recipes.
 
-Reading is done with the standard library so that planning (`snakemake -n`) loads nothing heavy.
+What a column is called, what it may hold, which treatment it belongs to: all of that is in the schema, under
+`$defs.recipe`. A column that is added there is parsed, shown, compared and explained without a line of code here.
+Nothing heavy is loaded, as planning (`snakemake -n`) comes here.
+
+Entry points:
+    Recipe.of(experiment, case, **columns) -> Recipe       one made in code, defaults filled in
+    HYPERPARAMETERS                                        the columns that decide a training, by name
+    TREATMENTS                                             treatment -> its columns
+    difference_in_words(recipe, other, columns) -> str     "batch size 64", "cross entropy with plain shuffling"
 """
 
-import csv
-import difflib
+import functools
 import math
 import re
-from collections.abc import Callable, Sequence
-from dataclasses import MISSING, asdict, dataclass, fields
-from pathlib import Path
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
-from study.errors import StudyError
+from study.provenance import only_words
+from study.schema import SCHEMA
 
-OPTIMIZERS = ("SGD", "Adam")
-LOSSES = ("cross_entropy", "weighted_cross_entropy")
-ACTIVATIONS = ("softmax", "log_softmax", "logits")
-SAMPLERS = ("shuffle", "balanced")
+NEUTRAL = "neutral"  # in the place of a treatment
+NO_HYPERPARAMETERS = ("experiment", "case", "reported", "reported_note")
 
-NOT_HYPERPARAMETERS = ("experiment", "case", "reported", "reported_note")
+
+@dataclass(frozen=True)
+class Column:
+    """A column of the table of recipes, as the schema describes it.
+
+    Attributes:
+        name: of the column.
+        node: its part of the schema.
+    """
+
+    name: str
+    node: Mapping[str, Any]
+
+    @property
+    def optional(self) -> bool:
+        """Whether its cells may be empty."""
+        return "default" in self.node
+
+    @property
+    def choices(self) -> tuple[str, ...]:
+        """The words that it may hold; empty for a number or a flag."""
+        return tuple(self.node.get("enum", ()))
+
+    @property
+    @only_words
+    def label(self) -> str:
+        return str(self.node["label"])
+
+    @property
+    @only_words
+    def heading(self) -> str:
+        """The label as the head of a column."""
+        return str(self.node.get("heading", self.label[0].upper() + self.label[1:]))
+
+    @property
+    def treatment(self) -> str:
+        return str(self.node["treatment"])
+
+    def parse(self, cell: str) -> Any:
+        """The value of a cell.
+
+        Raises:
+            ValueError: it is none of the allowed ones.
+        """
+        value = _READ.get(self.node.get("type", ""), str)(cell)
+        finite = not isinstance(value, float) or math.isfinite(value)
+        if not finite or not _validator(self.name).is_valid(value):
+            raise ValueError
+        return value
+
+    @only_words
+    def show(self, value: Any) -> str:
+        """A value as tables and figures write it."""
+        if self.node.get("show") == "lr":
+            return lr_text(value)
+        if isinstance(value, bool):
+            return "yes" if value else "no"
+        return f"{value:g}" if isinstance(value, float) else str(value).replace("_", " ")
+
+    @only_words
+    def in_words(self, value: Any) -> str:
+        """A value within a sentence: "batch size 64", "weighted cross entropy"."""
+        if self.choices:
+            return str(self.node.get("words", {}).get(value, self.show(value)))
+        return f"{self.label} {self.show(value)}"
+
+    def rank(self, value: Any) -> Any:
+        """What puts the values of two recipes into an order: that of the schema for words, else the number itself."""
+        return self.choices.index(value) if self.choices else value
+
+
+def _flag(text: str) -> bool:
+    try:
+        return {"true": True, "false": False}[text.lower()]
+    except KeyError:
+        raise ValueError from None
+
+
+_READ = {"integer": int, "number": float, "boolean": _flag}
+
+
+@functools.cache
+def _validator(column: str) -> Any:
+    from jsonschema import Draft202012Validator
+
+    return Draft202012Validator(SCHEMA["$defs"]["recipe"]["properties"][column])
+
+
+COLUMNS = {name: Column(name, node) for name, node in SCHEMA["$defs"]["recipe"]["properties"].items()}
+HYPERPARAMETERS = {name: column for name, column in COLUMNS.items() if name not in NO_HYPERPARAMETERS}
+TREATMENTS: dict[str, tuple[str, ...]] = {
+    treatment: tuple(name for name, column in HYPERPARAMETERS.items() if column.treatment == treatment)
+    for treatment in SCHEMA["$defs"]["recipe"]["treatments"]
+}
 
 
 @dataclass(frozen=True)
 class Recipe:
-    """One training recipe. Fields are the columns of `experiments.tsv`, in PyTorch's terms.
+    """One training recipe. A hyperparameter is read as an attribute: `recipe.lr`.
 
     Attributes:
         experiment: unique name; the `{experiment}` wildcard.
         case: number of the comparison (table) the recipe belongs to.
-        optimizer: "SGD" or "Adam".
-        lr: initial learning rate.
-        min_lr: floor that ReduceLROnPlateau may not cross.
-        batch_size: images per optimizer step.
-        max_epochs: epochs if nothing stops the run earlier.
-        loss: "cross_entropy" or "weighted_cross_entropy" (weights from the training split).
-        activation: what stands between the last linear layer and the loss.
-        sampler: "shuffle" (every image once per epoch) or "balanced" (drawn with replacement, classes equally likely).
-        momentum, weight_decay, nesterov: passed to the optimizer; momentum and nesterov are SGD's.
+        hyperparameters: column -> value of all that decides the training, in the order of the schema.
         reported: best validation accuracy a publication reported, or None.
         reported_note: what it reported in words where there is no such number.
     """
 
     experiment: str
     case: int
-    optimizer: str
-    lr: float
-    min_lr: float
-    batch_size: int
-    max_epochs: int
-    loss: str
-    activation: str
-    sampler: str
-    momentum: float = 0.0
-    weight_decay: float = 0.0
-    nesterov: bool = False
+    hyperparameters: Mapping[str, Any]
     reported: float | None = None
     reported_note: str = ""
+
+    @classmethod
+    def of(cls, experiment: str, case: int = 0, **columns: Any) -> "Recipe":
+        """A recipe from values of its columns; what is missing and optional stands at its default.
+
+        Raises:
+            TypeError: a column that does not exist, or one that has no default and is missing.
+        """
+        if unknown := columns.keys() - COLUMNS.keys():
+            raise TypeError(f"a recipe has no column {', '.join(sorted(unknown))}")
+        if missing := [n for n, column in HYPERPARAMETERS.items() if n not in columns and not column.optional]:
+            raise TypeError(f"a recipe needs the column {', '.join(missing)}")
+        values = {name: columns.get(name, column.node.get("default")) for name, column in HYPERPARAMETERS.items()}
+        shown = {name: columns[name] for name in ("reported", "reported_note") if name in columns}
+        return cls(experiment, case, values, **shown)
+
+    def __getattr__(self, name: str) -> Any:
+        if name in HYPERPARAMETERS:
+            return self.hyperparameters[name]
+        raise AttributeError(f"a recipe has no {name!r}")
+
+    def but(self, **columns: Any) -> "Recipe":
+        """The same recipe with other values in some columns."""
+        shown = {"reported": self.reported, "reported_note": self.reported_note}
+        kept = {"experiment": self.experiment, "case": self.case, **self.hyperparameters, **shown}
+        return Recipe.of(**{**kept, **columns})
+
+    @property
+    def deciding(self) -> dict[str, Any]:
+        """The hyperparameters that do not stand at their default: a column that comes later changes nothing in it."""
+        return {
+            name: value
+            for name, value in self.hyperparameters.items()
+            if not (column := HYPERPARAMETERS[name]).optional or value != column.node["default"]
+        }
 
     @property
     def weighted(self) -> bool:
         """Whether the loss weighs the classes."""
-        return self.loss == "weighted_cross_entropy"
-
-    def hyperparameters(self) -> dict[str, Any]:
-        """All that decides the training, in the order of the fields; nothing that is only shown in tables."""
-        return {name: value for name, value in asdict(self).items() if name not in NOT_HYPERPARAMETERS}
+        return self.loss in HYPERPARAMETERS["loss"].node["weighted"]
 
 
-def _one_of(allowed: tuple[str, ...]) -> tuple[Callable[[str], str], str]:
-    def parse(text: str) -> str:
-        if text not in allowed:
-            raise ValueError
-        return text
-
-    return parse, "one of " + ", ".join(allowed)
+def recipes_of(params: Mapping[str, Mapping[str, Any]]) -> dict[str, Recipe]:
+    """Recipes that came through the params of a rule, where each is the mapping of its fields: `vars(recipe)`."""
+    return {name: Recipe(**fields) for name, fields in params.items()}
 
 
-def _number(low: float, high: float = math.inf, *, above: bool = False) -> Callable[[str], float]:
-    def parse(text: str) -> float:
-        value = float(text)
-        if not (low < value if above else low <= value) or value > high or not math.isfinite(value):
-            raise ValueError
-        return value
-
-    return parse
-
-
-def _integer(text: str) -> int:
-    value = int(text)
-    if value < 1:
-        raise ValueError
-    return value
+@only_words
+def difference_in_words(recipe: Recipe, other: Recipe, columns: Sequence[str]) -> str:
+    """In which of these columns the recipe differs from the other: "batch size 64", "SGD with momentum 0.9"."""
+    values = {name: recipe.hyperparameters[name] for name in columns}
+    return " with ".join(
+        HYPERPARAMETERS[name].in_words(value) for name, value in values.items() if value != other.hyperparameters[name]
+    )
 
 
-def _name(text: str) -> str:
-    if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_.-]*", text):
-        raise ValueError
-    return text
-
-
-def _flag(text: str) -> bool:
-    return {"true": True, "false": False}[text.lower()]
-
-
-# column -> (parser of the cell, what is allowed, in words)
-COLUMNS: dict[str, tuple[Callable[[str], Any], str]] = {
-    "experiment": (_name, "letters, digits, '_', '-' and '.', beginning with a letter or digit"),
-    "case": (_integer, "a whole number of at least 1"),
-    "optimizer": _one_of(OPTIMIZERS),
-    "lr": (_number(0, above=True), "a number above 0"),
-    "min_lr": (_number(0), "a number of at least 0"),
-    "batch_size": (_integer, "a whole number of at least 1"),
-    "max_epochs": (_integer, "a whole number of at least 1"),
-    "loss": _one_of(LOSSES),
-    "activation": _one_of(ACTIVATIONS),
-    "sampler": _one_of(SAMPLERS),
-    "momentum": (_number(0, 1), "a number from 0 to 1"),
-    "weight_decay": (_number(0), "a number of at least 0"),
-    "nesterov": (_flag, "true or false"),
-    "reported": (_number(0, 1), "an accuracy from 0 to 1, or nothing"),
-    "reported_note": (str, "any text"),
-}
-OPTIONAL = tuple(field.name for field in fields(Recipe) if field.default is not MISSING)
-
-
-def read_recipes(tables: str | Path | Sequence[str | Path], folder: Path = Path()) -> dict[str, Recipe]:
-    """The rows of one or several tab-separated tables, by experiment name, in the tables' order.
-
-    Args:
-        tables: paths, relative to `folder`.
-
-    Raises:
-        StudyError: naming file, row, column, the value found and the value allowed.
-    """
-    recipes: dict[str, Recipe] = {}
-    first_seen: dict[str, str] = {}
-    for path in [tables] if isinstance(tables, str | Path) else tables:
-        for row, recipe in _read_table(folder / path):
-            key = recipe.experiment.lower()  # folders of file systems that ignore case
-            if key in first_seen:
-                raise StudyError(
-                    f"{path}, row {row}, column 'experiment': '{recipe.experiment}' stands in {first_seen[key]} "
-                    "already; each name is used once (upper and lower case count as the same)"
-                )
-            first_seen[key] = f"{path}, row {row}"
-            recipes[recipe.experiment] = recipe
-    return recipes
-
-
-def _read_table(path: Path) -> list[tuple[int, Recipe]]:
-    """The recipes of one table with the rows they stand in."""
-    try:
-        text = path.read_text(encoding="utf-8-sig")
-    except FileNotFoundError:
-        raise StudyError(f"{path}: the table of recipes does not exist (config key 'experiments')") from None
-    except (OSError, UnicodeDecodeError) as error:
-        raise StudyError(f"{path}: not readable as UTF-8 text ({error})") from None
-    lines = [(n, line) for n, line in enumerate(text.splitlines(), 1) if line.strip() and not line.startswith("#")]
-    if not lines:
-        raise StudyError(f"{path}: the table is empty; its first row names the columns: {', '.join(COLUMNS)}")
-    header = [name.strip() for name in lines[0][1].split("\t")]
-    _check_header(path, header)
-    if len(lines) == 1:
-        raise StudyError(f"{path}: no recipe below the header; each row is one recipe")
-    cells_of_rows = csv.reader((line for _, line in lines[1:]), delimiter="\t")
-    return [
-        (row, _read_row(path, row, header, [cell.strip() for cell in cells]))
-        for (row, _), cells in zip(lines[1:], cells_of_rows, strict=True)
-    ]
-
-
-def _check_header(path: Path, header: list[str]) -> None:
-    if len(header) == 1 and "," in header[0]:
-        raise StudyError(f"{path}, row 1: one column found; columns are separated by tabs, not by commas")
-    for name in header:
-        if name not in COLUMNS:
-            close = difflib.get_close_matches(name, COLUMNS, n=1)
-            hint = f"; did you mean '{close[0]}'?" if close else ""
-            raise StudyError(f"{path}, row 1: unknown column '{name}'{hint} Allowed: {', '.join(COLUMNS)}")
-        if header.count(name) > 1:
-            raise StudyError(f"{path}, row 1: the column '{name}' stands twice; each is used once")
-    missing = [name for name in COLUMNS if name not in header and name not in OPTIONAL]
-    if missing:
-        raise StudyError(f"{path}, row 1: missing column {', '.join(map(repr, missing))}; found: {', '.join(header)}")
-
-
-def _read_row(path: Path, row: int, header: list[str], cells: list[str]) -> Recipe:
-    if len(cells) != len(header):
-        raise StudyError(f"{path}, row {row}: {len(cells)} cells found, {len(header)} expected (one per column)")
-    values: dict[str, Any] = {}
-    for column, cell in zip(header, cells, strict=True):
-        if cell == "" and column in OPTIONAL:
-            continue  # the field's default
-        parse, allowed = COLUMNS[column]
-        try:
-            values[column] = parse(cell)
-        except (ValueError, KeyError):
-            raise StudyError(f"{path}, row {row}, column '{column}': found '{cell}', allowed is {allowed}") from None
-    recipe = Recipe(**values)
-    if recipe.min_lr > recipe.lr:
-        raise StudyError(
-            f"{path}, row {row}, column 'min_lr': found {recipe.min_lr:g}, allowed is at most lr = {recipe.lr:g}"
-        )
-    if recipe.optimizer == "Adam" and (recipe.momentum or recipe.nesterov):
-        raise StudyError(
-            f"{path}, row {row}, column 'momentum': Adam takes neither momentum nor nesterov; allowed is 0 or nothing"
-        )
-    if recipe.nesterov and not recipe.momentum:
-        raise StudyError(f"{path}, row {row}, column 'nesterov': found true, which needs a momentum above 0")
-    return recipe
+@only_words
+def lr_text(lr: float) -> str:
+    """A learning rate as papers write it: 1e-2, 5e-4, 0.5, 0."""
+    return f"{lr:g}" if lr == 0 or lr >= 0.1 else re.sub(r"\.?0*e-0*", "e-", f"{lr:.3e}")

@@ -9,33 +9,35 @@ from pathlib import Path
 from typing import Any
 
 from study.errors import StudyError
+from study.reference import allowed
+from study.schema import SCHEMA
 
 # Where a file is fetched from, and what it should be, decides nothing about a result.
-ORIGIN = {"data": ("url", "sha256", "expected"), "model": ("weights_url",)}
+FETCH_ONLY = {"data": ("url", "sha256", "expected"), "model": ("weights_url",)}
 
 
 def deciding(config: dict[str, Any], section: str) -> dict[str, Any]:
-    """A section of the configuration without the keys of `ORIGIN`: in the params of a rule these would re-train."""
-    return {key: value for key, value in config[section].items() if key not in ORIGIN[section]}
+    """A section of the configuration without the keys of `FETCH_ONLY`: in the params of a rule these would re-train."""
+    return {key: value for key, value in config[section].items() if key not in FETCH_ONLY[section]}
 
 
-def compared(config: dict[str, Any]) -> dict[str, list[Any]]:
+def reported_protocol(config: dict[str, Any]) -> dict[str, list[Any]]:
     """Each key of `tables.reported_with`: its value here, and the one that the reported accuracies were made with."""
-    found = {}
+    values = {}
     for key, reported in config["tables"]["reported_with"].items():
         section, name = key.split(".")
-        found[key] = [config[section][name], reported]
-    return found
+        values[key] = [config[section][name], reported]
+    return values
 
 
-def read_numbers(config: dict[str, Any], schema: dict[str, Any]) -> None:
+def read_numbers(config: dict[str, Any]) -> None:
     """Turn text into the number, true, false or null that it spells, in place, wherever the schema allows no text.
 
     Snakemake leaves text what stands inside a list or mapping of `--config`, as in `seeds=[0,1,2]`.
     """
     from jsonschema import Draft202012Validator
 
-    for error in list(Draft202012Validator(schema).iter_errors(config)):
+    for error in list(Draft202012Validator(SCHEMA).iter_errors(config)):
         if error.validator in ("type", "enum") and isinstance(error.instance, str) and error.absolute_path:
             *parents, last = error.absolute_path
             functools.reduce(operator.getitem, parents, config)[last] = _spelled(error.instance)
@@ -48,7 +50,7 @@ def _spelled(text: str) -> str | int | float | bool | None:
     return {"true": True, "false": False, "null": None}.get(text.lower(), text)
 
 
-def validate_config(config: dict[str, Any], schema: dict[str, Any]) -> None:
+def validate_config(config: dict[str, Any]) -> None:
     """Check a merged configuration against the schema and the rules that a schema cannot express.
 
     Raises:
@@ -56,7 +58,7 @@ def validate_config(config: dict[str, Any], schema: dict[str, Any]) -> None:
     """
     from jsonschema import Draft202012Validator
 
-    errors = sorted(Draft202012Validator(schema).iter_errors(config), key=lambda e: [str(p) for p in e.absolute_path])
+    errors = sorted(Draft202012Validator(SCHEMA).iter_errors(config), key=lambda e: [str(p) for p in e.absolute_path])
     problems = [line for error in errors for line in _explain(error)]
     if not problems:
         problems = _cross_checks(config)
@@ -78,31 +80,13 @@ def _explain(error: Any) -> list[str]:
     if error.validator == "required":
         return [f"missing key '{prefix}{name}'" for name in error.validator_value if name not in error.instance]
     description = error.schema.get("description", "")
-    return [
-        f"'{key}' is {error.instance!r}, allowed is {_allowed(error)}" + (f" ({description})" if description else "")
-    ]
+    words = f"'{key}' is {error.instance!r}, allowed is {allowed(error.schema)}"
+    return [words + (f" ({description})" if description else "")]
 
 
-def _did_you_mean(name: Any, allowed: dict[str, Any]) -> str:
-    close = difflib.get_close_matches(str(name), allowed, n=1)
+def _did_you_mean(name: Any, known: dict[str, Any]) -> str:
+    close = difflib.get_close_matches(str(name), known, n=1)
     return f", did you mean '{close[0]}'?" if close else ""
-
-
-def _allowed(error: Any) -> str:
-    value = error.validator_value
-    words = {
-        "enum": lambda: "one of " + ", ".join(map(str, value)),
-        "type": lambda: " or ".join(value) if isinstance(value, list) else f"a value of type {value}",
-        "minimum": lambda: f"at least {value}",
-        "maximum": lambda: f"at most {value}",
-        "exclusiveMinimum": lambda: f"above {value}",
-        "exclusiveMaximum": lambda: f"below {value}",
-        "pattern": lambda: f"text matching {value}",
-        "minItems": lambda: f"a list of at least {value}",
-        "minLength": lambda: f"text of at least {value} character",
-        "uniqueItems": lambda: "a list without repetition",
-    }
-    return words[error.validator]() if error.validator in words else error.message
 
 
 def _cross_checks(config: dict[str, Any]) -> list[str]:
@@ -125,33 +109,3 @@ def _cross_checks(config: dict[str, Any]) -> list[str]:
         if not isinstance(config.get(section), dict) or name not in config[section]:
             problems.append(f"'tables.reported_with' names the key '{key}', which the configuration does not have")
     return problems
-
-
-def markdown(schema: dict[str, Any]) -> str:
-    """The reference of all keys as a Markdown table, one row per key in the schema's order."""
-    lines = ["| key | allowed | meaning |", "| --- | --- | --- |"]
-
-    def rows(node: dict[str, Any], prefix: str) -> None:
-        for name, child in node["properties"].items():
-            text = child.get("description", "")
-            lines.append(f"| `{prefix}{name}` | {_kind(child)} | {text} |")
-            if child.get("properties"):
-                rows(child, f"{prefix}{name}.")
-
-    rows(schema, "")
-    return "\n".join(lines)
-
-
-def _kind(node: dict[str, Any]) -> str:
-    if "enum" in node:
-        return ", ".join(f"`{value}`" for value in node["enum"])
-    kinds = node["type"] if isinstance(node["type"], list) else [node["type"]]
-    names = {"object": "section", "array": "list", "null": "`null`", "string": "text", "boolean": "true or false"}
-    if node.get("additionalProperties"):
-        names["object"] = "mapping"
-    bounds = [
-        f"{sign} {node[word]}"
-        for word, sign in (("minimum", "≥"), ("exclusiveMinimum", ">"), ("maximum", "≤"), ("exclusiveMaximum", "<"))
-        if word in node
-    ]
-    return " or ".join(names.get(kind, str(kind)) for kind in kinds) + (" " + ", ".join(bounds) if bounds else "")

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from study.errors import StudyError
-from study.recipe import read_recipes
+from study.recipe_table import read_recipes
 
 HEADER = "experiment case optimizer lr min_lr batch_size max_epochs loss activation sampler momentum nesterov reported"
 ROW = "a 1 SGD 0.01 1e-10 64 100 cross_entropy softmax shuffle 0.9 false 0.61"
@@ -43,8 +43,8 @@ def test_the_studys_table_holds_its_fourteen_recipes() -> None:
 def test_hyperparameters_leave_out_what_only_tables_show(tmp_path: Path) -> None:
     recipe = read_recipes(write(tmp_path, ROW))["a"]
     other = read_recipes(write(tmp_path, changed("reported", "0.7", changed("case", "3"))))["a"]
-    assert recipe.hyperparameters() == other.hyperparameters()
-    assert list(recipe.hyperparameters())[:2] == ["optimizer", "lr"]
+    assert recipe.hyperparameters == other.hyperparameters
+    assert list(recipe.hyperparameters)[:2] == ["optimizer", "lr"]
 
 
 def test_comments_empty_lines_and_windows_line_ends_are_fine(tmp_path: Path) -> None:
@@ -94,7 +94,16 @@ def test_a_wrong_cell_is_named(tmp_path: Path, column: str, value: str, message:
         ([ROW.replace("0.01 ", "")], HEADER.replace("lr min_lr", "min_lr"), "missing column 'lr'"),
         ([], HEADER, "no recipe below the header"),
         ([ROW.replace(" ", ",")], HEADER.replace(" ", ","), "separated by tabs, not by commas"),
-        ([changed("optimizer", "Adam")], HEADER, "Adam takes neither momentum nor nesterov"),
+        (
+            [changed("optimizer", "Adam")],
+            HEADER,
+            "column 'momentum': found 0.9, which the optimizer Adam does not take; allowed is 0 or nothing",
+        ),
+        (
+            [changed("nesterov", "true", changed("momentum", "0", changed("optimizer", "Adam")))],
+            HEADER,
+            "column 'nesterov': found true, which the optimizer Adam does not take; allowed is false or nothing",
+        ),
         ([changed("nesterov", "true", changed("momentum", "0"))], HEADER, "needs a momentum above 0"),
     ],
 )
@@ -126,5 +135,5 @@ def test_tables_that_run_on_request_fit_the_fourteen(name: str) -> None:
     recipes = read_recipes(["experiments.tsv", f"{name}.tsv"], config)
     base = list(recipes.values())[:14]
     for recipe in list(recipes.values())[14:]:
-        assert recipe.hyperparameters() not in [one.hyperparameters() for one in base]
+        assert recipe.hyperparameters not in [one.hyperparameters for one in base]
         assert recipe.reported is None

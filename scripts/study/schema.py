@@ -1,0 +1,38 @@
+"""The configuration's schema: every key and every column of a table of recipes is described there and nowhere else.
+
+Entry points:
+    SCHEMA                                                 config/schemas/config.schema.yaml as a dict
+    choices("training.precision") -> tuple                 the values that a key may have
+"""
+
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+FILE = Path(__file__).parents[2] / "config/schemas/config.schema.yaml"
+
+
+def _load() -> dict[str, Any]:
+    schema = yaml.safe_load(FILE.read_text(encoding="utf-8"))
+    _require_every_key(schema)
+    return schema
+
+
+def _require_every_key(node: dict[str, Any]) -> None:
+    """config/config.yaml has every key, so that none is optional: a list of them would say everything twice."""
+    if "properties" in node:
+        node["required"] = [name for name, child in node["properties"].items() if "default" not in child]
+        for child in node["properties"].values():
+            _require_every_key(child)
+
+
+SCHEMA = _load()
+
+
+def choices(key: str) -> tuple[Any, ...]:
+    """The values that a key of the configuration may have, such as "training.precision"."""
+    node = SCHEMA
+    for part in key.split("."):
+        node = node["properties"][part]
+    return tuple(node["enum"])
