@@ -1,6 +1,7 @@
 """Download the data set that the configuration names, or say how to get it by hand."""
 
 from study.data.fetch import fetch
+from study.data.sources import forms_in_words
 from study.rule_log import logged
 
 FER2013 = (
@@ -8,10 +9,7 @@ FER2013 = (
     "(https://www.kaggle.com/datasets/msambare/fer2013) and as icml_face_data.csv "
     "(https://www.kaggle.com/c/challenges-in-representation-learning-facial-expression-recognition-challenge/data). "
 )
-FORMS = (
-    "Any of these will do where the config key 'data.source' names it: a folder with one folder per class, a zip of "
-    "one, fer2013.csv, icml_face_data.csv."
-)
+FORMS = f"Any of these will do where the config key 'data.source' names it: {forms_in_words()}."
 
 with logged(snakemake.log[0]) as say:
     target, url, sha256 = snakemake.output[0], snakemake.params.url, snakemake.params.sha256

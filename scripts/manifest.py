@@ -1,12 +1,12 @@
 """Read and audit the source, divide it into splits, and write down what became of every image."""
 
-import hashlib
-import json
 from pathlib import Path
 
 from study.data.data_settings import DataSettings, Expected
-from study.data.manifest import build_manifest, write_manifest
+from study.data.manifest import write_manifest
+from study.data.manifest_building import build_manifest
 from study.data.splits import SplitSettings
+from study.files import file_sha256, write_json
 from study.rule_log import logged
 
 with logged(snakemake.log[0]) as say:
@@ -20,8 +20,8 @@ with logged(snakemake.log[0]) as say:
         report=say,
     )
     write_manifest(manifest, Path(snakemake.output.manifest))
-    audit["manifest_sha256"] = hashlib.sha256(Path(snakemake.output.manifest).read_bytes()).hexdigest()
-    Path(snakemake.output.audit).write_text(json.dumps(audit, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+    audit["manifest_sha256"] = file_sha256(snakemake.output.manifest)
+    write_json(audit, snakemake.output.audit)
     kept = manifest[manifest["status"] == "kept"]
     sizes = ", ".join(f"{split} {count}" for split, count in kept["split"].value_counts().items())
     say(f"{len(manifest)} images found, {len(kept)} kept ({sizes}), {len(manifest) - len(kept)} dropped")

@@ -2,9 +2,9 @@
 
 from pathlib import Path
 
+from study.data.data_settings import DataSettings
 from study.data.manifest import read_manifest
 from study.data.packing import pack
-from study.data.sources import DataSettings
 from study.rule_log import logged
 
 with logged(snakemake.log[0]) as say:

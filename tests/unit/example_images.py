@@ -9,6 +9,7 @@ import numpy as np
 from PIL import Image
 
 from study.data.data_settings import DataSettings
+from study.data.sources import Source
 from study.data.splits import SplitSettings
 
 ROOT = Path(__file__).parents[2]
@@ -27,6 +28,8 @@ def data_settings(source: Path | str, **changes: Any) -> DataSettings:
         "blank": "keep",
         "odd_size": "keep",
         "odd_mode": "keep",
+        "digits_imbalance": 8,
+        "oversample": {},
     }
     return DataSettings(**settings | changes)
 
@@ -72,3 +75,7 @@ def pixel_cell(seed: int, count: int = 48 * 48) -> str:
 def write_csv(path: Path, rows: Iterable[str], header: str = "emotion,pixels,Usage") -> Path:
     path.write_text("\n".join([header, *rows]) + "\n", encoding="utf-8")
     return path
+
+
+def pixels(source: Source, image_id: str) -> np.ndarray:
+    return np.asarray(source.read(image_id).image)

@@ -1,18 +1,17 @@
 """What copies of evaluated images in the training split do to a score: accuracy with them, without them, on them alone.
 
-Entry points (runs come from `study.compare.runs.load_runs`, with predictions):
-    leakage(runs, manifest, confidence) -> DataFrame       tables/leakage.csv
+Entry points:
+    leakage(comparison) -> DataFrame                       tables/leakage.csv
     leakage_facts(table, experiment) -> sentences
 """
-
-from collections.abc import Sequence
 
 import numpy as np
 import pandas as pd
 
-from study.compare.runs import Run
+from study.compare.comparison import Comparison
 from study.compare.statistics import wilson_interval
-from study.data.audit import leaked
+from study.data.manifest import leaked
+from study.names import EVALUATED_SPLITS
 
 COLUMNS = [
     *("experiment", "seed", "split", "images", "copied", "accuracy"),
@@ -20,24 +19,27 @@ COLUMNS = [
 ]
 
 
-def leakage(runs: Sequence[Run], manifest: pd.DataFrame, confidence: float) -> pd.DataFrame:
+def leakage(comparison: Comparison) -> pd.DataFrame:
     """Accuracy of every run on validation and test images, by whether an exact copy of the image is in training.
 
     Args:
-        manifest: columns image_id, split, sha256 and status, as written by `study.data.manifest`.
+        comparison: with the manifest.
 
     Returns:
         COLUMNS, one row per run and split; accuracies of no images are missing. The interval is Wilson's.
     """
-    kept = manifest[manifest["status"] == "kept"]
+    assert comparison.manifest is not None
+    kept = comparison.manifest[comparison.manifest["status"] == "kept"]
     copied_ids = set(kept.loc[leaked(kept), "image_id"])
     rows = []
-    for run in runs:
-        for split in ("val", "test"):
+    for run in comparison.runs:
+        for split in EVALUATED_SPLITS:
             scores = run.scores[split]
             copied = np.isin(scores.image_ids, list(copied_ids))
             clean = scores.correct[~copied]
-            interval = wilson_interval(int(clean.sum()), len(clean), confidence) if len(clean) else (None, None)
+            interval = (
+                wilson_interval(int(clean.sum()), len(clean), comparison.confidence) if len(clean) else (None, None)
+            )
             rows.append(
                 {
                     "experiment": run.experiment,

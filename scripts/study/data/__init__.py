@@ -1,0 +1,14 @@
+"""From raw images to what training reads.
+
+In comes what `data.source` of the configuration names. Out go manifest.csv (every image with its class, split and
+fate), audit.json, one packed array per split with pack.json, and class_weights.csv.
+
+    sources/            the forms that raw images may come in, and `open_source`; the zip-bomb limit is in zip_archive
+    data_settings       the section `data` of the configuration, and the fingerprint by which a source is known again
+    folder_tree         what a tree of paths says of classes and official splits
+    decode              a file to pixels, and pixels to the packed size
+    manifest            manifest.csv as a table; manifest_building makes it, with splits and audit
+    packed              the packed arrays, opened; packing writes them
+    class_weights       weights of the classes in the loss
+    fetch               a download that is whole and verified, or not there
+"""

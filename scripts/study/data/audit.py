@@ -7,17 +7,20 @@ from typing import Any
 
 import pandas as pd
 
-from study.data.data_settings import DataSettings, Expected, file_sha256
+from study.data.data_settings import DataSettings, Expected
 from study.data.folder_tree import Entry
-from study.data.splits import SPLITS, SplitSettings
+from study.data.manifest import leaked
+from study.data.splits import SplitSettings
+from study.files import file_sha256
+from study.names import EVALUATED_SPLITS, SPLITS
 
 
 def audit(images: pd.DataFrame, data: DataSettings, split: SplitSettings, ignored: list[str]) -> dict[str, Any]:
     """Counts of the finished manifest.
 
     Args:
-        images: the manifest with the findings of `study.data.manifest.inspect` and the columns status, cause (the
-            policy that dropped it), oversampled (bool) and source_id (image_id without the "#2" of such a copy).
+        images: the manifest with the findings of `study.data.manifest_building.inspect` and the columns status, cause
+            (the policy that dropped it), oversampled (bool) and source_id (image_id without the "#2" of such a copy).
         data, split: what was configured.
         ignored: files of the source outside every class folder.
 
@@ -56,16 +59,6 @@ def audit(images: pd.DataFrame, data: DataSettings, split: SplitSettings, ignore
             "final": _leakage(kept),
         },
     }
-
-
-def leaked(images: pd.DataFrame) -> pd.Series:
-    """Whether each image is of the split "val" or "test" and has an exact copy in the split "train" (bool).
-
-    Args:
-        images: columns sha256 and split, such as a manifest.
-    """
-    trained = set(images.loc[images["split"] == "train", "sha256"]) - {""}
-    return images["split"].isin(["val", "test"]) & images["sha256"].isin(trained)
 
 
 def differences(source: str, entries: Sequence[Entry], expected: Expected) -> list[str]:
@@ -152,7 +145,7 @@ def _leakage(images: pd.DataFrame) -> dict[str, Any]:
     files = images["sha256"].map(trained["sha256"].value_counts())  # of training, with these pixels
     by_oversampling = copied & (files == images["source_id"].isin(trained["source_id"]))  # the one is the image itself
     result: dict[str, Any] = {}
-    for name in ("val", "test"):
+    for name in EVALUATED_SPLITS:
         of_split = images["split"] == name
         result[name] = {
             "images": int(of_split.sum()),

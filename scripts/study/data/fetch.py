@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 from study.errors import StudyError
+from study.files import file_sha256
 from study.progress import progress
 
 TIMEOUT = 30.0  # seconds without a byte
@@ -45,10 +46,7 @@ def fetch(
     if sha256 and not re.fullmatch(r"[0-9a-f]{8,64}", sha256.lower()):
         raise StudyError(f"sha256 of {what}: found '{sha256}', allowed are 8 to 64 hexadecimal digits")
     if target.exists():
-        with target.open("rb") as file:
-            _verify(
-                target, hashlib.file_digest(file, "sha256").hexdigest(), sha256, target.stat().st_size, size, by_hand
-            )
+        _verify(target, file_sha256(target), sha256, target.stat().st_size, size, by_hand)
         return
     if not url:
         kind = "file" if target.suffix else "folder"

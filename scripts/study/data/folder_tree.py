@@ -14,6 +14,8 @@ SPLIT_FOLDERS = {
     "test": "test",
     "testing": "test",
 }
+# Where `read_tree` takes the split of a file from, in words.
+OFFICIAL_SPLITS = "folders (train, val, test), file names (Training_…, PublicTest_…, PrivateTest_…)"
 USAGES = {"Training": "train", "PublicTest": "val", "PrivateTest": "test"}  # FER2013's names for its splits
 NEVER_IMAGES = ("__macosx", "thumbs.db", "desktop.ini")
 
@@ -27,7 +29,19 @@ class Entry:
     split: str
 
 
-def read_layout(source: str, paths: Iterable[str]) -> tuple[list[Entry], list[str]]:
+class NoClassFolderError(StudyError):
+    """A tree without a folder of a class.
+
+    Attributes:
+        files: what the tree holds instead.
+    """
+
+    def __init__(self, source: str, files: list[str]) -> None:
+        super().__init__(f"{source}: no class folder found; expected is one folder of images per class")
+        self.files = files
+
+
+def read_tree(source: str, paths: Iterable[str]) -> tuple[list[Entry], list[str]]:
     """Sorted entries of a class-per-folder tree, and the files that belong to no class.
 
     The tree is `class/…/file` or `split/class/…/file`, below one wrapping folder or none. A split in the file name
@@ -38,7 +52,8 @@ def read_layout(source: str, paths: Iterable[str]) -> tuple[list[Entry], list[st
         paths: relative paths with "/" between the parts; a folder's ends in "/".
 
     Raises:
-        StudyError: no class folder, a class folder without a file, splits beside other folders, a class that the
+        NoClassFolderError: no class folder.
+        StudyError: a class folder without a file, splits beside other folders, a class that the
             training split lacks.
     """
     paths = sorted(path for path in paths if not _is_hidden(path))
@@ -94,9 +109,7 @@ def _split_folders(source: str, parts: list[list[str]]) -> dict[str, str]:
 
 def _check(source: str, entries: list[Entry], filled: dict[str, bool], ignored: list[str]) -> None:
     if not filled:
-        tables = [path for path in ignored if path.lower().endswith(".csv")]
-        hint = f"; to read the table '{tables[0]}' in it, name that file (unpacked) as data.source" if tables else ""
-        raise StudyError(f"{source}: no class folder found; expected is one folder of images per class{hint}")
+        raise NoClassFolderError(source, ignored)
     if empty := sorted(folder for folder, has_file in filled.items() if not has_file):
         raise StudyError(f"{source}: the class folder '{empty[0]}' holds no image; add images or remove the folder")
     check_labels(source, entries)
@@ -114,3 +127,11 @@ def check_labels(source: str, entries: list[Entry]) -> None:
                 f"{source}: the class '{entry.label}' is in the {entry.split} split ('{entry.image_id}') but not in "
                 f"the training split, whose classes are {', '.join(sorted(trained))}"
             )
+
+
+def check_name(source: str, name: str) -> None:
+    """Raise StudyError for a file name that no table could hold."""
+    try:
+        name.encode()
+    except UnicodeEncodeError:
+        raise StudyError(f"{source}: the file name {name!a} is not valid UTF-8; rename the file") from None

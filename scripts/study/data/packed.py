@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from study.errors import StudyError
+from study.files import read_json
 
 
 @dataclass(frozen=True)
@@ -37,7 +38,7 @@ def load(directory: Path) -> PackedData:
         StudyError: a file is missing or does not fit the others.
     """
     try:
-        content = json.loads((directory / "pack.json").read_text(encoding="utf-8"))
+        content = read_json(directory / "pack.json")
         splits = content["splits"]
         images = {split: np.load(directory / f"{split}.npy", mmap_mode="r") for split in splits}
         tables = {split: _read_table(directory / f"{split}.csv") for split in splits}

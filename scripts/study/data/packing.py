@@ -16,8 +16,9 @@ import pandas as pd
 from study.data.data_settings import DataSettings
 from study.data.decode import GRAYSCALE, UnreadableError, resize
 from study.data.sources import Source, open_source
-from study.data.splits import SPLITS
 from study.errors import StudyError
+from study.files import write_json
+from study.names import SPLITS
 from study.progress import in_parallel
 
 ROWS_AT_ONCE = 4096  # hashed together
@@ -27,7 +28,7 @@ def pack(manifest: pd.DataFrame, data: DataSettings, directory: Path, workers: i
     """Write `<split>.npy`, `<split>.csv` (image_id, label) and `pack.json`; all of them or, on an error, none.
 
     Args:
-        manifest: as made by `study.data.manifest.build_manifest` or read by `read_manifest`.
+        manifest: as `manifest_building.build_manifest` made it or `manifest.read_manifest` read it.
         data: the section of the configuration that the manifest was made with.
         directory: where the files go.
         workers: processes that decode.
@@ -48,8 +49,7 @@ def pack(manifest: pd.DataFrame, data: DataSettings, directory: Path, workers: i
         for split in SPLITS:
             rows = kept[kept["split"] == split]
             content["splits"][split] = _pack_split(source, rows, data, channels, workers, Path(temporary) / split)
-        text = json.dumps(content, indent=2, ensure_ascii=False) + "\n"
-        (Path(temporary) / "pack.json").write_text(text, encoding="utf-8")
+        write_json(content, Path(temporary) / "pack.json")
         for file in sorted(Path(temporary).iterdir()):
             file.replace(directory / file.name)
     return content

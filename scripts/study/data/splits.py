@@ -4,28 +4,24 @@ The unit that is assigned is the group: exact copies that have to stay together 
 """
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import pandas as pd
 from sklearn.model_selection import train_test_split
 
+from study.data.sources import official_splits_in_words
 from study.errors import StudyError
+from study.names import SPLITS
 
-SPLITS = ("train", "val", "test")
 PRIORITY = ("test", "val", "train")  # of the splits an image may stay in if it has copies in several
-METHODS = ("stratified", "official")
 
 
 @dataclass(frozen=True)
 class SplitSettings:
-    """The `split` section of the configuration.
+    """The `split` section of the configuration; config/schemas/config.schema.yaml says what each key means and may be.
 
-    Attributes:
-        method: "stratified" (by the fractions below), or "official" (the source's own splits; validation images are
-            taken from training by val / (train + val) if the source has none).
-        train, val, test: fractions, above 0, of sum 1.
-        seed: of the random choice.
+    The three fractions add up to 1.
     """
 
     method: str
@@ -33,14 +29,6 @@ class SplitSettings:
     val: float
     test: float
     seed: int
-
-    def __post_init__(self) -> None:
-        if self.method not in METHODS:
-            raise StudyError(f"config key split.method: found {self.method!r}, allowed is one of {', '.join(METHODS)}")
-        fractions = (self.train, self.val, self.test)
-        if min(fractions) <= 0 or not math.isclose(sum(fractions), 1):
-            found = " + ".join(f"{fraction:g}" for fraction in fractions)
-            raise StudyError(f"config keys split.train, val, test: found {found}, allowed are numbers above 0 of sum 1")
 
 
 def assign_splits(images: pd.DataFrame, settings: SplitSettings) -> pd.DataFrame:
@@ -59,8 +47,7 @@ def assign_splits(images: pd.DataFrame, settings: SplitSettings) -> pd.DataFrame
         StudyError: a class too small for its splits, or no official split to follow.
     """
     ordered = images.sort_values("image_id")
-    result = _official(ordered, settings) if settings.method == "official" else _stratified(ordered, settings)
-    result = result.reindex(images.index)
+    result = METHODS[settings.method](ordered, settings).reindex(images.index)
     counts = pd.crosstab(images["label"], result["split"]).reindex(columns=list(SPLITS), fill_value=0)
     for label, row in counts.iterrows():
         for split in SPLITS:
@@ -72,7 +59,8 @@ def assign_splits(images: pd.DataFrame, settings: SplitSettings) -> pd.DataFrame
     return result
 
 
-def _stratified(images: pd.DataFrame, settings: SplitSettings) -> pd.DataFrame:
+def stratified(images: pd.DataFrame, settings: SplitSettings) -> pd.DataFrame:
+    """Every class divided by the fractions."""
     representatives = images.drop_duplicates("group")
     split_of_group: dict[object, str] = {}
     for label, rows in representatives.groupby("label"):
@@ -110,14 +98,14 @@ def _ceil(size: float) -> int:
     return math.ceil(size - 1e-9)
 
 
-def _official(images: pd.DataFrame, settings: SplitSettings) -> pd.DataFrame:
+def official(images: pd.DataFrame, settings: SplitSettings) -> pd.DataFrame:
+    """The source's own splits; validation images are taken from training by val / (train + val) if it has none."""
     original = images["original_split"]
     if not {"train", "test"} <= set(original):
         found = ", ".join(sorted(set(original) - {""})) or "none"
         raise StudyError(
             f"split.method is 'official', which needs the source's own train and test splits; found: {found}. They are "
-            "taken from folders (train, val, test), file names (Training_…, PublicTest_…, PrivateTest_…) or the CSV's "
-            "column Usage; without them use split.method: stratified"
+            f"taken from {official_splits_in_words()}; without them use split.method: stratified"
         )
     if (original == "").any():
         outside = images.loc[original == "", "image_id"]
@@ -151,3 +139,10 @@ def _with_validation(images: pd.DataFrame, settings: SplitSettings) -> pd.Series
         _, taken = train_test_split(list(rows["group"]), test_size=_ceil(len(rows) * share), random_state=settings.seed)
         split[images["group"].isin(taken)] = "val"
     return split
+
+
+# By the values of `split.method`. Takes images sorted by image_id, otherwise as `assign_splits` does.
+METHODS: dict[str, Callable[[pd.DataFrame, SplitSettings], pd.DataFrame]] = {
+    "stratified": stratified,
+    "official": official,
+}

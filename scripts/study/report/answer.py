@@ -104,7 +104,7 @@ def audit_facts(audit: Mapping[str, Any]) -> list[str]:
     """What `audit.json` says, as plain sentences; findings that number zero are left out.
 
     Args:
-        audit: as returned by `study.data.manifest.build_manifest`.
+        audit: as returned by `study.data.manifest_building.build_manifest`.
     """
     found, done, leakage = audit["found"], audit["done"], audit["leakage"]
     facts = list(audit["expected"])

@@ -20,12 +20,13 @@ from example_images import (
 )
 from PIL import Image
 
-from study.data.audit import differences, leaked
+from study.data.audit import differences
 from study.data.data_settings import Expected
-from study.data.manifest import COLUMNS, build_manifest, read_manifest, write_manifest
+from study.data.manifest import COLUMNS, leaked, read_manifest, write_manifest
+from study.data.manifest_building import build_manifest
 from study.data.sources import open_source
-from study.data.splits import SPLITS
 from study.errors import StudyError
+from study.names import SPLITS
 
 WORKERS = 2
 

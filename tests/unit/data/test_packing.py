@@ -11,11 +11,12 @@ from example_images import data_settings, noise, split_settings, write_images, w
 from PIL import Image
 
 from study.data.data_settings import DataSettings
-from study.data.manifest import build_manifest, read_manifest, write_manifest
+from study.data.manifest import read_manifest, write_manifest
+from study.data.manifest_building import build_manifest
 from study.data.packed import load
 from study.data.packing import pack
-from study.data.splits import SPLITS
 from study.errors import StudyError
+from study.names import SPLITS
 
 
 def packed(folder: Path, data: DataSettings) -> tuple[pd.DataFrame, dict]:

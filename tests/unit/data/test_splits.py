@@ -5,8 +5,10 @@ import pytest
 from example_images import split_settings
 from sklearn.model_selection import train_test_split
 
-from study.data.splits import SPLITS, assign_splits
+from study.data.splits import METHODS, assign_splits
 from study.errors import StudyError
+from study.names import SPLITS
+from study.schema import choices
 
 
 def table(counts: dict[str, int], original: str = "") -> pd.DataFrame:
@@ -143,14 +145,5 @@ def test_a_class_missing_from_an_official_split_is_named() -> None:
         assign_splits(images, split_settings("official"))
 
 
-@pytest.mark.parametrize(
-    ("change", "message"),
-    [
-        ({"method": "random"}, r"split\.method: found 'random', allowed is one of stratified, official"),
-        ({"train": 0.9}, r"found 0\.9 \+ 0\.2 \+ 0\.2, allowed are numbers above 0 of sum 1"),
-        ({"train": 0.8, "val": 0.0}, r"found 0\.8 \+ 0 \+ 0\.2, allowed"),
-    ],
-)
-def test_a_wrong_setting_is_named(change: dict[str, object], message: str) -> None:
-    with pytest.raises(StudyError, match=message):
-        split_settings(**change)
+def test_the_schema_names_every_method() -> None:
+    assert set(choices("split.method")) == set(METHODS)

@@ -1,59 +1,16 @@
 import math
 
-import numpy as np
 import pytest
 import torch
-from sklearn.utils.class_weight import compute_class_weight
 from torch.nn import CrossEntropyLoss
 
-from study.data.class_weights import class_weights
-from study.errors import StudyError
 from study.train.losses import ACTIVATIONS, Criterion, common_nll, probabilities
-
-COUNTS = [3962, 875, 4096, 7191, 4958, 4861, 3201]  # FER2013's training images in the original study
 
 
 def logits_and_labels(batch: int = 32, classes: int = 7) -> tuple[torch.Tensor, torch.Tensor]:
     generator = torch.Generator().manual_seed(0)
     logits = 4 * torch.randn(batch, classes, generator=generator)
     return logits, torch.randint(classes, (batch,), generator=generator)
-
-
-class TestClassWeights:
-    def test_none_is_all_ones(self):
-        assert class_weights(COUNTS, "none", 0).tolist() == [1.0] * 7
-
-    def test_complement_is_one_minus_the_share(self):
-        weights = class_weights(COUNTS, "complement", 0)
-        assert weights[1] == pytest.approx(1 - 875 / 29144)
-        assert weights.sum() == pytest.approx(6)
-
-    def test_balanced_is_scikit_learns(self):
-        labels = np.repeat(np.arange(7), COUNTS)
-        expected = compute_class_weight("balanced", classes=np.arange(7), y=labels)
-        np.testing.assert_allclose(class_weights(COUNTS, "balanced", 0), expected, rtol=1e-15)
-
-    def test_effective_number_by_hand(self):
-        # E_n = 1 + β + … + β^(n−1), the geometric series behind (1 − β^n) / (1 − β)
-        effective = np.array([sum(0.9**i for i in range(n)) for n in (1, 3, 20)])
-        expected = (1 / effective) * 3 / (1 / effective).sum()
-        np.testing.assert_allclose(class_weights([1, 3, 20], "effective_number", 0.9), expected)
-
-    def test_effective_number_runs_from_equal_to_inverse_counts(self):
-        np.testing.assert_allclose(class_weights(COUNTS, "effective_number", 0.0), 1)
-        almost = class_weights(COUNTS, "effective_number", 1 - 1e-9)
-        inverse = 1 / np.array(COUNTS)
-        np.testing.assert_allclose(almost, inverse * 7 / inverse.sum(), rtol=1e-4)
-
-    def test_bad_input(self):
-        with pytest.raises(
-            StudyError, match=r"'loss.class_weights': found 'inverse', allowed is one of none, complement"
-        ):
-            class_weights(COUNTS, "inverse", 0)
-        with pytest.raises(StudyError, match=r"training images per class are \[3, 0\], allowed is at least 1 each"):
-            class_weights([3, 0], "balanced", 0)
-        with pytest.raises(StudyError, match=r"effective_number_beta': found 1, allowed is from 0 to below 1"):
-            class_weights(COUNTS, "effective_number", 1)
 
 
 class TestCriterion:

@@ -1,0 +1,200 @@
+"""Make the manifest: every image of the source with its class, split, content hash and fate, and the audit."""
+
+from collections.abc import Callable
+from typing import Any
+
+import pandas as pd
+
+from study.data.audit import audit, differences
+from study.data.data_settings import DataSettings, Expected
+from study.data.decode import UnreadableError
+from study.data.manifest import COLUMNS
+from study.data.sources import Source, open_source
+from study.data.splits import PRIORITY, SplitSettings, assign_splits
+from study.errors import StudyError
+from study.progress import in_parallel
+
+SHOWN = 10  # unreadable files named in an error
+
+
+def build_manifest(
+    data: DataSettings,
+    split: SplitSettings,
+    workers: int,
+    expected: Expected | None = None,
+    report: Callable[[str], None] = print,
+) -> tuple[pd.DataFrame, dict[str, Any]]:
+    """Read every image, resolve what the audit finds as configured, and split.
+
+    Args:
+        data, split: the sections of the configuration.
+        workers: processes that decode.
+        expected: what the source should be; None for anything.
+        report: called with a warning if the source is something else, before anything that may fail for this reason.
+
+    Returns:
+        The manifest, one row per image sorted by image_id, all columns (`COLUMNS`) strings except width and height
+        (Int64, missing for unreadable files): status is "kept" or "dropped", reason says why it was dropped, split
+        is empty for dropped ones, duplicate_group is a number shared by exact copies and empty for an image without
+        any, sha256 is the hash of the decoded pixels, original_split the source's own. And the audit, as
+        `study.data.audit.audit` describes it, with the differences from what is expected, sentences, under "expected".
+
+    Raises:
+        StudyError: wrong source, too many unreadable files, or classes too small.
+    """
+    source = open_source(data)
+    unexpected = differences(data.source, source.entries, expected or Expected())
+    if unexpected:
+        report(
+            f"Warning: {data.source} is not the data that the configuration expects (config keys data.expected and "
+            "data.sha256; null accepts any):" + "".join(f"\n  {sentence}" for sentence in unexpected)
+        )
+    found = inspect(source, data, workers)
+    _check_unreadable(found, data)
+    images = _oversampled(_resolved(found, data, split), data)
+    kept = images[images["status"] == "kept"]
+    _check_classes(images, kept)
+    assigned = assign_splits(kept.assign(group=_units(kept, data)), split)
+    images["split"] = assigned["split"].reindex(images.index, fill_value="")
+    torn = assigned.index[assigned["split"] == ""]
+    images.loc[torn, ["status", "cause"]] = ["dropped", "duplicates"]
+    images.loc[torn, "reason"] = assigned.loc[torn, "reason"]
+    images = images.sort_values("image_id", ignore_index=True)
+    return images[list(COLUMNS)], audit(images, data, split, source.ignored) | {"expected": unexpected}
+
+
+def inspect(source: Source, data: DataSettings, workers: int) -> pd.DataFrame:
+    """Decode every image once.
+
+    Returns:
+        image_id, label, original_split, sha256, width, height, mode, blank (bool), unreadable (why, or ""), and the
+        audit's findings about each: duplicate_group, contradictory, odd_size, odd_mode.
+    """
+
+    def look(entry_id: str) -> dict[str, Any]:
+        try:
+            picture = source.read(entry_id)
+        except UnreadableError as error:
+            return {"sha256": "", "width": pd.NA, "height": pd.NA, "mode": "", "blank": False, "unreadable": str(error)}
+        width, height = picture.image.size
+        seen = {"sha256": picture.sha256, "width": width, "height": height, "mode": picture.mode}
+        return seen | {"blank": picture.blank, "unreadable": ""}
+
+    ids = [entry.image_id for entry in source.entries]
+    images = pd.DataFrame(in_parallel("Reading images", look, ids, workers))
+    images = images.astype({"width": "Int64", "height": "Int64"})
+    images.insert(0, "image_id", ids)
+    images.insert(1, "label", [entry.label for entry in source.entries])
+    images.insert(2, "original_split", [entry.split for entry in source.entries])
+    readable = images["unreadable"] == ""
+    images["duplicate_group"] = duplicate_groups(images["sha256"])
+    labels = images[readable].groupby("sha256")["label"].transform("nunique")
+    images["contradictory"] = labels.reindex(images.index, fill_value=1) > 1
+    images["odd_size"] = readable & _differs(images["width"].astype(str) + "×" + images["height"].astype(str), readable)
+    images["odd_mode"] = readable & _differs(images["mode"], readable)
+    return images
+
+
+def _differs(values: pd.Series, among: pd.Series) -> pd.Series:
+    """Which values are not the most common one (the smallest of equally common ones)."""
+    modes = values[among].mode()
+    return values != modes.min() if len(modes) else pd.Series(False, index=values.index)
+
+
+def duplicate_groups(hashes: pd.Series) -> pd.Series:
+    """A number from 1, as text, for each hash that stands in several rows, by first appearance; "" for the others."""
+    copies = hashes[(hashes != "") & hashes.duplicated(keep=False)]
+    numbers = pd.Series(pd.factorize(copies)[0] + 1, index=copies.index).astype(str)
+    return numbers.reindex(hashes.index, fill_value="")
+
+
+def _check_unreadable(images: pd.DataFrame, data: DataSettings) -> None:
+    unreadable = images[images["unreadable"] != ""]
+    if len(unreadable) <= data.max_unreadable * len(images):
+        return
+    lines = [f"  {row.image_id}: {row.unreadable}" for row in unreadable.head(SHOWN).itertuples()]
+    if len(unreadable) > SHOWN:
+        lines.append(f"  and {len(unreadable) - SHOWN} more")
+    raise StudyError(
+        f"{data.source}: {len(unreadable)} of {len(images)} images are unreadable, allowed is a share of "
+        f"{data.max_unreadable:g} (config key data.max_unreadable); repair or remove:\n" + "\n".join(lines)
+    )
+
+
+def _resolved(images: pd.DataFrame, data: DataSettings, split: SplitSettings) -> pd.DataFrame:
+    """Adds status, reason and cause (which policy dropped it): the first of these that applies to an image."""
+    images = images.assign(status="kept", reason="", cause="")
+
+    def drop(where: pd.Series, cause: str, reason: pd.Series | str) -> None:
+        where = where & (images["status"] == "kept")
+        images.loc[where, "reason"] = reason[where] if isinstance(reason, pd.Series) else reason
+        images.loc[where, ["status", "cause"]] = ["dropped", cause]
+
+    drop(images["unreadable"] != "", "unreadable", "unreadable: " + images["unreadable"])
+    if data.blank == "drop":
+        drop(images["blank"], "blank", "blank: every pixel has the same value")
+    if data.odd_size == "drop":
+        size = images["width"].astype(str) + "×" + images["height"].astype(str)
+        drop(images["odd_size"], "odd_size", "odd size: " + size + " pixels")
+    if data.odd_mode == "drop":
+        drop(images["odd_mode"], "odd_mode", "odd mode: " + images["mode"])
+    if data.contradictory == "drop":
+        copies = images[images["contradictory"]]
+        labels = copies.groupby("sha256")["label"].agg(lambda labels: ", ".join(sorted(set(labels))))
+        reason = "contradictory: exact copies are labelled " + images["sha256"].map(labels).astype(str)
+        drop(images["contradictory"], "contradictory", reason)
+    if data.duplicates == "drop":
+        drop(*_surplus_copies(images, split))
+    return images
+
+
+def _surplus_copies(images: pd.DataFrame, split: SplitSettings) -> tuple[pd.Series, str, pd.Series]:
+    """All but one image of each group with one label: the test copy, else validation, else training, for official
+    splits; the first by image_id otherwise."""
+    copies = images[(images["duplicate_group"] != "") & ~images["contradictory"] & (images["status"] == "kept")]
+    rank = copies["original_split"].map({name: rank for rank, name in enumerate(PRIORITY)})
+    if split.method != "official":
+        rank = rank * 0
+    ordered = copies.assign(rank=rank).sort_values(["rank", "image_id"])
+    first = ordered.drop_duplicates("sha256").set_index("sha256")["image_id"]
+    surplus = ordered.index[ordered.duplicated("sha256")]
+    where = pd.Series(images.index.isin(surplus), index=images.index)
+    return where, "duplicates", "copy of image " + images["sha256"].map(first).astype(str)
+
+
+def _oversampled(images: pd.DataFrame, data: DataSettings) -> pd.DataFrame:
+    """Adds copies `<image_id>#2` … of the kept images of the classes to oversample."""
+    images = images.assign(source_id=images["image_id"])
+    parts = [images]
+    for label, factor in data.oversample.items():
+        kept = images[(images["label"] == label) & (images["status"] == "kept")]
+        if kept.empty:
+            classes = ", ".join(sorted(set(images["label"])))
+            raise StudyError(f"config key data.oversample: no image of the class '{label}'; the classes are {classes}")
+        parts += [kept.assign(image_id=kept["image_id"] + f"#{number}") for number in range(2, factor + 1)]
+    images = pd.concat(parts, ignore_index=True)
+    if (twice := images["image_id"].duplicated()).any():
+        raise StudyError(
+            f"an oversampled copy would be named '{images.loc[twice, 'image_id'].iloc[0]}', which exists already"
+        )
+    images["oversampled"] = images.index >= len(parts[0])
+    return images.assign(duplicate_group=duplicate_groups(images["sha256"]))
+
+
+def _units(kept: pd.DataFrame, data: DataSettings) -> pd.Series:
+    """What ends in one split together: copies if they are to be grouped, else each image by itself.
+
+    A copy made by oversampling stays with its source, unless duplicates are kept as independent images.
+    """
+    grouped = kept["contradictory"].map({True: data.contradictory == "group", False: data.duplicates == "group"})
+    alone = kept["image_id"]
+    if data.duplicates != "keep":
+        alone = kept["source_id"]
+    return ("pixels " + kept["sha256"]).where(grouped, "image " + alone)
+
+
+def _check_classes(images: pd.DataFrame, kept: pd.DataFrame) -> None:
+    for label in sorted(set(images["label"]) - set(kept["label"])):
+        causes = images.loc[images["label"] == label, "cause"].value_counts()
+        why = ", ".join(f"{count} {cause}" for cause, count in causes.items())
+        raise StudyError(f"class '{label}': no image is left, {why}; add images, or remove the class")

@@ -1,0 +1,42 @@
+"""Images that need no fetching: scikit-learn's handwritten digits, made imbalanced."""
+
+import numpy as np
+from PIL import Image
+
+from study.data.data_settings import DIGITS, DataSettings
+from study.data.decode import Picture
+from study.data.folder_tree import Entry
+
+SEED = 0  # of the choice of digits; not the study's seed, so that every study sees the same images
+
+
+def recognises(source: str) -> bool:
+    """Whether it is the word, even where a file has the same name."""
+    return source == DIGITS
+
+
+class DigitsSource:
+    """8×8 gray images, thinned to a long tail: class k of K keeps n·r^(−k/(K−1)), r being `data.digits_imbalance`.
+
+    n is the size of the smallest class before thinning, so that the largest class over the smallest is r but for
+    rounding. `digit_<n>` is image n of `load_digits`.
+    """
+
+    def __init__(self, data: DataSettings) -> None:
+        from sklearn.datasets import load_digits  # slow to load, and no other source needs it
+
+        digits = load_digits()
+        self.ignored: list[str] = []
+        self.pixels = np.rint(digits.images * (255 / 16)).astype(np.uint8)  # from 0…16
+        counts = np.bincount(digits.target)
+        shares = data.digits_imbalance ** -np.linspace(0, 1, len(counts))
+        rng = np.random.default_rng(SEED)
+        self.entries = []
+        for label, share in enumerate(shares):
+            indices = rng.permutation(np.flatnonzero(digits.target == label))
+            kept = indices[: round(counts.min() * share)]
+            self.entries += [Entry(f"digit_{index}", str(label), "") for index in kept]
+        self.entries.sort(key=lambda entry: entry.image_id)
+
+    def read(self, image_id: str) -> Picture:
+        return Picture(Image.fromarray(self.pixels[int(image_id.removeprefix("digit_"))]), "L")

@@ -1,0 +1,113 @@
+"""The table that Kaggle has FER2013 as: `fer2013.csv` or `icml_face_data.csv`."""
+
+import csv
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+from study.data.data_settings import DataSettings
+from study.data.decode import Picture
+from study.data.folder_tree import USAGES, Entry, check_labels
+from study.errors import StudyError
+
+SIDE = 48  # pixels of an image
+CLASSES = ("angry", "disgust", "fear", "happy", "sad", "surprise", "neutral")  # by the number in `emotion`
+LONGEST_ROW = 1 << 20  # bytes; a row of FER2013 has 9,250 at most
+
+
+def recognises(source: str) -> bool:
+    """Whether it names a table. It is read as FER2013's, and a column that is missing is named."""
+    path = Path(source)
+    return path.suffix.lower() == ".csv" and path.is_file() and path.stat().st_size > 0
+
+
+class Fer2013Source:
+    """One image of 48×48 gray values per row, `row_<n>` in row n of the file.
+
+    The header is row 1. Columns are found by name, in any order and with spaces around them; `Usage` may be missing.
+    """
+
+    def __init__(self, data: DataSettings) -> None:
+        self.path = Path(data.source)
+        self.ignored: list[str] = []
+        self.entries: list[Entry] = []
+        self.offsets: dict[str, int] = {}  # of a row in the file, in bytes
+        rows = self._rows()
+        _, _, header = next(rows, (1, 0, []))
+        columns = [name.strip().lower() for name in header]
+        for name in ("emotion", "pixels"):
+            if name not in columns:
+                found = ", ".join(map(repr, header)) or "nothing"
+                raise StudyError(
+                    f"{self.path}, row 1: missing column '{name}'; found {found}, allowed is emotion, pixels, Usage"
+                )
+        self.columns = {name: columns.index(name) for name in columns}
+        for row, offset, cells in rows:
+            image_id = f"row_{row}"
+            self.offsets[image_id] = offset
+            self.entries.append(Entry(image_id, self._label(row, cells), self._split(row, cells)))
+        if not self.entries:
+            raise StudyError(f"{self.path}: no row of pixels below the header; each row is one image")
+        check_labels(str(self.path), self.entries)
+
+    def _rows(self) -> Iterator[tuple[int, int, list[str]]]:
+        """Number (from 1), offset in bytes and cells of each row that is not empty."""
+        offset, width = 0, 0
+        with self.path.open("rb") as file:
+            for number, line in enumerate(iter(lambda: file.readline(LONGEST_ROW), b""), 1):
+                cells = self._cells(number, line)
+                width = width or len(cells)
+                if cells:
+                    if len(cells) != width:
+                        raise StudyError(f"{self.path}, row {number}: {len(cells)} cells found, allowed are {width}")
+                    yield number, offset, cells
+                offset += len(line)
+
+    def _cells(self, row: int, line: bytes) -> list[str]:
+        text = line.decode("utf-8-sig", errors="replace").strip("\r\n")
+        try:
+            return next(csv.reader([text]), [])
+        except csv.Error as error:
+            raise StudyError(f"{self.path}, row {row}: not a row of a CSV file ({error})") from None
+
+    def _label(self, row: int, cells: list[str]) -> str:
+        text = cells[self.columns["emotion"]].strip()
+        if text not in map(str, range(len(CLASSES))):
+            raise StudyError(
+                f"{self.path}, row {row}, column 'emotion': found '{text}', allowed is a whole number from 0 to "
+                f"{len(CLASSES) - 1} ({', '.join(CLASSES)})"
+            )
+        return CLASSES[int(text)]
+
+    def _split(self, row: int, cells: list[str]) -> str:
+        if "usage" not in self.columns:
+            return ""
+        text = cells[self.columns["usage"]].strip()
+        if text not in USAGES:
+            raise StudyError(
+                f"{self.path}, row {row}, column 'Usage': found '{text}', allowed is one of {', '.join(USAGES)}"
+            )
+        return USAGES[text]
+
+    def read(self, image_id: str) -> Picture:
+        """As the protocol says, but a wrong cell is a StudyError: a table is right or wrong as a whole."""
+        row = int(image_id.removeprefix("row_"))
+        with self.path.open("rb") as file:
+            file.seek(self.offsets[image_id])
+            text = self._cells(row, file.readline(LONGEST_ROW))[self.columns["pixels"]]
+        try:
+            values = np.fromstring(text, dtype=np.int64, sep=" ")
+        except ValueError:
+            values = np.empty(0, dtype=np.int64)
+        if len(values) != SIDE**2 or values.min() < 0 or values.max() > 255:
+            raise StudyError(f"{self.path}, row {row}, column 'pixels': {_what_is_wrong(text.split())}")
+        return Picture(Image.fromarray(values.astype(np.uint8).reshape(SIDE, SIDE)), "L")
+
+
+def _what_is_wrong(values: list[str]) -> str:
+    for position, value in enumerate(values, 1):
+        if not (value.isascii() and value.isdigit() and len(value) <= 3 and int(value) <= 255):
+            return f"value {position} is '{value[:20]}', allowed is a whole number from 0 to 255"
+    return f"{len(values)} values found, allowed are {SIDE**2} ({SIDE}×{SIDE})"

@@ -1,0 +1,15 @@
+import pytest
+from example_images import data_settings, pixels
+
+from study.data.sources import open_source
+
+
+def test_digits_are_a_long_tail_of_the_asked_ratio() -> None:
+    source = open_source(data_settings("digits", digits_imbalance=8))
+    labels = [entry.label for entry in source.entries]
+    counts = [labels.count(str(digit)) for digit in range(10)]
+    assert counts == sorted(counts, reverse=True)
+    assert counts[0] / counts[-1] == pytest.approx(8, rel=0.02)
+    assert source.entries == open_source(data_settings("digits", digits_imbalance=8)).entries
+    brightest = max(pixels(source, entry.image_id).max() for entry in source.entries)
+    assert brightest == 255
