@@ -3,7 +3,6 @@
 import json
 import sys
 from collections.abc import Callable
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +18,7 @@ from study.train.models import ModelSettings
 CLASSES = ("left", "right", "top")
 SIZES = {"train": 60, "val": 30, "test": 30}
 
-RECIPE = Recipe(
+RECIPE = Recipe.of(
     experiment="small",
     case=1,
     optimizer="Adam",
@@ -97,7 +96,7 @@ def write(result: TrainingResult, folder: Path) -> dict[str, Any]:
 if __name__ == "__main__":
     out = Path(sys.argv[1])
     finished = small_train(
-        replace(RECIPE, max_epochs=int(sys.argv[2])),
+        RECIPE.but(max_epochs=int(sys.argv[2])),
         checkpoint_dir=out / "checkpoints",
         checkpoint_every=int(sys.argv[3]),
         report=lambda line: print(line, flush=True),

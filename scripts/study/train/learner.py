@@ -8,12 +8,12 @@ from typing import Any
 import numpy as np
 import torch
 from torch import Tensor, nn
-from torch.optim.lr_scheduler import ReduceLROnPlateau
 
 from study.recipe import Recipe
 from study.train import devices, graphs
 from study.train.batches import Images, Normalize, evaluation_batches
 from study.train.losses import Criterion, common_nll
+from study.train.schedules import schedule_of
 from study.train.stopping import EarlyStopping
 
 
@@ -81,14 +81,8 @@ class Learner:
         )
         self.optimizer = make_optimizer(recipe, self.model)
         self.scaler = torch.amp.GradScaler(device.type, enabled=self.precision.name == "fp16")
-        self.scheduler = ReduceLROnPlateau(
-            self.optimizer,
-            mode="min",
-            factor=settings.scheduler_factor,
-            patience=settings.scheduler_patience,
-            min_lr=recipe.min_lr,
-            eps=settings.scheduler_eps,
-        )
+        self.schedule = schedule_of(recipe, vars(settings))
+        self.scheduler = self.schedule.start(self.optimizer)
         self.stopping = EarlyStopping(
             settings.early_stopping_patience,
             settings.early_stopping_min_delta,

@@ -200,7 +200,7 @@ def _advance(learner: Learner, progress: Progress, settings: TrainingSettings, m
         progress.best_epoch = epoch
         progress.best_weights = learner.weights()
     lr = learner.lr
-    learner.scheduler.step(row["val_loss"])
+    learner.scheduler.after_epoch(row["val_loss"])
     if learner.lr < lr:
         progress.lr_drops.append(epoch)
     progress.stopped_early = learner.stopping.step(row["val_loss"]) and epoch < max_epochs
@@ -283,7 +283,7 @@ def _result(
         device=_device_name(learner.device),
         precision=learner.precision.name,
         lr_drops=progress.lr_drops,
-        recipe=recipe.hyperparameters(),
+        recipe=dict(recipe.hyperparameters),
         history=progress.history,
         weights={name: value.cpu().contiguous() for name, value in progress.best_weights.items()},
         description={

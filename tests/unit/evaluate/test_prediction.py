@@ -14,7 +14,7 @@ from study.train import augmentation
 @pytest.fixture(scope="module")
 def run(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict]:
     folder = tmp_path_factory.mktemp("run")
-    result = small_train(replace(RECIPE, max_epochs=10), augmentation=augmentation.Augmentation())
+    result = small_train(RECIPE.but(max_epochs=10), augmentation=augmentation.Augmentation())
     return folder / "best.safetensors", write(result, folder)
 
 

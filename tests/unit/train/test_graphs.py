@@ -17,8 +17,8 @@ from study.train import graphs, learner
 from study.train.devices import Precision
 from study.train.loop import TrainingResult
 
-SGD = replace(RECIPE, optimizer="SGD", lr=0.05, momentum=0.9, nesterov=True, weight_decay=1e-3, max_epochs=5)
-ADAM = replace(RECIPE, max_epochs=5)
+SGD = RECIPE.but(optimizer="SGD", lr=0.05, momentum=0.9, nesterov=True, weight_decay=1e-3, max_epochs=5)
+ADAM = RECIPE.but(max_epochs=5)
 # Plateaus: the learning rate falls often.
 PLATEAUS = replace(SETTINGS, scheduler_patience=0)
 DROPOUT = replace(MODEL, dropout=0.5)
@@ -79,15 +79,15 @@ class TestReplays:
         "recipe",
         [
             SGD,
-            replace(SGD, lr=0.3, momentum=0.0, nesterov=False),
+            SGD.but(lr=0.3, momentum=0.0, nesterov=False),
             ADAM,
-            replace(ADAM, loss="weighted_cross_entropy", sampler="balanced", activation="softmax", batch_size=15),
+            ADAM.but(loss="weighted_cross_entropy", sampler="balanced", activation="softmax", batch_size=15),
         ],
     )
     def test_change_nothing(self, monkeypatch, recipe):
         # no loss is an improvement: the learning rate falls after every epoch but the first
         never = partial(ReduceLROnPlateau, threshold=1e9, threshold_mode="abs")
-        monkeypatch.setattr(learner, "ReduceLROnPlateau", never)
+        monkeypatch.setattr("torch.optim.lr_scheduler.ReduceLROnPlateau", never)
         weights = {"class_weights": np.array([0.5, 1, 2])}
         plain = small(recipe, **weights)
         recorder = Recorder(monkeypatch)
@@ -134,7 +134,7 @@ class TestReplays:
 
     def test_of_a_run_that_diverges(self, monkeypatch):
         """Not-a-number is the same result as not-a-number."""
-        recipe = replace(SGD, lr=1e30)
+        recipe = SGD.but(lr=1e30)
         plain = small(recipe)
         recorder = Recorder(monkeypatch)
         replayed = small(recipe)
@@ -243,9 +243,9 @@ class TestTolerance:
             step.args[1].copy_(batch)
 
         recorder.run = run
-        result = small(replace(recipe, max_epochs=1), settings=self.settings)
+        result = small(recipe.but(max_epochs=1), settings=self.settings)
         assert result.made["step"] == ("graph" if wrong == "rounding" else "eager")
-        exact = small(replace(recipe, max_epochs=1))
+        exact = small(recipe.but(max_epochs=1))
         assert exact.made["step"] == "eager"
 
 
@@ -307,7 +307,7 @@ class TestCuda:
         return result
 
     @pytest.mark.parametrize("precision", ["fp32", "auto", "fp16"])
-    @pytest.mark.parametrize("recipe", [SGD, ADAM, replace(ADAM, activation="softmax", batch_size=15)])
+    @pytest.mark.parametrize("recipe", [SGD, ADAM, ADAM.but(activation="softmax", batch_size=15)])
     def test_a_graph_gives_the_bytes_of_the_eager_step(self, recipe, precision):
         graph = self.train(recipe, precision=precision)
         assert same(graph, self.train(recipe, precision=precision, cuda_graphs=False))

@@ -36,7 +36,7 @@ def without_seconds(history: Path) -> list[str]:
 @pytest.fixture(scope="module")
 def learned() -> loop.TrainingResult:
     """A run that learns the small data."""
-    return small_train(replace(RECIPE, max_epochs=15), augmentation=augmentation.Augmentation())
+    return small_train(RECIPE.but(max_epochs=15), augmentation=augmentation.Augmentation())
 
 
 class TestRun:
@@ -65,7 +65,7 @@ class TestRun:
         data = small_data(sizes={"train": 8, "val": 17})
         images = batches.Images.load(data.images["val"], data.labels["val"], torch.device("cpu"))
         run = learner.Learner(
-            replace(RECIPE, batch_size=16), SETTINGS, models.build(MODEL, 3, 32, 1), None, torch.device("cpu")
+            RECIPE.but(batch_size=16), SETTINGS, models.build(MODEL, 3, 32, 1), None, torch.device("cpu")
         )
         normalize = batches.Normalize(torch.device("cpu"))
         validation = learner.validate(run, images, normalize)
@@ -83,7 +83,7 @@ class TestRun:
 
     def test_a_line_per_epoch_says_all(self):
         lines: list[str] = []
-        small_train(replace(RECIPE, max_epochs=2), report=lines.append)
+        small_train(RECIPE.but(max_epochs=2), report=lines.append)
         assert lines[0].startswith("small seed 3 starts: ")
         assert "60 training and 30 validation images, fp32 on cpu" in lines[0]
         number = r"\d+\.\d{4}"
@@ -96,7 +96,7 @@ class TestRun:
 
     def test_the_study_caps_the_recipes_epochs(self):
         assert small_train(settings=replace(SETTINGS, max_epochs=2)).epochs == 2
-        result = small_train(replace(RECIPE, max_epochs=1), settings=replace(SETTINGS, max_epochs=2))
+        result = small_train(RECIPE.but(max_epochs=1), settings=replace(SETTINGS, max_epochs=2))
         assert (result.epochs, result.max_epochs) == (1, 1)
 
     def test_the_best_epoch_comes_from_a_configured_one_on(self, monkeypatch):
@@ -105,12 +105,12 @@ class TestRun:
             loop, "validate", lambda *_: learner.Validation(1.0, 1.0, next(scores), 0.5, predicted=[0, 1])
         )
         settings = replace(SETTINGS, best_from_epoch=3)
-        assert small_train(replace(RECIPE, max_epochs=5), settings=settings).best_epoch == 4
+        assert small_train(RECIPE.but(max_epochs=5), settings=settings).best_epoch == 4
 
     def test_the_best_epoch_can_be_chosen_by_the_mean_over_batches(self, monkeypatch):
         scores = iter([(0.9, 0.7), (0.8, 0.75)])
         monkeypatch.setattr(loop, "validate", lambda *_: learner.Validation(1.0, 1.0, *next(scores), predicted=[0, 1]))
-        result = small_train(replace(RECIPE, max_epochs=2), settings=replace(SETTINGS, best_by="batch_accuracy"))
+        result = small_train(RECIPE.but(max_epochs=2), settings=replace(SETTINGS, best_by="batch_accuracy"))
         assert (result.best_epoch, result.best_val_accuracy) == (2, 0.8)
 
     def test_a_run_shorter_than_that_has_a_best_epoch_too(self, monkeypatch):
@@ -118,14 +118,14 @@ class TestRun:
         monkeypatch.setattr(
             loop, "validate", lambda *_: learner.Validation(1.0, 1.0, next(scores), 0.5, predicted=[0, 1])
         )
-        result = small_train(replace(RECIPE, max_epochs=2), settings=replace(SETTINGS, best_from_epoch=5))
+        result = small_train(RECIPE.but(max_epochs=2), settings=replace(SETTINGS, best_from_epoch=5))
         assert (result.best_epoch, result.best_val_accuracy) == (2, 0.9)
 
     @pytest.mark.skipif(
         "bf16" not in learner.devices.supported_precisions(torch.device("cpu")), reason="this processor has no bf16"
     )
     def test_bf16_learns_too(self):
-        recipe = replace(RECIPE, max_epochs=15)
+        recipe = RECIPE.but(max_epochs=15)
         result = small_train(
             recipe, settings=replace(SETTINGS, precision="auto"), augmentation=augmentation.Augmentation()
         )
@@ -133,7 +133,7 @@ class TestRun:
         assert result.best_val_accuracy > 0.9
 
     def test_colour_images_and_batch_norm(self):
-        recipe = replace(RECIPE, max_epochs=1, batch_size=59)  # 60 images: one is left over
+        recipe = RECIPE.but(max_epochs=1, batch_size=59)  # 60 images: one is left over
         result = small_train(recipe, data=small_data(channels=3), model=replace(MODEL, name="vgg11_bn"))
         assert result.outcome in ("completed", "collapsed")
 
@@ -144,7 +144,7 @@ class TestMeans:
     def setup(self, activation: str, weights: np.ndarray | None) -> tuple[learner.Learner, batches.Images]:
         torch.set_num_threads(1)
         data = small_data()
-        recipe = replace(RECIPE, activation=activation, optimizer="SGD", lr=1e-30)  # a model that stays as it is
+        recipe = RECIPE.but(activation=activation, optimizer="SGD", lr=1e-30)  # a model that stays as it is
         network = models.build(replace(MODEL, dropout=0.0), 3, 32, 0)
         cpu = torch.device("cpu")
         run = learner.Learner(recipe, SETTINGS, network, weights, cpu)
@@ -176,13 +176,13 @@ class TestMeans:
 class TestOptimizerAndSchedule:
     def test_the_recipe_reaches_the_optimizer(self):
         network = torch.nn.Linear(2, 2)
-        sgd = replace(RECIPE, optimizer="SGD", lr=0.01, momentum=0.9, weight_decay=1e-4, nesterov=True)
+        sgd = RECIPE.but(optimizer="SGD", lr=0.01, momentum=0.9, weight_decay=1e-4, nesterov=True)
         optimizer = learner.make_optimizer(sgd, network)
         assert isinstance(optimizer, torch.optim.SGD)
         group = optimizer.param_groups[0]
         names = ("lr", "momentum", "weight_decay", "nesterov")
         assert [group[name] for name in names] == [0.01, 0.9, 1e-4, True]
-        adam = learner.make_optimizer(replace(RECIPE, weight_decay=1e-3), network)
+        adam = learner.make_optimizer(RECIPE.but(weight_decay=1e-3), network)
         assert isinstance(adam, torch.optim.Adam)
         assert (adam.param_groups[0]["lr"], adam.param_groups[0]["weight_decay"]) == (0.003, 1e-3)
 
@@ -190,7 +190,7 @@ class TestOptimizerAndSchedule:
         """A run whose validation loss never improves after the first epoch."""
         monkeypatch.setattr(loop, "validate", lambda *_: learner.Validation(1.0, 1.0, 0.5, 0.5, predicted=[0, 1]))
         monkeypatch.setattr(loop, "train_epoch", lambda *_: (1.0, 0.5))
-        return small_train(replace(recipe, max_epochs=40), settings=replace(SETTINGS, **settings))
+        return small_train(recipe.but(max_epochs=40), settings=replace(SETTINGS, **settings))
 
     def test_the_learning_rate_falls_on_a_plateau_and_early_stopping_ends_it(self, monkeypatch):
         result = self.plateau(monkeypatch, scheduler_patience=2, early_stopping_patience=8)
@@ -199,14 +199,14 @@ class TestOptimizerAndSchedule:
 
     def test_min_lr_below_eps_is_never_reached(self, monkeypatch):
         """ReduceLROnPlateau ignores a reduction smaller than eps = 1e-8."""
-        recipe = replace(RECIPE, lr=1e-5, min_lr=1e-12)
+        recipe = RECIPE.but(lr=1e-5, min_lr=1e-12)
         result = self.plateau(monkeypatch, recipe, scheduler_patience=1, early_stopping_patience=39)
         assert min(row["lr"] for row in result.history) == pytest.approx(1e-8)
 
 
 class TestFailuresAreResults:
     def test_a_diverged_run_ends_with_its_last_finite_weights(self, tmp_path):
-        result = small_train(replace(RECIPE, optimizer="SGD", lr=1e30))
+        result = small_train(RECIPE.but(optimizer="SGD", lr=1e30))
         run = write(result, tmp_path)
         assert run["outcome"] == "diverged"
         assert "the initial weights are kept" in run["reason"]
@@ -227,7 +227,7 @@ class TestFailuresAreResults:
 
     def test_a_collapsed_run_says_into_which_class_and_since_when(self):
         """A high learning rate saturates the double softmax, as in the study's failed runs."""
-        recipe = replace(RECIPE, optimizer="SGD", lr=100.0, momentum=0.9, activation="softmax", max_epochs=4)
+        recipe = RECIPE.but(optimizer="SGD", lr=100.0, momentum=0.9, activation="softmax", max_epochs=4)
         result = small_train(recipe)
         assert result.outcome == "collapsed"
         assert re.match(r"Predicts '(left|right|top)' for every validation image since epoch \d of 4", result.reason)
@@ -238,13 +238,13 @@ class TestBadInput:
     def test_a_batch_larger_than_the_training_set(self):
         message = "experiment 'small', column 'batch_size': found 61, allowed is at most the number .*, 60"
         with pytest.raises(StudyError, match=message):
-            small_train(replace(RECIPE, batch_size=61))
+            small_train(RECIPE.but(batch_size=61))
 
     @pytest.mark.parametrize(("weights", "found"), [(None, "none"), (np.ones(2), "2")])
     def test_a_weighted_loss_without_its_weights(self, weights, found):
         message = f"'small', column 'loss': weighted_cross_entropy needs .* each of the 3 classes, found {found}"
         with pytest.raises(StudyError, match=message):
-            small_train(replace(RECIPE, loss="weighted_cross_entropy"), class_weights=weights)
+            small_train(RECIPE.but(loss="weighted_cross_entropy"), class_weights=weights)
 
     def test_no_validation_image(self):
         with pytest.raises(StudyError, match="validation split holds no image, allowed is at least 1"):
@@ -281,7 +281,7 @@ class TestOutputs:
         for file, digest in run["sha256"].items():
             assert hashlib.sha256((tmp_path / file).read_bytes()).hexdigest() == digest
         assert set(run["sha256"]) == {"history.csv", "best.safetensors"}
-        assert run["recipe"] == replace(RECIPE, max_epochs=15).hyperparameters()
+        assert run["recipe"] == RECIPE.but(max_epochs=15).hyperparameters
         assert run["images_per_second"] > 0
         assert run["peak_memory_bytes"] > 10**7
         assert run["seconds"] == pytest.approx(sum(row["seconds"] for row in learned.history))
@@ -296,7 +296,7 @@ class TestOutputs:
     def test_tensorboard_has_what_the_history_has(self, tmp_path):
         from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
-        result = small_train(replace(RECIPE, max_epochs=3), tensorboard_dir=tmp_path)
+        result = small_train(RECIPE.but(max_epochs=3), tensorboard_dir=tmp_path)
         events = EventAccumulator(str(tmp_path)).Reload()
         for tag, column in (("train/loss", "train_loss"), ("val/accuracy", "val_accuracy"), ("train/lr", "lr")):
             assert [e.step for e in events.Scalars(tag)] == [1, 2, 3]
@@ -313,7 +313,7 @@ class TestResume:
 
         environment = {**os.environ, "PYTHONPATH": str(Path(loop.__file__).parents[2])}
         whole, broken = tmp_path / "whole", tmp_path / "broken"
-        write(small_train(replace(RECIPE, max_epochs=epochs)), whole)
+        write(small_train(RECIPE.but(max_epochs=epochs)), whole)
         for epoch, delay in ((2, 0.0), (5, 0.03)):
             process = subprocess.Popen(command(broken), env=environment, stdout=subprocess.PIPE, text=True)
             for line in process.stdout:
@@ -334,8 +334,8 @@ class TestResume:
     @pytest.mark.parametrize(
         "recipe",
         [
-            replace(RECIPE, max_epochs=7, loss="weighted_cross_entropy", sampler="balanced", activation="softmax"),
-            replace(RECIPE, max_epochs=7, optimizer="SGD", lr=0.05, momentum=0.9, nesterov=True, weight_decay=1e-3),
+            RECIPE.but(max_epochs=7, loss="weighted_cross_entropy", sampler="balanced", activation="softmax"),
+            RECIPE.but(max_epochs=7, optimizer="SGD", lr=0.05, momentum=0.9, nesterov=True, weight_decay=1e-3),
         ],
     )
     @pytest.mark.parametrize("every", [1, 3])
@@ -375,7 +375,7 @@ class TestResume:
     def test_a_checkpoint_of_another_run_is_not_used(self, tmp_path, change):
         small_train(checkpoint_dir=tmp_path / "c")
         lines: list[str] = []
-        recipe = replace(RECIPE, experiment="other") if change == "experiment" else RECIPE
+        recipe = RECIPE.but(experiment="other") if change == "experiment" else RECIPE
         changes = {"key": {"run_key": "other"}, "seed": {"seed": 4}, "experiment": {}}[change]
         small_train(recipe, checkpoint_dir=tmp_path / "c", report=lines.append, **changes)
         assert any("starts: " in line for line in lines)
@@ -418,7 +418,7 @@ def test_images_that_stay_memory_mapped_give_the_same_run(monkeypatch, tmp_path)
     for resident, words in ((True, "images in its memory"), (False, "images memory-mapped")):
         monkeypatch.setattr("study.train.devices.fits", lambda *_, answer=resident: answer)
         lines: list[str] = []
-        results.append(small_train(replace(RECIPE, max_epochs=3), report=lines.append))
+        results.append(small_train(RECIPE.but(max_epochs=3), report=lines.append))
         assert lines[0].endswith(words)
         write(results[-1], tmp_path)
         predictions.append(predict(tmp_path / "best.safetensors", small_data(), MODEL, SETTINGS))
