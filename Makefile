@@ -27,17 +27,17 @@ STUDY ?= digits
 RUN ?= best
 
 watch: $(INSTALLED) ## every run of STUDY in the terminal, while it goes
-	$(BIN)/python scripts/watch.py --study $(STUDY)
+	$(BIN)/python scripts/study watch --study $(STUDY)
 
 predict: $(INSTALLED) ## label IMAGES=folder with RUN of STUDY, into OUT (predictions.csv)
 	@test -n "$(IMAGES)" || { echo "Which images? make predict IMAGES=folder [RUN=best] [STUDY=digits] [OUT=predictions.csv]"; exit 1; }
-	$(BIN)/python scripts/predict.py "$(IMAGES)" --run "$(RUN)" --study "$(STUDY)" --out "$(or $(OUT),predictions.csv)"
+	$(BIN)/python scripts/study predict "$(IMAGES)" --run "$(RUN)" --study "$(STUDY)" --out "$(or $(OUT),predictions.csv)"
 
 export: $(INSTALLED) ## write RUN of STUDY as one TorchScript file, OUT
-	$(BIN)/python scripts/export.py --run "$(RUN)" --study "$(STUDY)" $(if $(OUT),--out "$(OUT)")
+	$(BIN)/python scripts/study export --run "$(RUN)" --study "$(STUDY)" $(if $(OUT),--out "$(OUT)")
 
 verify: $(INSTALLED) ## check a finished study: hashes, tables, predictions (CONFIG=config/fer2013.yaml)
-	$(BIN)/python scripts/verify.py $(if $(CONFIG),--configfile $(CONFIG))
+	$(BIN)/python scripts/study verify $(if $(CONFIG),--configfile $(CONFIG))
 
 dry-run: $(INSTALLED) ## plan every configuration, run nothing, need no data
 	. $(BIN)/activate && for study in config original fer2013; do \
@@ -53,7 +53,7 @@ findings: $(INSTALLED) ## train on the real FER2013 and write docs/FINDINGS.md (
 	. $(BIN)/activate && \
 	  snakemake $(JOBS) --configfile config/fer2013.yaml $(LAYER) --config study=fer2013$(SUFFIX) "$(EVERY_TABLE)" && \
 	  snakemake $(JOBS) --configfile config/original.yaml $(LAYER) --config study=original$(SUFFIX) && \
-	  python scripts/findings.py --suffix=$(SUFFIX) --layer $(LAYER)
+	  python scripts/study findings --suffix=$(SUFFIX) --layer $(LAYER)
 
 BENCH ?= --name cpu
 PACKED := $(wildcard results/fer2013/data/pack.json)
@@ -95,8 +95,8 @@ lock: $(INSTALLED) ## solve requirements.in into requirements.txt with hashes (n
 	uv pip compile --quiet --universal --generate-hashes --python-version 3.11 --no-header \
 	  requirements.in --output-file requirements.txt
 
-docs: $(INSTALLED) ## write the generated part of config/README.md
-	$(BIN)/python scripts/config_reference.py
+docs: $(INSTALLED) ## write the generated parts of config/README.md
+	$(BIN)/python scripts/study reference
 
 clean: ## remove the environment and everything that was produced
 	rm -rf $(VENV) .snakemake results/*/

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 import yaml
 
-from config_reference import with_reference
+from study.commands.reference import with_reference
 from study.errors import StudyError
 from study.schema import SCHEMA
 from study.settings import read_numbers, validate_config

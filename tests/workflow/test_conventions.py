@@ -31,6 +31,10 @@ def test_every_rule_is_documented_logged_benchmarked_and_has_an_environment(rule
     assert "lambda" not in block
 
 
+def test_scripts_are_those_of_rules_alone() -> None:
+    assert {path.stem for path in ROOT.glob("scripts/*.py")} == set(BLOCKS)
+
+
 def test_the_layout() -> None:
     for name in ("Snakefile", "rules", "scripts", "config", "envs", "results/.gitkeep", "tests", "LICENSE"):
         assert (ROOT / name).exists()

@@ -16,7 +16,7 @@ RUN = "results/small/train/plain/seed_0"
 
 def verify(workspace: Workspace) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
-        [sys.executable, "scripts/verify.py", "--configfile", workspace.configfile],
+        [sys.executable, "scripts/study", "verify", "--configfile", workspace.configfile],
         cwd=workspace.root, text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
     )  # fmt: skip
 

@@ -1,0 +1,15 @@
+"""What a person runs beside the rules: `python scripts/study COMMAND`.
+
+In come the files of a study, finished or under way; out goes what the command is for. Each command is a module of its
+name with `add_arguments(parser)` and `run(arguments)`; `study.__main__` lists them.
+
+    predict         label new images with a trained run
+    export          a trained run as one file that needs none of this code
+    watch           every run of a study in the terminal, while it goes
+    verify          a finished study against itself
+    findings        docs/FINDINGS.md
+    reference       the generated tables of config/README.md
+
+    trained_run     a run by its name, and its network with its own preprocessing
+    configuration   the configuration of a study, merged as Snakemake merges it
+"""

@@ -4,9 +4,9 @@ Entry point:
     verify(config, results, scripts, report) -> list[str]      what is wrong, in words; empty if all holds
 """
 
-import hashlib
-import json
-from collections.abc import Callable, Iterator
+import argparse
+import sys
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -14,41 +14,48 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from study.commands.configuration import read_configuration
 from study.compare.all_tables import every_table
 from study.compare.runs import load_runs
-from study.data import packed
+from study.data import manifest, packed
 from study.data.class_weights import class_weights, read_class_weights
-from study.data.manifest import read_manifest
 from study.data.packed import PackedData
 from study.data.packing import array_digest
 from study.errors import StudyError
 from study.evaluate import metrics, prediction
+from study.files import file_sha256, read_json, table_text
+from study.names import HISTORY_COLUMNS
+from study.paths import RunPaths, runs_in
 from study.provenance import code_digest, digest
-from study.recipe import Recipe, read_recipes
-from study.settings import compared, deciding
+from study.recipe import Recipe
+from study.recipe_table import read_recipes
+from study.settings import deciding, reported_protocol
 from study.train.learner import TrainingSettings
 from study.train.models import ModelSettings
 
-MANIFEST_COLUMNS = ["image_id", "label", "split", "sha256", "duplicate_group", "status", "reason"]
-HISTORY_COLUMNS = ["epoch", "lr", "train_loss", "train_accuracy", "val_loss", "val_nll", "val_accuracy", "seconds"]
-PROVENANCE = [
-    *(
-        "git_commit",
-        "git_dirty",
-        "code",
-        "data",
-        "recipe",
-        "settings",
-        "versions",
-        "host",
-        "platform",
-        "device",
-        "driver",
-    ),
-    *("cuda_visible_devices", "scheduler", "precision", "determinism", "threads", "started", "ended", "resumes"),
-]
+SCRIPTS = Path(__file__).parents[2]
+PROVENANCE = (
+    *("git_commit", "git_dirty", "code", "data", "recipe", "settings", "versions", "host", "platform", "device"),
+    *("driver", "cuda_visible_devices", "scheduler", "precision", "determinism", "threads", "started", "ended"),
+    "resumes",
+)
 
 Report = Callable[[str], None]
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--configfile", type=Path, help="the study's configuration (default: config/config.yaml)")
+
+
+def run(arguments: argparse.Namespace) -> None:
+    config = read_configuration(*filter(None, [arguments.configfile]))
+    results = Path("results", config["study"])
+    problems = verify(config, results, SCRIPTS, print)
+    for problem in problems:
+        print(f"wrong: {problem}")
+    if problems:
+        sys.exit(f"{results}: {len(problems)} disagreements")
+    print(f"{results}: everything holds")
 
 
 def verify(config: dict[str, Any], results: Path, scripts: Path, report: Report) -> list[str]:
@@ -69,34 +76,33 @@ def verify(config: dict[str, Any], results: Path, scripts: Path, report: Report)
     problems += _checked("data", _data(config, results / "data", data), report)
     for experiment, recipe in recipes.items():
         for seed in config["seeds"]:
-            name = f"{experiment}/seed_{seed}"
-            problems += _checked(f"run {name}", _run(config, results, name, recipe, data, report), report)
+            files = RunPaths(results, experiment, seed)
+            problems += _checked(f"run {files.name}", _run(config, files, recipe, data, report), report)
     problems += _checked("tables", _tables(config, results, recipes), report)
     _note_changed_code(results, scripts, report)
     return problems
 
 
 def _checked(what: str, problems: Iterator[str], report: Report) -> list[str]:
-    found = list(problems)
-    report(f"{what}: {'holds' if not found else f'{len(found)} wrong'}")
-    return found
+    wrong = list(problems)
+    report(f"{what}: {'holds' if not wrong else f'{len(wrong)} wrong'}")
+    return wrong
 
 
-def _columns(path: Path, expected: list[str]) -> Iterator[str]:
-    found = list(pd.read_csv(path, nrows=0))
-    if missing := [name for name in expected if name not in found]:
+def _columns(path: Path, expected: Sequence[str]) -> Iterator[str]:
+    columns = list(pd.read_csv(path, nrows=0))
+    if missing := [name for name in expected if name not in columns]:
         yield f"{path}: the columns {', '.join(missing)} are missing"
 
 
 def _data(config: dict[str, Any], folder: Path, data: PackedData) -> Iterator[str]:
     """Manifest, packed arrays and class weights against their hashes and each other."""
-    manifest = folder / "manifest.csv"
-    yield from _columns(manifest, MANIFEST_COLUMNS)
-    audit = json.loads((folder / "audit.json").read_text(encoding="utf-8"))
-    if hashlib.sha256(manifest.read_bytes()).hexdigest() != audit["manifest_sha256"]:
-        yield f"{manifest}: not the file whose SHA-256 is in audit.json"
-    table = read_manifest(manifest)
-    index = json.loads((folder / "pack.json").read_text(encoding="utf-8"))
+    path = folder / "manifest.csv"
+    yield from _columns(path, manifest.COLUMNS)
+    if file_sha256(path) != read_json(folder / "audit.json")["manifest_sha256"]:
+        yield f"{path}: not the file whose SHA-256 is in audit.json"
+    table = manifest.read_manifest(path)
+    index = read_json(folder / "pack.json")
     for split, ids in data.image_ids.items():
         labels = [data.classes[label] for label in data.labels[split]]
         if array_digest(data.images[split], labels) != index["splits"][split]["sha256"]:
@@ -113,57 +119,55 @@ def _data(config: dict[str, Any], folder: Path, data: PackedData) -> Iterator[st
         yield f"{folder / 'class_weights.csv'}: not the weights of the scheme '{config['loss']['class_weights']}'"
 
 
-def _run(
-    config: dict[str, Any], results: Path, name: str, recipe: Recipe, data: PackedData, report: Report
-) -> Iterator[str]:
+def _run(config: dict[str, Any], files: RunPaths, recipe: Recipe, data: PackedData, report: Report) -> Iterator[str]:
     """One run: what it says of its origin, its files, and its predictions made again from the saved weights."""
-    folder, evaluated = results / "train" / name, results / "evaluate" / name
     try:
-        record = json.loads((folder / "run.json").read_text(encoding="utf-8"))
-        history = pd.read_csv(folder / "history.csv")
-        predictions = metrics.read_predictions(evaluated / "predictions.csv")
-        scores = json.loads((evaluated / "metrics.json").read_text(encoding="utf-8"))
+        record = read_json(files.run)
+        history = pd.read_csv(files.history)
+        predictions = metrics.read_predictions(files.predictions)
+        scores = read_json(files.metrics)
     except OSError as error:
         yield f"{error.filename}: missing; the study is not finished"
         return
-    made = record["provenance"]
-    if missing := [part for part in PROVENANCE if part not in made]:
-        yield f"{folder / 'run.json'}: the provenance lacks {', '.join(missing)}"
-    for file, expected in record.get("sha256", {}).items():
-        if hashlib.sha256((folder / file).read_bytes()).hexdigest() != expected:
-            yield f"{folder / file}: not the file whose SHA-256 is in run.json"
-    if made["data"] != data.digest:
-        yield f"{folder / 'run.json'}: trained on other images than those in {results / 'data'}"
-    if record["recipe"] != recipe.hyperparameters() or made["recipe"] != digest(recipe.hyperparameters()):
-        yield f"{folder / 'run.json'}: trained with another recipe than the one in the table of recipes"
-    if wrong := list(_columns(folder / "history.csv", HISTORY_COLUMNS)):
+    provenance = record["provenance"]
+    if missing := [part for part in PROVENANCE if part not in provenance]:
+        yield f"{files.run}: the provenance lacks {', '.join(missing)}"
+    for name, expected in record.get("sha256", {}).items():
+        if file_sha256(files.trained / name) != expected:
+            yield f"{files.trained / name}: not the file whose SHA-256 is in run.json"
+    if provenance["data"] != data.digest:
+        yield f"{files.run}: trained on other images than those in {files.results / 'data'}"
+    trained = Recipe.of(recipe.experiment, **record["recipe"]).deciding
+    if trained != recipe.deciding or provenance["recipe"] != digest(recipe.deciding):
+        yield f"{files.run}: trained with another recipe than the one in the table of recipes"
+    if wrong := list(_columns(files.history, HISTORY_COLUMNS)):
         yield from wrong
     elif list(history["epoch"]) != list(range(1, record["epochs"] + 1)):
-        yield f"{folder / 'history.csv'}: the epochs are not 1 to {record['epochs']}, as run.json says"
+        yield f"{files.history}: the epochs are not 1 to {record['epochs']}, as run.json says"
     elif record["best_epoch"] and history["val_accuracy"][record["best_epoch"] - 1] != record["best_val_accuracy"]:
-        yield f"{folder / 'history.csv'}: epoch {record['best_epoch']} has not the best accuracy of run.json"
+        yield f"{files.history}: epoch {record['best_epoch']} has not the best accuracy of run.json"
     if metrics.evaluate(predictions, config["metrics"]["ece_bins"]) != scores:
-        yield f"{evaluated / 'metrics.json'}: not the metrics of predictions.csv"
-    yield from _predictions(config, folder, evaluated / "predictions.csv", made, data, report)
+        yield f"{files.metrics}: not the metrics of predictions.csv"
+    yield from _predictions(config, files, provenance, data, report)
 
 
 def _predictions(
-    config: dict[str, Any], folder: Path, saved: Path, made: dict[str, Any], data: PackedData, report: Report
+    config: dict[str, Any], files: RunPaths, provenance: dict[str, Any], data: PackedData, report: Report
 ) -> Iterator[str]:
     """The saved weights, evaluated again: to the last bit on the same kind of device, else by the predicted class."""
     settings = TrainingSettings(**config["training"], gpu_slots=config["resources"]["gpu_slots"])
-    weights = folder / "best.safetensors"
+    saved = files.predictions
     try:
-        settings = replace(settings, precision=made["precision"])
-        again = prediction.predict(weights, data, ModelSettings(**deciding(config, "model")), settings, report)
+        settings = replace(settings, precision=provenance["precision"])
+        again = prediction.predict(files.weights, data, ModelSettings(**deciding(config, "model")), settings, report)
     except StudyError as error:
         yield str(error)
         return
-    if again.to_csv(index=False, lineterminator="\n").encode() == saved.read_bytes():
+    if table_text(again).encode() == saved.read_bytes():
         return
     old, columns = metrics.read_predictions(saved), ["image_id", "split", "label"]
     if list(again) != list(old) or not again[columns].astype(str).equals(old[columns].astype(str)):
-        yield f"{saved}: not the validation and test images of {folder.parents[2] / 'data'}, or other columns"
+        yield f"{saved}: not the validation and test images of {files.results / 'data'}, or other columns"
         return
     (_, now, p_now), (_, then, p_then) = metrics.decode(again), metrics.decode(old)
     changed, farthest = int((now != then).sum()), float(np.abs(p_now - p_then).max())
@@ -171,35 +175,33 @@ def _predictions(
     if changed:
         yield text
     else:
-        report(f"note: {text}; the run was made on {made['device']}, {made['host']}")
+        report(f"note: {text}; the run was made on {provenance['device']}, {provenance['host']}")
 
 
 def _tables(config: dict[str, Any], results: Path, recipes: dict[str, Recipe]) -> Iterator[str]:
     """Every cell of every table, made again from the runs."""
     folder = results / "tables"
-    names = [f"{experiment}/seed_{seed}" for experiment in recipes for seed in config["seeds"]]
-    files = [[results / part / name / file for name in names] for part, file in RUN_FILES]
+    planned = [RunPaths(results, experiment, seed) for experiment in recipes for seed in config["seeds"]]
+    histories = [run.history for run in planned]
+    files = [
+        [run.run for run in planned],
+        [run.metrics for run in planned],
+        histories,
+        [run.predictions for run in planned],
+    ]
     if missing := [path for group in files for path in group if not path.exists()]:
         yield f"{folder}: cannot be traced, because {missing[0]} is missing"
         return
-    if damaged := [path for path in files[2] if list(_columns(path, HISTORY_COLUMNS))]:
+    if damaged := [path for path in histories if list(_columns(path, HISTORY_COLUMNS))]:
         yield f"{folder}: cannot be traced, because {damaged[0]} lacks columns"
         return
     runs = load_runs(recipes, *files)
-    reported_with = compared(config) if config["tables"]["reported"] else None
-    manifest = read_manifest(results / "data/manifest.csv")
+    reported_with = reported_protocol(config) if config["tables"]["reported"] else None
+    images = manifest.read_manifest(results / "data/manifest.csv")
     weights = read_class_weights(results / "data/class_weights.csv")
-    made = every_table(runs, manifest, config["metrics"], config["training"], weights, reported_with)
+    made = every_table(runs, images, config["metrics"], config["training"], weights, reported_with)
     for name, table in made.items():
-        yield from _cells(folder / name, table.to_csv(index=False, lineterminator="\n"))
-
-
-RUN_FILES = (
-    ("train", "run.json"),
-    ("evaluate", "metrics.json"),
-    ("train", "history.csv"),
-    ("evaluate", "predictions.csv"),
-)
+        yield from _cells(folder / name, table_text(table))
 
 
 def _cells(path: Path, expected: str) -> Iterator[str]:
@@ -207,10 +209,10 @@ def _cells(path: Path, expected: str) -> Iterator[str]:
     if not path.exists():
         yield f"{path}: missing; the study is not finished"
         return
-    found = path.read_text(encoding="utf-8")
-    if found == expected:
+    content = path.read_text(encoding="utf-8")
+    if content == expected:
         return
-    old, new = ([line.split(",") for line in text.splitlines()] for text in (found, expected))
+    old, new = ([line.split(",") for line in text.splitlines()] for text in (content, expected))
     if [len(row) for row in old] != [len(row) for row in new]:
         yield f"{path}: other rows or columns than the runs give"
         return
@@ -223,7 +225,8 @@ def _cells(path: Path, expected: str) -> Iterator[str]:
 def _note_changed_code(results: Path, scripts: Path, report: Report) -> None:
     """Runs of another version of the code are worth knowing of; Snakemake would make them again."""
     now = code_digest(scripts / "train.py")
-    for path in sorted(results.glob("train/*/seed_*/run.json")):
-        made = json.loads(path.read_text(encoding="utf-8"))["provenance"]
-        if made["code"] != now:
-            report(f"note: {path}: made by another version of the training code (commit {made['git_commit']})")
+    for files in runs_in(results, "run.json"):
+        provenance = read_json(files.run)["provenance"]
+        if provenance["code"] != now:
+            commit = provenance["git_commit"]
+            report(f"note: {files.run}: made by another version of the training code (commit {commit})")

@@ -5,14 +5,15 @@ runs are planned, the study's configuration says.
 
 Entry points:
     planned_runs(config_folder, study) -> [(experiment, seed)]
-    read_state(results, experiment, seed, now) -> State
+    read_state(run, now) -> State
     table(states, title) -> rich.table.Table
 """
 
-import json
+import argparse
 import re
 import shutil
 import subprocess
+import time
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -21,10 +22,15 @@ from typing import TYPE_CHECKING, Any
 
 import yaml
 
+from study.commands.configuration import ROOT
 from study.errors import StudyError
-from study.recipe import read_recipes
+from study.files import read_json
+from study.names import COLLAPSED, COMPLETED, DIVERGED, EARLY_STOPPED, FAILURES
+from study.paths import RunPaths, logged_runs, runs_in
+from study.recipe_table import read_recipes
 
 if TYPE_CHECKING:
+    from rich.console import Group
     from rich.table import Table
 
 # A line of `study.train.run_files.epoch_line`.
@@ -38,8 +44,44 @@ TAIL_BYTES = 16_384  # of a log; epoch lines are some 200 bytes
 
 WAITING, RUNNING, SILENT, ERROR = "waiting", "running", "silent", "error"
 STYLES = {WAITING: "dim", RUNNING: "bold cyan", SILENT: "yellow", ERROR: "bold red"}
-STYLES |= {"collapsed": "red", "diverged": "red", "completed": "green", "early_stopped": "green"}
-SYMBOLS = {WAITING: "·", RUNNING: "▶", SILENT: "?", ERROR: "✕", "collapsed": "✕", "diverged": "✕"}
+STYLES |= {COLLAPSED: "red", DIVERGED: "red", COMPLETED: "green", EARLY_STOPPED: "green"}
+SYMBOLS = {WAITING: "·", RUNNING: "▶", SILENT: "?", ERROR: "✕", COLLAPSED: "✕", DIVERGED: "✕"}
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--study", default="digits", help="name of the study (default: digits)")
+    parser.add_argument("--every", type=float, default=2.0, help="seconds between two looks (default: 2)")
+    parser.add_argument("--once", action="store_true", help="look once and end")
+
+
+def run(arguments: argparse.Namespace) -> None:
+    from rich.console import Console
+    from rich.live import Live
+
+    planned = planned_runs(ROOT / "config", arguments.study)
+    console = Console()
+    if arguments.once or not console.is_terminal:
+        console.print(view(arguments.study, planned))
+        return
+    try:
+        with Live(view(arguments.study, planned), console=console, screen=True, auto_refresh=False) as live:
+            while True:
+                time.sleep(arguments.every)
+                live.update(view(arguments.study, planned), refresh=True)
+    except KeyboardInterrupt:
+        pass
+
+
+def view(study: str, planned: list[tuple[str, int]]) -> "Group":
+    """The table of this moment."""
+    from rich.console import Group
+    from rich.text import Text
+
+    results = Path("results", study)
+    runs = planned + [run for run in found_runs(results) if run not in planned]
+    states = [read_state(RunPaths(results, experiment, seed), time.time()) for experiment, seed in runs]
+    title = f"{study}, {time.strftime('%H:%M:%S')}"
+    return Group(table(states, title), *(Text(line) for line in gpu_lines()))
 
 
 @dataclass(frozen=True)
@@ -86,27 +128,23 @@ def planned_runs(config_folder: Path, study: str) -> list[tuple[str, int]]:
 
 def found_runs(results: Path) -> list[tuple[str, int]]:
     """Every experiment and seed that left a log or a result in the study's folder."""
-    logs = [re.fullmatch(r"(.+)_seed_(\d+)", path.stem) for path in results.glob("logs/train/*.log")]
-    found = {(match[1], int(match[2])) for match in logs if match}
-    runs = results.glob("train/*/seed_*/run.json")
-    found |= {(path.parents[1].name, int(path.parent.name.removeprefix("seed_"))) for path in runs}
-    return sorted(found)
+    runs = [*logged_runs(results), *runs_in(results, "run.json")]
+    return sorted({(run.experiment, int(run.seed)) for run in runs})
 
 
-def read_state(results: Path, experiment: str, seed: int, now: float) -> State:
+def read_state(run: RunPaths, now: float) -> State:
     """The state of one run. A file that is being replaced this moment counts as not there yet.
 
     Args:
-        results: the study's folder.
+        run: its files.
         now: seconds since the epoch.
     """
-    done = _done(results / "train" / experiment / f"seed_{seed}" / "run.json")
-    if done is not None:
+    experiment, seed = run.experiment, int(run.seed)
+    if (done := _done(run.run)) is not None:
         return State(experiment, seed, **done)
-    log = results / "logs/train" / f"{experiment}_seed_{seed}.log"
     try:
-        silence = now - log.stat().st_mtime
-        lines = _tail(log)
+        silence = now - run.log("train").stat().st_mtime
+        lines = _tail(run.log("train"))
     except OSError:
         return State(experiment, seed, WAITING)
     return State(experiment, seed, **_from_log(lines, silence))
@@ -114,7 +152,7 @@ def read_state(results: Path, experiment: str, seed: int, now: float) -> State:
 
 def _done(path: Path) -> dict[str, Any] | None:
     try:
-        run = json.loads(path.read_text(encoding="utf-8"))
+        run = read_json(path)
     except (OSError, ValueError):
         return None
     return {
@@ -191,17 +229,17 @@ def table(states: Sequence[State], title: str) -> "Table":
     from rich.text import Text
 
     seeds = len({state.seed for state in states}) > 1
-    made = Table(
+    shown = Table(
         title=Text(title), title_justify="left", caption=Text(summary(states)), caption_justify="left",
         box=None, padding=(0, 2, 0, 0), pad_edge=False,
     )  # fmt: skip
-    made.add_column("Run", no_wrap=True)
-    made.add_column("State", no_wrap=True)
+    shown.add_column("Run", no_wrap=True)
+    shown.add_column("State", no_wrap=True)
     for head in ("Epoch", "Best (epoch)", "Images/s", "Left", "Memory"):
-        made.add_column(head, justify="right", no_wrap=True)
+        shown.add_column(head, justify="right", no_wrap=True)
     notes = any(state.note for state in states)
     if notes:
-        made.add_column("Note", overflow="ellipsis", no_wrap=True)
+        shown.add_column("Note", overflow="ellipsis", no_wrap=True)
     for state in states:
         style = STYLES.get(state.state, "")
         cells = [state.experiment + (f", seed {state.seed}" if seeds else "")]
@@ -213,14 +251,14 @@ def table(states: Sequence[State], title: str) -> "Table":
         cells.append("" if state.memory is None else f"{state.memory / 2**30:.2f} GiB")
         if notes:
             cells.append(state.note)
-        made.add_row(*(Text(cell, style=style if k == 1 else "") for k, cell in enumerate(cells)))
-    return made
+        shown.add_row(*(Text(cell, style=style if k == 1 else "") for k, cell in enumerate(cells)))
+    return shown
 
 
 def summary(states: Sequence[State]) -> str:
     """How many runs are in which state: "9 of 14 done (2 failed), 1 running, 4 waiting"."""
     counts = Counter(state.state for state in states)
     open_ones = {name: counts.pop(name, 0) for name in (RUNNING, SILENT, ERROR, WAITING)}
-    lost = counts["collapsed"] + counts["diverged"]
+    lost = sum(counts[outcome] for outcome in FAILURES)
     text = f"{counts.total()} of {len(states)} done" + (f" ({lost} failed)" if lost else "")
     return ", ".join([text, *(f"{count} {name}" for name, count in open_ones.items() if count)])

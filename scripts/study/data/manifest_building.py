@@ -49,9 +49,9 @@ def build_manifest(
             f"Warning: {data.source} is not the data that the configuration expects (config keys data.expected and "
             "data.sha256; null accepts any):" + "".join(f"\n  {sentence}" for sentence in unexpected)
         )
-    found = inspect(source, data, workers)
-    _check_unreadable(found, data)
-    images = _oversampled(_resolved(found, data, split), data)
+    images = inspect(source, data, workers)
+    _check_unreadable(images, data)
+    images = _oversampled(_resolved(images, data, split), data)
     kept = images[images["status"] == "kept"]
     _check_classes(images, kept)
     assigned = assign_splits(kept.assign(group=_units(kept, data)), split)

@@ -11,6 +11,7 @@ from rich.console import Console
 
 from study.commands.watch import State, found_runs, planned_runs, read_state, summary, table
 from study.errors import StudyError
+from study.paths import RunPaths
 from study.train.run_files import epoch_line
 
 ROOT = Path(__file__).parents[3]
@@ -29,7 +30,7 @@ def log(results: Path, experiment: str, *lines: str, seconds_ago: float = 0) -> 
 
 
 def state(results: Path, experiment: str) -> State:
-    return read_state(results, experiment, 0, time.time())
+    return read_state(RunPaths(results, experiment, 0), time.time())
 
 
 def test_no_file_yet_is_waiting(tmp_path: Path) -> None:

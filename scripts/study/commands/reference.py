@@ -1,10 +1,20 @@
-"""Write the tables of keys and columns into config/README.md, from the schema (`make docs`)."""
+"""Write the tables of keys and columns into config/README.md, from the schema."""
 
-from pathlib import Path
+import argparse
 
+from study.commands.configuration import ROOT
 from study.reference import reference_of_columns, reference_of_keys
 
 MARKS = "<!-- begin: {} from schemas/config.schema.yaml by `make docs` -->", "<!-- end: {} -->"
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """It takes none."""
+
+
+def run(arguments: argparse.Namespace) -> None:
+    readme = ROOT / "config/README.md"
+    readme.write_text(with_reference(readme.read_text(encoding="utf-8")), encoding="utf-8")
 
 
 def with_reference(readme: str) -> str:
@@ -14,8 +24,3 @@ def with_reference(readme: str) -> str:
         before, rest = readme.split(begin)
         readme = f"{before}{begin}\n\n{table}\n\n{end}{rest.split(end)[1]}"
     return readme
-
-
-if __name__ == "__main__":
-    readme = Path(__file__).parents[1] / "config/README.md"
-    readme.write_text(with_reference(readme.read_text(encoding="utf-8")), encoding="utf-8")

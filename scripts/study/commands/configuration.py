@@ -1,0 +1,18 @@
+"""The configuration of a study, merged as Snakemake merges it."""
+
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+ROOT = Path(__file__).parents[3]  # of the pipeline, wherever it is called from
+
+
+def read_configuration(*layers: str | Path) -> dict[str, Any]:
+    """Configuration files laid one over the other, config/config.yaml of the working directory first."""
+    from snakemake.utils import update_config
+
+    config: dict[str, Any] = {}
+    for layer in ("config/config.yaml", *layers):
+        update_config(config, yaml.safe_load(Path(layer).read_text(encoding="utf-8")))
+    return config

@@ -1,0 +1,123 @@
+"""Label the images of a folder with a trained run.
+
+Entry point:
+    label_images(classifier, folder, max_pixels, report) -> DataFrame      image, predicted, p_<class> …
+"""
+
+import argparse
+from collections import Counter
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import torch
+import yaml
+
+from study.commands.configuration import ROOT
+from study.commands.trained_run import Classifier, add_run_arguments, find_run
+from study.data.decode import UnreadableError, decode, resize
+from study.errors import StudyError
+from study.files import write_table
+from study.names import PROBABILITY
+
+BATCH = 256
+SHOWN_PROBLEMS = 20
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("images", type=Path, help="folder of images, searched with its subfolders")
+    add_run_arguments(parser)
+    parser.add_argument("--out", type=Path, default=Path("predictions.csv"), help="CSV to write")
+
+
+def run(arguments: argparse.Namespace) -> None:
+    trained = find_run(Path("results", arguments.study), arguments.run)
+    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    labelled = label_images(Classifier.load(trained.weights, device), arguments.images, shipped_max_pixels())
+    arguments.out.parent.mkdir(parents=True, exist_ok=True)
+    write_table(labelled, arguments.out)
+    print(f"{len(labelled)} images labelled by {trained.experiment}, seed {trained.seed}: {arguments.out}")
+
+
+def shipped_max_pixels() -> int:
+    """`data.max_pixels` of the shipped configuration: that of the run's study is not known here."""
+    config = yaml.safe_load((ROOT / "config/config.yaml").read_text(encoding="utf-8"))
+    return int(config["data"]["max_pixels"])
+
+
+def label_images(
+    classifier: Classifier, folder: Path, max_pixels: int, report: Callable[[str], None] = print
+) -> pd.DataFrame:
+    """Class and probabilities of every image below a folder; what is no readable image is reported and skipped.
+
+    Args:
+        max_pixels: width × height above which an image counts as unreadable.
+        report: takes a line on what was skipped and what had to be changed.
+
+    Returns:
+        image (path below the folder), predicted, and a column p_<class> for each class.
+
+    Raises:
+        StudyError: no such folder, no file in it, or no file that can be read.
+    """
+    files = _files(folder)
+    names: list[str] = []
+    parts, problems, changed = [], [], Counter[str]()
+    for start in range(0, len(files), BATCH):
+        pictures = []
+        for path in files[start : start + BATCH]:
+            name = path.relative_to(folder).as_posix()
+            try:
+                pictures.append(_prepared(classifier, path, max_pixels, changed))
+                names.append(name)
+            except UnreadableError as error:
+                problems.append(f"{name}: {error}")
+        if pictures:
+            parts.append(classifier.probabilities(np.stack(pictures)))
+    _tell(problems, changed, len(files), report)
+    if not parts:
+        raise StudyError(f"{folder}: none of the {len(files)} files is a readable image; the first: {problems[0]}")
+    probabilities = np.concatenate(parts)
+    predicted = np.array(classifier.classes, dtype=object)[probabilities.argmax(axis=1)]
+    columns = [PROBABILITY + name for name in classifier.classes]
+    table = pd.DataFrame({"image": names, "predicted": predicted})
+    return pd.concat([table, pd.DataFrame(probabilities, columns=columns)], axis=1)
+
+
+def _files(folder: Path) -> list[Path]:
+    """Every file below the folder that is not hidden, sorted."""
+    if not folder.is_dir():
+        raise StudyError(f"{folder}: not a folder; name one that holds images")
+    files = sorted(
+        path for path in folder.rglob("*")
+        if path.is_file() and not any(part.startswith(".") for part in path.relative_to(folder).parts)
+    )  # fmt: skip
+    if not files:
+        raise StudyError(f"{folder}: the folder is empty; put images into it, or name another one")
+    return files
+
+
+def _prepared(classifier: Classifier, path: Path, max_pixels: int, changed: Counter[str]) -> np.ndarray:
+    """uint8 (C, S, S), as packing makes it; what had to be changed is counted."""
+    image = decode(path, max_pixels).image
+    size = classifier.image_size
+    changed["size"] += image.size != (size, size)
+    changed["gray"] += classifier.channels == 1 and image.mode != "L"
+    changed["colour"] += classifier.channels == 3 and image.mode == "L"
+    return resize(image, size, classifier.channels)
+
+
+def _tell(problems: Sequence[str], changed: Counter[str], files: int, report: Callable[[str], None]) -> None:
+    for problem in problems[:SHOWN_PROBLEMS]:
+        report(f"skipped {problem}")
+    if len(problems) > SHOWN_PROBLEMS:
+        report(f"skipped {len(problems) - SHOWN_PROBLEMS} more")
+    words = {
+        "size": "resized to the run's size",
+        "gray": "turned from colour to the grayscale that the run was trained on",
+        "colour": "grayscale, repeated over the three channels that the run was trained on",
+    }
+    for what, count in changed.items():
+        if count:
+            report(f"{count} of {files} images: {words[what]}")

@@ -1,0 +1,116 @@
+"""A trained run by its name, and its network with its own preprocessing.
+
+Entry points:
+    find_run(results, name) -> RunPaths                    "best", an experiment, or "…/seed_1"
+    Classifier.load(weights, device) -> Classifier         the run's network, and what its file says of it
+"""
+
+import argparse
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import nn
+
+from study.compare.runs import by_recipe, choose, load_runs
+from study.errors import StudyError
+from study.evaluate.prediction import read_description
+from study.files import read_json
+from study.paths import RunPaths, runs_in
+from study.recipe import Recipe
+from study.train import models
+
+
+def add_run_arguments(parser: argparse.ArgumentParser) -> None:
+    """Which run of which study."""
+    parser.add_argument("--run", default="best", help="best, an experiment, or one with its seed: sgd_ver3/seed_0")
+    parser.add_argument("--study", default="digits", help="name of the study (default: digits)")
+
+
+def find_run(results: Path, name: str) -> RunPaths:
+    """A run of a study.
+
+    Args:
+        results: folder of the study.
+        name: "best" (the recipe chosen on validation, and of its seeds the one with the highest validation accuracy),
+            an experiment (the same among its seeds), or an experiment with its seed, "sgd_ver3/seed_1".
+
+    Raises:
+        StudyError: no such run, with those that there are.
+    """
+    finished = runs_in(results, "best.safetensors")
+    if not finished:
+        raise StudyError(f"{results}: no finished run; train first, or name another study (STUDY=…)")
+    for run in finished:
+        if run.trained == results / "train" / name:
+            return run
+    experiments = list(dict.fromkeys(run.experiment for run in finished))
+    if name != "best" and name not in experiments:
+        allowed = ", ".join(["best", *experiments])
+        raise StudyError(f"run '{name}': not found in {results}; allowed: {allowed}, or one with its seed (…/seed_0)")
+    wanted = [run for run in finished if name in ("best", run.experiment)]
+    return wanted[0] if len(wanted) == 1 else _best(wanted)
+
+
+def _best(wanted: list[RunPaths]) -> RunPaths:
+    if missing := [run.metrics for run in wanted if not run.metrics.is_file()]:
+        raise StudyError(f"{missing[0]}: the run is not evaluated yet, so the best one is not known; finish the study")
+    recipes = {run.experiment: Recipe.of(run.experiment, **read_json(run.run)["recipe"]) for run in wanted}
+    runs = load_runs(recipes, [run.run for run in wanted], [run.metrics for run in wanted])
+    recipe = choose(by_recipe(runs, confidence=0.95).values())  # no interval is asked for
+    best = max(recipe, key=lambda run: run.val_accuracy)
+    return RunPaths(wanted[0].results, best.experiment, best.seed)
+
+
+@dataclass(frozen=True)
+class Classifier:
+    """A trained network with what its file says of it.
+
+    Attributes:
+        network: float (N, 3, S, S), normalised, to logits (N, K); in evaluation mode.
+        classes: names in the order of the logits.
+        channels: 1 if the run saw grayscale images, else 3.
+        image_size: S in pixels.
+        mean, std: of the normalisation, per channel of 0 to 1.
+        device: where the network is.
+    """
+
+    network: nn.Module
+    classes: tuple[str, ...]
+    channels: int
+    image_size: int
+    mean: tuple[float, float, float]
+    std: tuple[float, float, float]
+    device: torch.device
+
+    @classmethod
+    def load(cls, weights: Path, device: torch.device) -> "Classifier":
+        """Read a run's best.safetensors.
+
+        Raises:
+            StudyError: the file is missing, damaged, or does not say what it is.
+        """
+        about = read_description(weights)
+        if not about:
+            raise StudyError(f"{weights}: does not say which classes and images it is for; train the run again")
+        settings = models.ModelSettings(
+            about["model"], about["width"], head_hidden=about["head_hidden"], dropout=about["dropout"]
+        )
+        network = models.build(settings, len(about["classes"]), about["image_size"], seed=0, weights=weights)
+        return cls(
+            network.to(device).eval().requires_grad_(False),
+            tuple(about["classes"]),
+            about["channels"],
+            about["image_size"],
+            tuple(about["mean"]),
+            tuple(about["std"]),
+            device,
+        )
+
+    @torch.inference_mode()
+    def probabilities(self, images: np.ndarray) -> np.ndarray:
+        """float32 (N, K) for uint8 images (N, C, S, S) of the run's own channels and size, at full precision."""
+        batch = torch.from_numpy(np.array(images)).to(self.device).expand(-1, 3, -1, -1).float() / 255
+        mean, std = (torch.tensor(values, device=self.device).view(1, 3, 1, 1) for values in (self.mean, self.std))
+        return self.network((batch - mean) / std).float().softmax(dim=1).cpu().numpy()

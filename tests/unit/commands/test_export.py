@@ -1,0 +1,100 @@
+"""The exported file gives the run's own answers, without this code."""
+
+import subprocess
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from finished_run import finish
+from PIL import Image
+from small_run import CLASSES, small_data
+
+from study.__main__ import main
+from study.commands.export import Exported, export
+from study.commands.predict import label_images
+from study.commands.trained_run import Classifier
+from study.errors import StudyError
+from study.evaluate import metrics
+from study.paths import RunPaths
+
+CPU = torch.device("cpu")
+# PyTorch would rather see torch.export; why it is TorchScript stands at `export`.
+pytestmark = pytest.mark.filterwarnings("ignore:.*torch.jit.*deprecated:FutureWarning")
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory: pytest.TempPathFactory) -> RunPaths:
+    """A run beside the packed test images of its study."""
+    run = finish(tmp_path_factory.mktemp("study") / "results/small", "long", 0, 10)
+    (run.results / "data").mkdir()
+    np.save(run.results / "data/test.npy", small_data().images["test"])
+    return run
+
+
+FRESH = """
+import json, sys, numpy, torch
+assert not any("study" in path or "scripts" in path for path in sys.path), sys.path
+about = {"about.json": ""}
+network = torch.jit.load(sys.argv[1], _extra_files=about)
+images = numpy.load(sys.argv[2])
+numpy.save(sys.argv[3], network(torch.from_numpy(images)).numpy())
+assert network.classes == json.loads(about["about.json"])["classes"] == ["left", "right", "top"]
+assert "study" not in sys.modules
+"""
+
+
+def test_the_exported_file_needs_nothing_of_this_project(finished: RunPaths, tmp_path: Path) -> None:
+    about = export(finished, tmp_path / "long.pt")
+    assert about["images"] == 30 and about["largest_difference"] < 1e-5
+    images = finished.results / "data/test.npy"
+    command = [sys.executable, "-I", "-c", FRESH, "long.pt", str(images), "out.npy"]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    saved = metrics.read_predictions(finished.predictions)
+    expected = saved[saved["split"] == "test"][[f"p_{name}" for name in CLASSES]].to_numpy()
+    assert np.load(tmp_path / "out.npy") == pytest.approx(expected, abs=1e-5)
+    assert [path.name for path in tmp_path.glob(".*")] == []
+
+
+@pytest.mark.parametrize("channels", [1, 3])
+def test_the_exported_file_prepares_images_as_the_run_did(tmp_path: Path, channels: int) -> None:
+    run = finish(tmp_path / "small", "a", 0, 2, channels)
+    export(run, tmp_path / "a.pt")
+    network = torch.jit.load(str(tmp_path / "a.pt"))
+    random = np.random.default_rng(0).integers(0, 256, (8, 8, 3), dtype=np.uint8)
+    picture = Image.fromarray(random).resize((77, 50), Image.Resampling.BICUBIC)
+    (tmp_path / "images").mkdir()
+    picture.save(tmp_path / "images/x.png")
+    own = label_images(Classifier.load(run.weights, CPU), tmp_path / "images", 1_000_000, lambda line: None)
+    pixels = torch.from_numpy(np.array(picture)).permute(2, 0, 1)[None]
+    assert network(pixels).numpy()[0] == pytest.approx(own.iloc[0, 2:].to_numpy(float), abs=0.01)
+    if channels == 1:  # the conversion to gray is Pillow's, to the bit
+        gray = torch.from_numpy(np.array(picture.convert("L")))[None, None]
+        assert torch.equal(network(gray), network(pixels))
+    with pytest.raises(torch.jit.Error, match="allowed is uint8"):
+        network(torch.zeros(1, 3, 32, 32))
+
+
+def test_an_export_that_differs_is_refused(finished: RunPaths, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    original = Exported.__init__
+
+    def wrong(self: Exported, network: torch.nn.Module, classifier: Classifier) -> None:
+        original(self, network, replace(classifier, mean=(0.0, 0.0, 0.0)))
+
+    monkeypatch.setattr(Exported, "__init__", wrong)
+    with pytest.raises(StudyError, match="differ from the run's own by"):
+        export(finished, tmp_path / "long.pt")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_the_command_names_the_file_after_the_experiment(
+    finished: RunPaths, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "results").symlink_to(finished.results.parent)
+    monkeypatch.chdir(tmp_path)
+    main(["export", "--study", "small"])
+    assert capsys.readouterr().out.startswith("long.pt: long, seed 0, 3 classes; on 30 images within ")
+    assert (tmp_path / "long.pt").is_file()
