@@ -145,7 +145,7 @@ def settings(precision: str, cuda_graphs: bool = True) -> TrainingSettings:
 
 def recipe(batch_size: int, lr: float = 0.01, momentum: float = 0.9) -> Recipe:
     """SGD as most recipes of the study have it, with the usual cross entropy."""
-    return Recipe(
+    return Recipe.of(
         experiment="benchmark",
         case=1,
         optimizer="SGD",

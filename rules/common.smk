@@ -8,11 +8,12 @@ WORKFLOW = Path(workflow.basedir)
 if str(WORKFLOW / "scripts") not in sys.path:
     sys.path.insert(0, str(WORKFLOW / "scripts"))
 
+from study.data.data_settings import source_fingerprint
 from study.errors import StudyError
+from study.paths import RunPaths
 from study.provenance import code_digest
 from study.recipe_table import read_recipes
 from study.settings import deciding, read_numbers, reported_protocol, validate_config
-from study.data.data_settings import source_fingerprint
 
 try:
     read_numbers(config)
@@ -30,8 +31,8 @@ if WEIGHTS == "imagenet":
 else:
     WEIGHTS_FILE = None if WEIGHTS == "none" else WEIGHTS
 
-RUN = f"{RESULTS}/train/{{experiment}}/seed_{{seed}}"
-EVALUATED = f"{RESULTS}/evaluate/{{experiment}}/seed_{{seed}}"
+RUN = RunPaths(Path(RESULTS))  # with the wildcards {experiment} and {seed}
+TEMPLATES = WORKFLOW / "scripts/study/report/templates"
 
 
 wildcard_constraints:
@@ -90,6 +91,11 @@ def training_settings(wildcards):
         "training": config["training"],
         "initial_weights": WEIGHTS if known else source_fingerprint(WEIGHTS),
     }
+
+
+def shown_protocol(wildcards):
+    """What the reported accuracies were made with, beside what is here; None where the study shows none of them."""
+    return reported_protocol(config) if config["tables"]["reported"] else None
 
 
 def questioned_sections(wildcards):

@@ -1,21 +1,44 @@
 # Needs:  run.json, history.csv, metrics.json and predictions.csv of every run; pack.json, audit.json, class weights.
-# Makes:  {RESULTS}/tables/     case_{case}.csv and .md, comparison.csv and .html, pairwise.csv, effects.csv,
-#                               conclusions.csv, leakage.csv, diagnosis.csv, ensemble.csv, summary.rst
-#         {RESULTS}/figures/    curves, cases, comparison, confusion matrices, recall, reliability, confused pairs,
-#                               lr × batch, classes, samples
+# Makes:  {RESULTS}/tables/     the tables of study.compare.all_tables; case_{case}.md, comparison.html, summary.rst
+#         {RESULTS}/figures/    the figures of study.report.all_figures
 #         {RESULTS}/ensemble/   predictions.csv and metrics.json of the vote
 #         {RESULTS}/report.html Snakemake's report of all of it
+from study.compare.all_tables import TABLES
+from study.report.all_figures import FIGURES, keys_of
 
-TABLES = f"{RESULTS}/tables"
-FIGURES = f"{RESULTS}/figures"
-RUN_FILES = every_run(f"{RUN}/run.json")
-HISTORY_FILES = every_run(f"{RUN}/history.csv")
-METRICS_FILES = every_run(f"{EVALUATED}/metrics.json")
-PREDICTIONS_FILES = every_run(f"{EVALUATED}/predictions.csv")
-USED_OPTIMIZERS = sorted({recipe.optimizer for recipe in RECIPES.values()})
+TABLES_FOLDER = f"{RESULTS}/tables"
+FIGURES_FOLDER = f"{RESULTS}/figures"
+RUN_FILES = every_run(RUN.run)
+HISTORY_FILES = every_run(RUN.history)
+METRICS_FILES = every_run(RUN.metrics)
+PREDICTIONS_FILES = every_run(RUN.predictions)
 
 # What the tables take from the table of recipes beyond what a run knows itself.
 SHOWN_RECIPES = {name: dict(vars(recipe)) for name, recipe in RECIPES.items()}
+
+
+def tables_of(rule):
+    """The tables that a rule writes: name of the output -> file, or files, each with its place in the report."""
+
+    def shown(table, case=""):
+        labels = {"table": table.label.format(case=case), "form": "table"}
+        file = f"{TABLES_FOLDER}/{table.file(case)}"
+        return report(file, category="1 Tables", caption=f"../report/{table.caption}", labels=labels)
+
+    mine = [table for table in TABLES if table.rule == rule]
+    return {table.name: [shown(table, case) for case in CASES] if table.per_case else shown(table) for table in mine}
+
+
+def all_figures():
+    """Every figure: name of the output -> file, or files, each with its place in the report."""
+
+    def shown(figure, key=""):
+        labels = {what: text.format(key=key) for what, text in figure.labels.items()}
+        file = f"{FIGURES_FOLDER}/{figure.path(key)}"
+        return report(file, category=figure.category, caption=f"../report/{figure.caption}", labels=labels)
+
+    keys = {figure.name: keys_of(figure, RECIPES) for figure in FIGURES}
+    return {f.name: [shown(f, key) for key in keys[f.name]] if f.per else shown(f) for f in FIGURES}
 
 
 localrules:
@@ -33,59 +56,15 @@ rule tables:
         manifest=ancient(rules.manifest.output.manifest),
         audit=rules.manifest.output.audit,
         class_weights=rules.class_weights.output,
-        template=local(str(WORKFLOW / "scripts/study/report/templates/comparison.html.j2")),
+        template=local(str(TEMPLATES / "comparison_page.html.j2")),
     output:
-        cases=[
-            report(
-                f"{TABLES}/case_{case}.csv",
-                category="1 Tables",
-                caption="../report/case.rst",
-                labels={"table": f"case {case}", "form": "table"},
-            )
-            for case in CASES
-        ],
-        markdown=expand(f"{TABLES}/case_{{case}}.md", case=CASES),
-        comparison=report(
-            f"{TABLES}/comparison.csv",
-            category="1 Tables",
-            caption="../report/comparison.rst",
-            labels={"table": "all runs", "form": "table"},
-        ),
+        **tables_of("tables"),
+        markdown=expand(f"{TABLES_FOLDER}/case_{{case}}.md", case=CASES),
         page=report(
-            f"{TABLES}/comparison.html",
+            f"{TABLES_FOLDER}/comparison.html",
             category="1 Tables",
             caption="../report/comparison.rst",
             labels={"table": "all runs", "form": "page that sorts and filters"},
-        ),
-        pairwise=report(
-            f"{TABLES}/pairwise.csv",
-            category="1 Tables",
-            caption="../report/pairwise.rst",
-            labels={"table": "every pair of recipes", "form": "table"},
-        ),
-        effects=report(
-            f"{TABLES}/effects.csv",
-            category="1 Tables",
-            caption="../report/effects.rst",
-            labels={"table": "effects of single treatments", "form": "table"},
-        ),
-        conclusions=report(
-            f"{TABLES}/conclusions.csv",
-            category="1 Tables",
-            caption="../report/conclusions.rst",
-            labels={"table": "the reported conclusions", "form": "table"},
-        ),
-        leakage=report(
-            f"{TABLES}/leakage.csv",
-            category="1 Tables",
-            caption="../report/leakage.rst",
-            labels={"table": "accuracy with and without copies", "form": "table"},
-        ),
-        diagnosis=report(
-            f"{TABLES}/diagnosis.csv",
-            category="1 Tables",
-            caption="../report/diagnosis.rst",
-            labels={"table": "what happened in each run", "form": "table"},
         ),
     log:
         f"{RESULTS}/logs/tables.log",
@@ -98,8 +77,8 @@ rule tables:
         cases=lookup(dpath="cases", within=config),
         metrics=lookup(dpath="metrics", within=config),
         training=lookup(dpath="training", within=config),
-        tables=lookup(dpath="tables", within=config),
-        compared=reported_protocol(config),
+        note=lookup(dpath="tables/note", within=config),
+        reported_protocol=shown_protocol,
         study=config["study"],
         code=script_digest("tables"),
     script:
@@ -113,12 +92,7 @@ rule ensemble:
         metrics=METRICS_FILES,
         predictions=PREDICTIONS_FILES,
     output:
-        table=report(
-            f"{TABLES}/ensemble.csv",
-            category="1 Tables",
-            caption="../report/ensemble.rst",
-            labels={"table": "ensemble by soft voting", "form": "table"},
-        ),
+        **tables_of("ensemble"),
         predictions=f"{RESULTS}/ensemble/predictions.csv",
         metrics=f"{RESULTS}/ensemble/metrics.json",
     log:
@@ -147,90 +121,7 @@ rule figures:
         class_weights=rules.class_weights.output,
         effects=rules.tables.output.effects,
     output:
-        comparison=report(
-            f"{FIGURES}/comparison.svg",
-            category="2 Comparison",
-            caption="../report/figure_comparison.rst",
-            labels={"figure": "all recipes", "of": "test accuracy"},
-        ),
-        recall=report(
-            f"{FIGURES}/recall.svg",
-            category="2 Comparison",
-            caption="../report/figure_recall.rst",
-            labels={"figure": "all recipes", "of": "recall per class"},
-        ),
-        class_recall=report(
-            f"{FIGURES}/class_recall.svg",
-            category="4 Errors",
-            caption="../report/figure_class_recall.rst",
-            labels={"figure": "recall with intervals", "experiment": "the best ones"},
-        ),
-        confused=report(
-            f"{FIGURES}/confused_pairs.svg",
-            category="4 Errors",
-            caption="../report/figure_confused_pairs.rst",
-            labels={"figure": "most confused pairs", "experiment": "the best one"},
-        ),
-        reliability=report(
-            f"{FIGURES}/reliability.svg",
-            category="4 Errors",
-            caption="../report/figure_reliability.rst",
-            labels={"figure": "reliability diagram", "experiment": "all"},
-        ),
-        effects=report(
-            f"{FIGURES}/effects.svg",
-            category="2 Comparison",
-            caption="../report/figure_effects.rst",
-            labels={"figure": "all recipes", "of": "effects of single treatments"},
-        ),
-        lr_batch=[
-            report(
-                f"{FIGURES}/lr_batch_{optimizer}.svg",
-                category="2 Comparison",
-                caption="../report/figure_lr_batch.rst",
-                labels={"figure": optimizer, "of": "learning rate × batch size"},
-            )
-            for optimizer in USED_OPTIMIZERS
-        ],
-        cases=[
-            report(
-                f"{FIGURES}/case_{case}.svg",
-                category="2 Comparison",
-                caption="../report/figure_case.rst",
-                labels={"figure": f"case {case}", "of": "curves side by side"},
-            )
-            for case in CASES
-        ],
-        curves=[
-            report(
-                f"{FIGURES}/curves_{experiment}.svg",
-                category="3 Curves",
-                caption="../report/figure_curves.rst",
-                labels={"experiment": experiment},
-            )
-            for experiment in RECIPES
-        ],
-        confusion=[
-            report(
-                f"{FIGURES}/confusion_{experiment}.svg",
-                category="4 Errors",
-                caption="../report/figure_confusion.rst",
-                labels={"figure": "confusion matrix", "experiment": experiment},
-            )
-            for experiment in RECIPES
-        ],
-        class_counts=report(
-            f"{FIGURES}/class_counts.svg",
-            category="5 Data",
-            caption="../report/figure_classes.rst",
-            labels={"figure": "images and weight per class"},
-        ),
-        samples=report(
-            f"{FIGURES}/samples.svg",
-            category="5 Data",
-            caption="../report/figure_samples.rst",
-            labels={"figure": "sample images per class"},
-        ),
+        **all_figures(),
     log:
         f"{RESULTS}/logs/figures.log",
     benchmark:
@@ -239,17 +130,15 @@ rule figures:
         "../envs/compare.yaml"
     params:
         recipes=SHOWN_RECIPES,
-        cases=CASES,
         questions=lookup(dpath="cases", within=config),
-        optimizers=USED_OPTIMIZERS,
         metrics=lookup(dpath="metrics", within=config),
-        reported=lookup(dpath="tables/reported", within=config),
+        reported_protocol=shown_protocol,
         code=script_digest("figures"),
     script:
         "../scripts/figures.py"
 
 
-rule summary:
+rule first_page:
     """The first page of the report: the answer, and all that it rests on."""
     input:
         runs=RUN_FILES,
@@ -257,55 +146,44 @@ rule summary:
         predictions=PREDICTIONS_FILES,
         page=rules.tables.output.page,
         conclusions=rules.tables.output.conclusions,
-        effects_table=rules.tables.output.effects,
+        effects=rules.tables.output.effects,
         leakage=rules.tables.output.leakage,
         diagnosis=rules.tables.output.diagnosis,
-        ensemble=rules.ensemble.output.table,
-        comparison=rules.figures.output.comparison,
-        effects=rules.figures.output.effects,
-        cases=rules.figures.output.cases,
-        curves=rules.figures.output.curves,
-        lr_batch=rules.figures.output.lr_batch,
-        confusion=rules.figures.output.confusion,
-        class_recall=rules.figures.output.class_recall,
-        confused=rules.figures.output.confused,
-        reliability=rules.figures.output.reliability,
-        recall=rules.figures.output.recall,
-        class_counts=rules.figures.output.class_counts,
-        samples=rules.figures.output.samples,
-        template=local(str(WORKFLOW / "scripts/study/report/templates/landing.html.j2")),
+        ensemble=rules.ensemble.output.ensemble,
+        figures=rules.figures.output,
+        template=local(str(TEMPLATES / "first_page.html.j2")),
         index=rules.pack.output.index,
         audit=rules.manifest.output.audit,
     output:
         report(
-            f"{TABLES}/summary.rst",
+            f"{TABLES_FOLDER}/summary.rst",
             category="1 Tables",
-            caption="../report/summary.rst",
+            caption="../report/first_page.rst",
             labels={"table": "the first page", "form": "text"},
         ),
     log:
-        f"{RESULTS}/logs/summary.log",
+        f"{RESULTS}/logs/first_page.log",
     benchmark:
-        f"{RESULTS}/benchmarks/summary.tsv"
+        f"{RESULTS}/benchmarks/first_page.tsv"
     conda:
         "../envs/compare.yaml"
     params:
         recipes=SHOWN_RECIPES,
         cases=lookup(dpath="cases", within=config),
         metrics=lookup(dpath="metrics", within=config),
-        tables=lookup(dpath="tables", within=config),
-        compared=reported_protocol(config),
+        note=lookup(dpath="tables/note", within=config),
+        reported_protocol=shown_protocol,
         sections=questioned_sections,
         study=config["study"],
-        code=script_digest("summary"),
+        code=script_digest("first_page"),
     script:
-        "../scripts/summary.py"
+        "../scripts/first_page.py"
 
 
 rule report:
     """Snakemake's own report of the study: one page that opens offline."""
     input:
-        shown=[*rules.tables.output, rules.ensemble.output.table, *rules.figures.output, *rules.summary.output],
+        shown=[*rules.tables.output, rules.ensemble.output.ensemble, *rules.figures.output, *rules.first_page.output],
         stylesheet=local(str(WORKFLOW / "report/style.css")),
         texts=[local(str(path)) for path in sorted((WORKFLOW / "report").glob("*.rst"))],
     output:

@@ -12,14 +12,14 @@ rule train:
         class_weights=class_weights_file,
         initial_weights=ancient(initial_weights_file),
     output:
-        history=f"{RUN}/history.csv",
-        weights=f"{RUN}/best.safetensors",
-        run=f"{RUN}/run.json",
-        tensorboard=directory(f"{RUN}/tensorboard"),
+        history=RUN.history,
+        weights=RUN.weights,
+        run=RUN.run,
+        tensorboard=directory(RUN.tensorboard),
     log:
-        f"{RESULTS}/logs/train/{{experiment}}_seed_{{seed}}.log",
+        RUN.log("train"),
     benchmark:
-        f"{RESULTS}/benchmarks/train/{{experiment}}_seed_{{seed}}.tsv"
+        RUN.benchmark("train")
     conda:
         "../envs/train.yaml"
     threads: config["resources"]["train_threads"]
@@ -43,12 +43,12 @@ rule evaluate:
         weights=rules.train.output.weights,
         run=rules.train.output.run,
     output:
-        predictions=f"{EVALUATED}/predictions.csv",
-        metrics=f"{EVALUATED}/metrics.json",
+        predictions=RUN.predictions,
+        metrics=RUN.metrics,
     log:
-        f"{RESULTS}/logs/evaluate/{{experiment}}_seed_{{seed}}.log",
+        RUN.log("evaluate"),
     benchmark:
-        f"{RESULTS}/benchmarks/evaluate/{{experiment}}_seed_{{seed}}.tsv"
+        RUN.benchmark("evaluate")
     conda:
         "../envs/train.yaml"
     resources:

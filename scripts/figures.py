@@ -1,37 +1,35 @@
 """Draw every figure of the study."""
 
-import json
 from pathlib import Path
 
 import pandas as pd
 
-from study.compare.runs import choose, load_runs
+from study.compare.comparison import Comparison
+from study.compare.runs import load_runs
 from study.data import packed
+from study.data.class_weights import read_class_weights
+from study.files import read_json
 from study.recipe import recipes_of
-from study.report import figures
+from study.report.all_figures import FIGURES, keys_of
+from study.report.figures.material import Material
 from study.rule_log import logged
 
 with logged(snakemake.log[0]) as say:
-    given, files, out = snakemake.params, snakemake.input, snakemake.output
-    recipes = recipes_of(given.recipes)
+    params, files, out = snakemake.params, snakemake.input, snakemake.output
+    recipes = recipes_of(params.recipes)
     runs = load_runs(recipes, files.runs, files.metrics, files.histories, files.predictions)
-    confidence = given.metrics["confidence"]
-    figures.comparison(runs, confidence, given.reported, out.comparison)
-    figures.effects(pd.read_csv(str(files.effects)), out.effects)
-    figures.recall(runs, out.recall)
-    figures.class_recall(runs, confidence, out.class_recall)
-    figures.reliability(runs, given.metrics["ece_bins"], out.reliability)
-    index = json.loads(Path(files.index).read_text(encoding="utf-8"))
-    for optimizer, path in zip(given.optimizers, out.lr_batch, strict=True):
-        figures.lr_batch(runs, optimizer, index["splits"]["train"]["images"], path)
-    for case, path in zip(given.cases, out.cases, strict=True):
-        figures.case_curves(runs, case, given.questions.get(str(case), ""), path)
-    for experiment, curves, confusion in zip(recipes, out.curves, out.confusion, strict=True):
-        figures.curves(runs, experiment, curves)
-        figures.confusion(runs, experiment, confusion)
-    weights = pd.read_csv(str(files.class_weights), dtype={"class": str}, keep_default_na=False)
-    figures.class_counts(index, weights, out.class_counts)
-    data = packed.load(Path(files.index).parent)
-    figures.samples(data.images["train"], data.labels["train"], data.classes, out.samples)
-    figures.confused_pairs(runs, choose(runs), data.images["test"], data.image_ids["test"], out.confused)
-    say(f"{len(out)} figures in {Path(out.comparison).parent}")
+    material = Material(
+        Comparison(runs, params.metrics, reported_protocol=params.reported_protocol),
+        questions=params.questions,
+        pack=read_json(files.index),
+        class_weights=read_class_weights(Path(str(files.class_weights))),
+        effects=pd.read_csv(str(files.effects)),
+        packed=packed.load(Path(files.index).parent),
+    )
+    for figure in FIGURES:
+        if keys := keys_of(figure, recipes):
+            for key, path in zip(keys, out[figure.name], strict=True):
+                figure.draw(material, path, key)
+        else:
+            figure.draw(material, out[figure.name])
+    say(f"{len(out)} figures in {Path(out[0]).parent}")

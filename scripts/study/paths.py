@@ -60,13 +60,13 @@ class RunPaths:
     def metrics(self) -> Path:
         return self.evaluated / "metrics.json"
 
-    def side_file(self, folder: str, rule: str, suffix: str) -> Path:
-        """Where a rule logs or times this run: logs/train/sgd_ver3_seed_0.log."""
-        return self.results / folder / rule / f"{self.experiment}_seed_{self.seed}{suffix}"
+    def log(self, rule: str) -> Path:
+        """What the rule "train" or "evaluate" says of this run."""
+        return self.results / "logs" / rule / f"{self.experiment}_seed_{self.seed}.log"
 
-    @property
-    def training_log(self) -> Path:
-        return self.side_file("logs", "train", ".log")
+    def benchmark(self, rule: str) -> Path:
+        """What the rule took for this run."""
+        return self.results / "benchmarks" / rule / f"{self.experiment}_seed_{self.seed}.tsv"
 
 
 def run_of(path: str | Path) -> tuple[str, int]:

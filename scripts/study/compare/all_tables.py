@@ -1,49 +1,74 @@
-"""Every table of a study by the name of its file: what rule `tables` writes and `verify` makes again."""
+"""Every table of a study, declared once: what rules write, what the report lists, what `verify` makes again.
 
-from collections.abc import Mapping, Sequence
-from typing import Any
+Loads nothing heavy until a table is made, as planning (`snakemake -n`) comes here. Entry points:
+    TABLES                                                 the declarations, in the order of the report's menu
+    all_tables(comparison) -> {file: DataFrame}            every table under the name of its file
+"""
 
-import pandas as pd
+import importlib
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
-from study.compare import comparability, tables
-from study.compare.conclusions import conclusions
-from study.compare.diagnosis import diagnoses
-from study.compare.effects import effects
-from study.compare.leakage import leakage
-from study.compare.runs import Run
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from study.compare.comparison import Comparison
 
 
-def every_table(
-    runs: Sequence[Run],
-    manifest: pd.DataFrame,
-    metrics: Mapping[str, Any],
-    training: Mapping[str, Any],
-    class_weights: pd.DataFrame,
-    compared: comparability.Compared | None,
-) -> dict[str, pd.DataFrame]:
-    """The tables as they are written with `to_csv(index=False)`.
+@dataclass(frozen=True)
+class Table:
+    """One table, or one for each case.
+
+    Attributes:
+        name: of the rule's output.
+        maker: "module.function" in `study.compare`; takes the comparison (and the case), returns a DataFrame.
+        label: in the menu of the report; "{case}" stands for the case.
+        caption: file in report/.
+        rule: the rule that writes it.
+        per_case: whether there is one for each case.
+    """
+
+    name: str
+    maker: str
+    label: str
+    caption: str
+    rule: str = "tables"
+    per_case: bool = False
+
+    def file(self, case: int | str = "") -> str:
+        """Name of the file below {results}/tables."""
+        return f"case_{case}.csv" if self.per_case else f"{self.name}.csv"
+
+    def make(self, comparison: "Comparison", *case: int) -> "pd.DataFrame":
+        """The table, as it is written."""
+        module, _, function = self.maker.rpartition(".")
+        made: pd.DataFrame = getattr(importlib.import_module(f"study.compare.{module}"), function)(comparison, *case)
+        return made
+
+
+TABLES = (
+    Table("cases", "case_table.case_table", "case {case}", "case.rst", per_case=True),
+    Table("comparison", "run_table.run_table", "all runs", "comparison.rst"),
+    Table("pairwise", "comparison.pairwise", "every pair of recipes", "pairwise.rst"),
+    Table("effects", "effects.effects", "effects of single treatments", "effects.rst"),
+    Table("conclusions", "conclusions.conclusions", "the reported conclusions", "conclusions.rst"),
+    Table("leakage", "leakage.leakage", "accuracy with and without copies", "leakage.rst"),
+    Table("diagnosis", "diagnosis.diagnoses", "what happened in each run", "diagnosis.rst"),
+    Table("ensemble", "ensemble.ensemble_table", "ensemble by soft voting", "ensemble.rst", rule="ensemble"),
+)
+
+
+def all_tables(comparison: "Comparison", rule: str = "") -> "dict[str, pd.DataFrame]":
+    """Every table by the name of its file, to be written with `study.files.write_table`.
 
     Args:
-        runs: with histories and predictions.
-        manifest: as `study.data.manifest.read_manifest` gives it.
-        metrics, training: these sections of the configuration.
-        class_weights: as `study.data.class_weights.read_class_weights` gives it.
-        compared: see `study.settings.compared`; None leaves the reported values out.
+        comparison: with histories, manifest, class weights and the section training.
+        rule: only the tables that this rule writes.
     """
-    confidence, samples = metrics["confidence"], metrics["bootstrap_samples"]
-    unlike = None if compared is None else comparability.short(compared, runs)
-    pairs = tables.pairwise(runs, confidence, samples)
-    made = {
-        f"case_{case}.csv": tables.case_table(runs, case, confidence, samples, unlike)
-        for case in sorted({run.case for run in runs})
-    }
-    return made | {
-        "comparison.csv": tables.comparison(runs, confidence, samples, compared is not None),
-        "pairwise.csv": pairs,
-        "effects.csv": effects(pairs, runs, confidence),
-        "conclusions.csv": conclusions(runs, confidence, samples),
-        "leakage.csv": leakage(runs, manifest, confidence),
-        "diagnosis.csv": diagnoses(
-            runs, training, dict(zip(class_weights["class"], class_weights["weight"], strict=True))
-        ),
-    }
+    tables = {}
+    for table in TABLES:
+        if rule in ("", table.rule):
+            for case in comparison.cases if table.per_case else [None]:
+                arguments = [] if case is None else [case]
+                tables[table.file(*arguments)] = table.make(comparison, *arguments)
+    return tables

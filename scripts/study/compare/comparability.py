@@ -1,48 +1,52 @@
 """How far a measured accuracy can be put beside a reported one: what the reported one was made with, and what is here.
 
-Entry points (runs come from `study.compare.runs.load_runs`, settings from `study.settings.compared`):
-    differing(settings, run) -> sentences' parts           what is otherwise in one run
-    short(settings, runs) -> {experiment: text}            the same in a few words, for a cell
-    note(settings, runs) -> str                            one paragraph for all runs; "" if nothing differs
+Entry points:
+    differing(protocol, run) -> {key: (here, reported)}    what is otherwise in one run
+    in_short(comparison) -> {experiment: text}             the same in a few words, for a cell
+    note(comparison) -> str                                one paragraph for all runs; "" if nothing differs
 """
 
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from study.compare.comparison import Comparison
 from study.compare.questionable import value_text
-from study.compare.runs import Run, by_experiment
-
-Compared = Mapping[str, Sequence[Any]]
+from study.compare.runs import Run
 
 PRECISION = "training.precision"  # of this the run itself knows best: "auto" is another one on another machine
 
 
-def differing(settings: Compared, run: Run) -> dict[str, tuple[Any, Any]]:
-    """What of the settings is otherwise in this run than in the reported one: key -> (here, reported)."""
-    unlike = {}
-    for key, (here, reported) in settings.items():
+def differing(protocol: Mapping[str, Sequence[Any]], run: Run) -> dict[str, tuple[Any, Any]]:
+    """What of the reported protocol is otherwise in this run: key -> (here, reported).
+
+    Args:
+        protocol: see `study.settings.reported_protocol`.
+    """
+    differs_in = {}
+    for key, (here, reported) in protocol.items():
         actual = run.record["precision"] if key == PRECISION else here
         if actual != reported:
-            unlike[key] = (actual, reported)
+            differs_in[key] = (actual, reported)
     if run.record["max_epochs"] < run.recipe.max_epochs:
-        unlike["max_epochs"] = (run.record["max_epochs"], run.recipe.max_epochs)
-    return unlike
+        differs_in["max_epochs"] = (run.record["max_epochs"], run.recipe.max_epochs)
+    return differs_in
 
 
-def short(settings: Compared, runs: Sequence[Run]) -> dict[str, str]:
+def in_short(comparison: Comparison) -> dict[str, str]:
     """Per experiment the names of what differs, such as "weights, width, max_epochs"; "" if nothing does."""
+    protocol = comparison.reported_protocol or {}
     return {
-        name: ", ".join(dict.fromkeys(key.rpartition(".")[2] for run in group for key in differing(settings, run)))
-        for name, group in by_experiment(runs).items()
+        name: ", ".join(dict.fromkeys(key.rpartition(".")[2] for run in group for key in differing(protocol, run)))
+        for name, group in comparison.recipes.items()
     }
 
 
-def note(settings: Compared, runs: Sequence[Run]) -> str:
+def note(comparison: Comparison) -> str:
     """One paragraph: what the reported accuracies of these runs were made with, and what is here instead."""
     values: dict[str, list[tuple[Any, Any]]] = {}
-    for run in runs:
-        if run.recipe.reported is not None:
-            for key, pair in differing(settings, run).items():
+    for run in comparison.runs:
+        if comparison.reported_protocol is not None and run.recipe.reported is not None:
+            for key, pair in differing(comparison.reported_protocol, run).items():
                 values.setdefault(key, []).append(pair)
     if not values:
         return ""

@@ -1,9 +1,8 @@
 """What happened in a run, computed from its own history: saturation, plateaus, divergence, learning rate, over-fitting.
 
-Entry points (runs come from `study.compare.runs.load_runs`, with histories; settings is the section `training`):
-    diagnoses(runs, settings, class_weights) -> DataFrame  tables/diagnosis.csv
+Entry points (settings is the section `training` of the configuration):
+    diagnoses(comparison) -> DataFrame                     tables/diagnosis.csv
     diagnose(run, settings, class_weights) -> list[str]    the sentences about one run
-    reachable_floor(lr, min_lr, factor, eps) -> float      what ReduceLROnPlateau can lower a learning rate to
 
 Losses are compared with numbers of their own kind only: the loss a recipe trains on with its own earlier values, the
 validation NLL with what guessing costs.
@@ -17,8 +16,10 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from study.compare.comparison import Comparison
 from study.compare.runs import Run
-from study.compare.tables import lr_text
+from study.recipe import lr_text
+from study.train.schedules import listed, schedule_of
 from study.train.stopping import EarlyStopping
 
 COLUMNS = ["experiment", "seed", "outcome", "what_happened"]
@@ -35,16 +36,17 @@ PLATEAU_EPOCHS = 2  # in a row; every run may begin near ln K
 # Validation NLL jumps by a few percent between epochs; a tenth above its lowest is a rise.
 CLEAR_RISE = 0.1
 
-LISTED = 8  # epochs or spans named one by one; beyond that the first ones and the last
-
 Spans = list[tuple[int, int]]
 
 
-def diagnoses(
-    runs: Sequence[Run], settings: Mapping[str, Any], class_weights: Mapping[str, float] | None = None
-) -> pd.DataFrame:
-    """What happened in every run, one row each, with the columns `COLUMNS`; the arguments are those of `diagnose`."""
-    rows = [[run.experiment, run.seed, run.outcome, " ".join(diagnose(run, settings, class_weights))] for run in runs]
+def diagnoses(comparison: Comparison) -> pd.DataFrame:
+    """What happened in every run, one row each, with the columns `COLUMNS`."""
+    table = comparison.class_weights
+    weights = None if table is None else dict(zip(table["class"], table["weight"], strict=True))
+    rows = [
+        [run.experiment, run.seed, run.outcome, " ".join(diagnose(run, comparison.training, weights))]
+        for run in comparison.runs
+    ]
     return pd.DataFrame(rows, columns=COLUMNS)
 
 
@@ -203,48 +205,10 @@ def _divergence(run: Run) -> list[str]:
 # ------------------------------------------------------------------------------------------------------ learning rate
 
 
-def reachable_floor(lr: float, min_lr: float, factor: float, eps: float) -> float:
-    """The lowest learning rate that PyTorch's ReduceLROnPlateau can set, starting from `lr`.
-
-    It sets max(lr · factor, min_lr), but only where that is more than `eps` below the present learning rate.
-    """
-    while True:
-        lower = max(lr * factor, min_lr)
-        if lr - lower <= eps:
-            return lr
-        lr = lower
-
-
 def _learning_rate(run: Run, settings: Mapping[str, Any]) -> list[str]:
-    recipe = run.recipe
-    lr, epoch = run.history["lr"].to_numpy(float), run.history["epoch"].to_numpy(int)
-    floor = reachable_floor(
-        recipe.lr, recipe.min_lr, float(settings["scheduler_factor"]), float(settings["scheduler_eps"])
-    )
-    drops = epoch[:-1][np.diff(lr) < 0]
-    times = "once" if len(drops) == 1 else f"{len(drops)} times"
-    text = (
-        f"The lr fell {times}, from {lr_text(lr[0])} to {lr_text(lr[-1])}, after epoch{'s' * (len(drops) > 1)} "
-        f"{_listed([str(number) for number in drops])}"
-        if len(drops)
-        else f"The lr stayed at {lr_text(lr[0])}"
-    )
-    at_floor = epoch[lr <= floor * (1 + 1e-9)]
-    if math.isclose(floor, recipe.lr):
-        text += " and cannot fall"
-    elif len(at_floor):
-        count = f"{len(at_floor)} epoch{'s' * (len(at_floor) > 1)}"
-        text += f"; {count} at its floor of {lr_text(floor)}, from epoch {at_floor[0]} on"
-    else:
-        text += f"; its floor of {lr_text(floor)} was not reached"
-    said = [f"{text}."]
-    if not math.isclose(floor, recipe.min_lr):
-        eps = lr_text(float(settings["scheduler_eps"]))
-        said.append(
-            f"The recipe's min_lr of {lr_text(recipe.min_lr)} is never reached: ReduceLROnPlateau ignores reductions "
-            f"of eps = {eps} or less."
-        )
-    return said
+    """What the recipe's schedule has to say of the learning rates."""
+    lr, epochs = run.history["lr"].to_numpy(float), run.history["epoch"].to_numpy(int)
+    return schedule_of(run.recipe, settings).sentences(lr, epochs)
 
 
 # ------------------------------------------------------------------------------------------------------------- ending
@@ -318,11 +282,4 @@ def _epochs(found: Spans, final: int) -> str:
     if last == final and first < final:
         parts[-1] = f"from {first} on"
     single = len(found) == 1 and first == last
-    return f"in epoch{'s' * (not single)} {_listed(parts)}"
-
-
-def _listed(parts: list[str]) -> str:
-    """In words: "3", "3 and 9", "3, 9 and 12"; of more than `LISTED` the first ones and the last, "3, 9, …, 88"."""
-    if len(parts) > LISTED:
-        return f"{', '.join(parts[: LISTED - 2])}, …, {parts[-1]}"
-    return f"{', '.join(parts[:-1])} and {parts[-1]}" if len(parts) > 1 else parts[0]
+    return f"in epoch{'s' * (not single)} {listed(parts)}"

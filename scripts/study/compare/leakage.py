@@ -37,9 +37,9 @@ def leakage(comparison: Comparison) -> pd.DataFrame:
             scores = run.scores[split]
             copied = np.isin(scores.image_ids, list(copied_ids))
             clean = scores.correct[~copied]
-            interval = (
-                wilson_interval(int(clean.sum()), len(clean), comparison.confidence) if len(clean) else (None, None)
-            )
+            low = high = None
+            if len(clean):
+                low, high = wilson_interval(int(clean.sum()), len(clean), comparison.confidence)
             rows.append(
                 {
                     "experiment": run.experiment,
@@ -49,8 +49,8 @@ def leakage(comparison: Comparison) -> pd.DataFrame:
                     "copied": int(copied.sum()),
                     "accuracy": scores.correct.mean(),
                     "accuracy_without_copies": clean.mean() if len(clean) else None,
-                    "accuracy_without_copies_low": interval[0],
-                    "accuracy_without_copies_high": interval[1],
+                    "accuracy_without_copies_low": low,
+                    "accuracy_without_copies_high": high,
                     "accuracy_of_copies": scores.correct[copied].mean() if copied.any() else None,
                 }
             )

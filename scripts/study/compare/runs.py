@@ -1,12 +1,12 @@
-"""Finished runs, read back from their files, and which recipe the study chooses.
+"""Finished runs, read back from their files; the runs of one recipe; and which recipe is chosen.
 
 Entry points:
     load_runs(recipes, run_files, metrics_files, history_files, predictions_files) -> list[Run]
-    choose(runs) -> str                                    the winning experiment, chosen on validation alone
+    by_recipe(runs, confidence) -> {experiment: RecipeRuns}
+    choose(recipes) -> RecipeRuns                          the best recipe, chosen on validation alone
 """
 
-import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -15,11 +15,13 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from study.compare.statistics import mean_interval, wilson_interval
 from study.errors import StudyError
 from study.evaluate.metrics import decode, negative_log_likelihood, read_predictions
+from study.files import read_json
+from study.names import FAILURES
+from study.paths import RunPaths, run_of
 from study.recipe import Recipe
-
-FAILURES = ("collapsed", "diverged")
 
 
 @dataclass(frozen=True)
@@ -91,6 +93,16 @@ class Run:
         """Class names in the order of the confusion matrix."""
         return list(self.metrics["test"]["recall"])
 
+    def interval(self, split: str, confidence: float) -> tuple[float, float]:
+        """Wilson's interval of the accuracy, over the images of the split."""
+        scores = self.metrics[split]
+        return wilson_interval(round(scores["accuracy"] * scores["images"]), scores["images"], confidence)
+
+    @property
+    def correct(self) -> NDArray[np.bool_]:
+        """Whether each test image was classified correctly, (N,)."""
+        return self.scores["test"].correct
+
     @property
     def val_accuracy(self) -> float:
         return float(self.metrics["val"]["accuracy"])
@@ -133,8 +145,8 @@ def load_runs(
             Run(
                 recipe=recipes[experiment],
                 seed=seed,
-                record=json.loads(records[key].read_text(encoding="utf-8")),
-                metrics=json.loads(metrics[key].read_text(encoding="utf-8")),
+                record=read_json(records[key]),
+                metrics=read_json(metrics[key]),
                 history=pd.read_csv(histories[key]) if histories else pd.DataFrame(),
                 scores=_scores(predictions[key]) if predictions else {},
             )
@@ -145,8 +157,18 @@ def load_runs(
     return runs
 
 
+def files_of(runs: Sequence[RunPaths]) -> tuple[list[Path], list[Path], list[Path], list[Path]]:
+    """The lists of files that `load_runs` takes."""
+    return (
+        [run.run for run in runs],
+        [run.metrics for run in runs],
+        [run.history for run in runs],
+        [run.predictions for run in runs],
+    )
+
+
 def _by_run(files: Iterable[str | Path]) -> dict[tuple[str, int], Path]:
-    return {(path.parents[1].name, int(path.parent.name.removeprefix("seed_"))): path for path in map(Path, files)}
+    return {run_of(path): Path(path) for path in files}
 
 
 def _scores(path: Path) -> dict[str, Scores]:
@@ -175,42 +197,95 @@ def _check_same_images(runs: list[Run]) -> None:
                 )
 
 
-def by_experiment(runs: Iterable[Run]) -> dict[str, list[Run]]:
+@dataclass(frozen=True, eq=False)
+class RecipeRuns:
+    """The runs of one recipe, one for each seed.
+
+    Attributes:
+        runs: at least one, in the order of the seeds.
+        confidence: level of the intervals, a share.
+        verdict: how the recipe compares with the best one, see `study.compare.verdicts`; "" outside a comparison.
+    """
+
+    runs: tuple[Run, ...]
+    confidence: float
+    verdict: str = ""
+
+    def __iter__(self) -> Iterator[Run]:
+        return iter(self.runs)
+
+    def __len__(self) -> int:
+        return len(self.runs)
+
+    @property
+    def first(self) -> Run:
+        """The run of the first seed."""
+        return self.runs[0]
+
+    @property
+    def recipe(self) -> Recipe:
+        return self.first.recipe
+
+    @property
+    def name(self) -> str:
+        return self.recipe.experiment
+
+    @property
+    def several_seeds(self) -> bool:
+        return len(self.runs) > 1
+
+    def accuracy(self, split: str) -> float:
+        """Mean over the seeds."""
+        return float(np.mean([run.metrics[split]["accuracy"] for run in self.runs]))
+
+    def interval(self, split: str) -> tuple[float, float]:
+        """Interval of the accuracy: Wilson's over the images for one seed, Student's over several seeds."""
+        if self.several_seeds:
+            low, high = mean_interval([run.metrics[split]["accuracy"] for run in self.runs], self.confidence)
+            return max(low, 0.0), min(high, 1.0)
+        return self.first.interval(split, self.confidence)
+
+    @property
+    def failed(self) -> bool:
+        """Whether every run collapsed or diverged."""
+        return all(run.failed for run in self.runs)
+
+    @property
+    def failure(self) -> str:
+        """How runs failed, in words: "", "collapsed", or "collapsed in 1 of 3 seeds"."""
+        lost = [run.outcome for run in self.runs if run.failed]
+        share = f" in {len(lost)} of {len(self.runs)} seeds" if lost and self.several_seeds else ""
+        return " and ".join(dict.fromkeys(lost)) + share
+
+    @property
+    def reported_on(self) -> bool:
+        """Whether a publication reported on the recipe, with an accuracy or in words."""
+        return self.recipe.reported is not None or bool(self.recipe.reported_note)
+
+    @property
+    def reported_as_failed(self) -> bool:
+        """Whether a publication reported on the recipe in words alone: it did not get far."""
+        return self.reported_on and self.recipe.reported is None
+
+
+def by_recipe(runs: Iterable[Run], confidence: float) -> dict[str, RecipeRuns]:
     """Runs per experiment, seeds together, in the order given."""
     groups: dict[str, list[Run]] = {}
     for run in runs:
         groups.setdefault(run.experiment, []).append(run)
-    return groups
+    return {name: RecipeRuns(tuple(group), confidence) for name, group in groups.items()}
 
 
-def reported_on(runs: Iterable[Run]) -> list[Run]:
-    """The runs of recipes that a publication reported on, with an accuracy or in words."""
-    return [run for run in runs if run.recipe.reported is not None or run.recipe.reported_note]
-
-
-def all_failed(group: Iterable[Run]) -> bool:
-    """Whether every run of a recipe collapsed or diverged."""
-    return all(run.failed for run in group)
-
-
-def failure(group: Sequence[Run]) -> str:
-    """How runs of a recipe failed, in words: "", "collapsed", or "collapsed in 1 of 3 seeds"."""
-    lost = [run.outcome for run in group if run.failed]
-    share = f" in {len(lost)} of {len(group)} seeds" if lost and len(group) > 1 else ""
-    return " and ".join(dict.fromkeys(lost)) + share
-
-
-def choose(runs: Iterable[Run]) -> str:
-    """The experiment with the highest mean validation accuracy over its seeds; test scores play no part.
+def choose(recipes: Iterable[RecipeRuns]) -> RecipeRuns:
+    """The recipe with the highest mean validation accuracy over its seeds; test scores play no part.
 
     A recipe of which every run failed is chosen only if all recipes failed. Ties go to the lower validation NLL,
     then to the order given.
     """
 
-    def rank(group: list[Run]) -> tuple[bool, float, float]:
-        nlls = [run.metrics["val"]["nll"] for run in group]
+    def rank(recipe: RecipeRuns) -> tuple[bool, float, float]:
+        nlls = [run.metrics["val"]["nll"] for run in recipe]
         nll = float(np.mean(nlls)) if all(value is not None for value in nlls) else np.inf
-        return not all_failed(group), float(np.mean([run.val_accuracy for run in group])), -nll
+        return not recipe.failed, recipe.accuracy("val"), -nll
 
-    groups = by_experiment(runs)
-    return max(groups, key=lambda name: rank(groups[name]))
+    return max(recipes, key=rank)

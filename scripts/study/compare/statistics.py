@@ -10,9 +10,9 @@ Entry points:
     sign_flips(differences) -> p                           exact, paired over seeds
     smallest_p(seeds), seeds_needed(confidence, tests)     what so many seeds can show at all
     holm(p_values) -> adjusted p values
-    resamples(images, samples, seed) -> (samples, images)  bootstrap multiplicities, shared by all runs
-    resampled_scores(labels, predicted, nll, classes, multiplicity) -> {metric: (samples,)}
-    crossed(scores, seed) -> (samples,)                    bootstrap over seeds × images
+    draw_counts(images, samples, seed)                     how often each image is drawn, shared by all runs
+    resampled_scores(labels, predicted, nll, classes, counts) -> {metric: (samples,)}
+    over_seeds_and_images(scores, seed) -> (samples,)      bootstrap over seeds × images
     percentile_interval(values, confidence) -> (low, high)
 """
 
@@ -101,7 +101,7 @@ def holm(p_values: Sequence[float]) -> list[float]:
     return [float(p) for p in multipletests(p_values, method="holm")[1]]
 
 
-def resamples(images: int, samples: int, seed: int) -> NDArray[np.float32]:
+def draw_counts(images: int, samples: int, seed: int) -> NDArray[np.float32]:
     """How often each image is drawn in each bootstrap sample, (samples, images); every row sums to `images`.
 
     Scoring every run on the same rows makes differences between runs paired. float32 counts to 2^24 exactly.
@@ -118,7 +118,7 @@ def resampled_scores(
     predicted: NDArray[np.int64],
     nll: NDArray[np.float64],
     classes: int,
-    multiplicity: NDArray[np.float32],
+    counts: NDArray[np.float32],
 ) -> dict[str, NDArray[np.float64]]:
     """Accuracy, balanced accuracy, macro-F1 and mean NLL of each bootstrap sample, each (samples,).
 
@@ -129,12 +129,12 @@ def resampled_scores(
         labels, predicted: class indices, (images,).
         nll: −ln p of the true class, (images,); not finite where a network diverged.
         classes: number of classes K.
-        multiplicity: what `resamples` returned.
+        counts: what `draw_counts` returned.
     """
     images = len(labels)
     cell = labels * classes + predicted
     cells = csr_matrix((np.ones(images, np.float32), (np.arange(images), cell)), shape=(images, classes**2))
-    confusion = np.asarray(multiplicity @ cells, np.float64).reshape(-1, classes, classes)
+    confusion = np.asarray(counts @ cells, np.float64).reshape(-1, classes, classes)
     hits = np.diagonal(confusion, axis1=1, axis2=2)
     true, guessed = confusion.sum(axis=2), confusion.sum(axis=1)
     present = true > 0
@@ -144,18 +144,18 @@ def resampled_scores(
         "accuracy": hits.sum(axis=1) / images,
         "balanced_accuracy": recall.sum(axis=1) / present.sum(axis=1),
         "macro_f1": f1.sum(axis=1) / present.sum(axis=1),
-        "nll": (multiplicity @ nll) / images,
+        "nll": (counts @ nll) / images,
     }
 
 
-def crossed(scores: NDArray[np.float64], seed: int) -> NDArray[np.float64]:
+def over_seeds_and_images(scores: NDArray[np.float64], seed: int) -> NDArray[np.float64]:
     """Bootstrap values of a mean over seeds, with seeds and images both drawn again, (samples,).
 
     Source: Owen 2007, The pigeonhole bootstrap, Annals of Applied Statistics 1:386–411: in a crossed design the rows
     and the columns are resampled independently. It errs on the wide side.
 
     Args:
-        scores: one row per seed, from `resampled_scores` with the same multiplicity for all, (seeds, samples).
+        scores: one row per seed, from `resampled_scores` with the same counts for all, (seeds, samples).
         seed: of the draws of seeds. A single row comes back as it is.
     """
     seeds, samples = scores.shape

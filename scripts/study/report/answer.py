@@ -1,21 +1,18 @@
 """The answer in words, for the terminal and for the first page of the report.
 
-Entry points (runs come from `study.compare.runs.load_runs`, with predictions; audit is what `study.data.audit` makes):
-    headline(runs, confidence) -> str                      one plain paragraph
-    answer(runs, confidence, escape, strong) -> sentences
-    caution(runs, confidence) -> str                       what the tests can say at all
-    failures(runs) -> [(experiment, outcome, reasons)]
-    audit_facts(audit) -> sentences
+Entry points:
+    headline(comparison) -> str                            one plain paragraph
+    answer(comparison, escape, strong) -> sentences
+    caution(comparison) -> str                             what the tests can say at all
+    audit_facts(audit) -> sentences                        of what `study.data.audit` counted
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from typing import Any
 
-import numpy as np
-
-from study.compare.runs import Run, all_failed, by_experiment, choose, failure
+from study.compare.comparison import Comparison
 from study.compare.statistics import seeds_needed, smallest_p
-from study.compare.tables import BETTER, SAME, WORSE, accuracy_interval, recipe_verdict, verdicts
+from study.compare.verdicts import BETTER, NOT_DISTINGUISHABLE, WORSE
 
 
 def plain(text: str) -> str:
@@ -23,70 +20,54 @@ def plain(text: str) -> str:
     return " ".join(str(text).split())
 
 
-def headline(runs: Sequence[Run], confidence: float) -> str:
+def headline(comparison: Comparison) -> str:
     """Which recipe wins, how sure that is, and what failed: one paragraph of plain text."""
-    return " ".join(answer(runs, confidence, plain, lambda text: text))
+    return " ".join(answer(comparison, plain, lambda text: text))
 
 
-def answer(
-    runs: Sequence[Run], confidence: float, escape: Callable[[str], str], strong: Callable[[str], str]
-) -> list[str]:
+def answer(comparison: Comparison, escape: Callable[[str], str], strong: Callable[[str], str]) -> list[str]:
     """The answer as sentences: the winner, what it cannot be told apart from, what is better or worse, what failed."""
-    groups = by_experiment(runs)
-    winner = choose(runs)
-    best = groups[winner]
-    images = best[0].metrics["test"]["images"]
-    low, high = accuracy_interval(best, "test", confidence)
-    over = f"over {len(best)} seeds" if len(best) > 1 else f"from {images:,} test images"
-    opening = f"{strong(escape(winner))} is the best recipe of {len(groups)}"
-    if all_failed(runs):
-        opening = f"Every recipe failed; {strong(escape(winner))} is merely the best of them"
+    groups, best, confidence = comparison.recipes, comparison.best, comparison.confidence
+    low, high = best.interval("test")
+    over = f"over {len(best)} seeds" if best.several_seeds else f"from {comparison.test_images:,} test images"
+    opening = f"{strong(escape(best.name))} is the best recipe of {len(groups)}"
+    if all(group.failed for group in groups.values()):
+        opening = f"Every recipe failed; {strong(escape(best.name))} is merely the best of them"
     if len(groups) == 1:
-        opening = f"{strong(escape(winner))} is the only recipe"
-    val, test = (float(np.mean([run.metrics[split]["accuracy"] for run in best])) for split in ("val", "test"))
+        opening = f"{strong(escape(best.name))} is the only recipe"
+    val, test = best.accuracy("val"), best.accuracy("test")
     sentences = [
         f"{opening}: chosen by its validation accuracy of {val:.1%}, "
         f"it classifies {strong(f'{test:.1%}')} of the test images correctly "
         f"({confidence:.0%} interval {low:.1%} to {high:.1%}, {over}).".replace("%", escape("%"))
     ]
-    found = verdicts(runs, confidence)
     names: dict[str, list[str]] = {}
-    for name, group in groups.items():
-        if name != winner and not all_failed(group):
-            verdict = recipe_verdict([found[run.experiment, run.seed][0] for run in group])
-            names.setdefault(verdict, []).append(escape(name))
+    for group in groups.values():
+        if group is not best and not group.failed:
+            names.setdefault(group.verdict, []).append(escape(group.name))
     for verdict, words in (
-        (SAME, "Not distinguishable from it"),
+        (NOT_DISTINGUISHABLE, "Not distinguishable from it"),
         (BETTER, "Better on the test images, though validation chose otherwise"),
         (WORSE, "Worse"),
     ):
         if verdict in names:
             sentences.append(f"{words}: {', '.join(names[verdict])}.")
     failed: dict[str, list[str]] = {}
-    for name, outcome, _ in failures(runs):
-        failed.setdefault(outcome, []).append(escape(name))
+    for group in groups.values():
+        if group.failure:
+            failed.setdefault(group.failure, []).append(escape(group.name))
     return sentences + [f"{outcome.capitalize()}: {', '.join(lost)}." for outcome, lost in failed.items()]
 
 
-def failures(runs: Sequence[Run]) -> list[tuple[str, str, str]]:
-    """Each recipe with a failed run: its name, the outcome (and in how many seeds), and the reasons given."""
-    found = []
-    for name, group in by_experiment(runs).items():
-        if words := failure(group):
-            reasons = " ".join(dict.fromkeys(plain(run.reason) for run in group if run.failed and run.reason))
-            found.append((name, words, reasons))
-    return found
-
-
-def caution(runs: Sequence[Run], confidence: float) -> str:
+def caution(comparison: Comparison) -> str:
     """What the comparison can and cannot say, in words."""
-    seeds = len({run.seed for run in runs})
+    seeds, confidence = len({run.seed for run in comparison.runs}), comparison.confidence
     if seeds == 1:
         return (
             "Each recipe was trained once. The tests compare these trained networks on the same test images (exact "
             "McNemar test, Holm's correction); how much another seed would change is not measured."
         )
-    tests = len(by_experiment(runs)) - 1
+    tests = len(comparison.recipes) - 1
     text = (
         f"Every recipe was trained with {seeds} seeds. A recipe counts as worse or better only if every one of its "
         "runs is, on the same test images (exact McNemar test, Holm's correction)."

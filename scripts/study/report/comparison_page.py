@@ -1,7 +1,7 @@
 """The comparison of all runs as one page that sorts and filters, without anything from outside.
 
 Entry point:
-    comparison_html(comparison, study) -> str             comparison is what `study.compare.tables.comparison` returns
+    comparison_html(table, study) -> str                   table is what `study.compare.run_table.run_table` returns
 """
 
 import math
@@ -14,11 +14,12 @@ from typing import Any
 import pandas as pd
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
-from study.compare.runs import FAILURES
-from study.compare.tables import BEST, BETTER, SAME, WORSE, lr_text
+from study.compare.verdicts import BEST, BETTER, NOT_DISTINGUISHABLE, WORSE
+from study.names import FAILURES
+from study.recipe import HYPERPARAMETERS
 
 TEMPLATES = Path(__file__).parent / "templates"
-SYMBOLS = {BEST: "★", SAME: "≈", WORSE: "▽", BETTER: "▲"}
+SYMBOLS = {BEST: "★", NOT_DISTINGUISHABLE: "≈", WORSE: "▽", BETTER: "▲"}
 
 
 @dataclass(frozen=True)
@@ -57,17 +58,7 @@ COLUMNS = (
     Column("test_accuracy", "Test accuracy", "main", _score, bar=True),
     Column("val_accuracy", "Validation accuracy", "main", _score, bar=True),
     Column("test_macro_f1", "Test macro-F1", "main", _score),
-    Column("optimizer", "Optimizer", "recipe"),
-    Column("lr", "Learning rate", "recipe", lr_text),
-    Column("min_lr", "Minimum lr", "recipe", lr_text),
-    Column("batch_size", "Batch size", "recipe"),
-    Column("max_epochs", "Maximum epochs", "recipe"),
-    Column("loss", "Loss", "recipe", _words),
-    Column("activation", "Activation", "recipe", _words),
-    Column("sampler", "Sampler", "recipe"),
-    Column("momentum", "Momentum", "recipe", "{:g}".format),
-    Column("weight_decay", "Weight decay", "recipe", "{:g}".format),
-    Column("nesterov", "Nesterov", "recipe", lambda value: "yes" if value else "no"),
+    *(Column(name, column.heading, "recipe", column.show) for name, column in HYPERPARAMETERS.items()),
     Column("reported", "Reported accuracy", "main", _score),
     Column("reported_difference", "Validation minus reported", "main", "{:+.4f}".format),
     Column("test_balanced_accuracy", "Test balanced accuracy", "more", _score),
@@ -79,31 +70,36 @@ COLUMNS = (
     Column("images_per_second", "Images/s", "more", "{:,.0f}".format),
     Column("seconds", "Time (s)", "more", "{:,.0f}".format),
 )
+ONLY_WHERE_REPORTED = ("reported", "reported_difference")
 
 
-def comparison_html(comparison: pd.DataFrame, study: str) -> str:
+def comparison_html(table: pd.DataFrame, study: str) -> str:
     """One HTML page with a row per run, best test accuracy first; text from the data is escaped.
 
     Without JavaScript the table is complete; with it, it sorts by any column, filters, and hides what does not differ.
 
     Args:
-        comparison: as returned by `study.compare.tables.comparison`; the columns of reported values may be missing.
+        table: as returned by `run_table`.
         study: name of the study, for the heading.
+
+    Raises:
+        KeyError: if the table lacks a column of `COLUMNS`, other than those of reported values.
     """
-    one_seed = len(set(comparison["seed"])) == 1
-    columns = [c for c in COLUMNS if c.key in comparison.columns and not (c.key == "seed" and one_seed)]
-    axis = _axis(comparison)
-    rows = comparison.sort_values("test_accuracy", ascending=False, kind="stable").to_dict("records")
+    absent = {"seed"} if len(set(table["seed"])) == 1 else set()
+    absent |= set(ONLY_WHERE_REPORTED) - set(table.columns)
+    columns = [column for column in COLUMNS if column.key not in absent]
+    axis = _axis(table)
+    rows = table.sort_values("test_accuracy", ascending=False, kind="stable").to_dict("records")
     return (
         environment()
-        .get_template("comparison.html.j2")
+        .get_template("comparison_page.html.j2")
         .render(
             study=study,
             columns=columns,
             rows=[_row(row, columns, axis) for row in rows],
             axis=[f"{value:.0%}" for value in axis],
-            images=int(comparison["test_images"].iloc[0]),
-            confidence=f"{comparison['confidence'].iloc[0]:.0%}",
+            images=int(table["test_images"].iloc[0]),
+            confidence=f"{table['confidence'].iloc[0]:.0%}",
             failures=sum(row["outcome"] in FAILURES for row in rows),
         )
     )
@@ -120,10 +116,10 @@ def environment() -> Environment:
     )
 
 
-def _axis(comparison: pd.DataFrame) -> tuple[float, float]:
+def _axis(table: pd.DataFrame) -> tuple[float, float]:
     """Ends of the bars' common axis: the intervals of runs that did not fail, widened to full 5 %."""
-    alive = comparison[~comparison["outcome"].isin(FAILURES)]
-    shown = alive if len(alive) else comparison
+    alive = table[~table["outcome"].isin(FAILURES)]
+    shown = alive if len(alive) else table
     low = shown[["test_accuracy_low", "val_accuracy_low"]].min(axis=None)
     high = shown[["test_accuracy_high", "val_accuracy_high"]].max(axis=None)
     return math.floor(20 * low) / 20, math.ceil(20 * high) / 20

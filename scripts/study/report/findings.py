@@ -1,11 +1,10 @@
 """The findings of real runs as one Markdown page: each question of the study with what was measured, or "not yet".
 
 Entry points:
-    load(results, config, recipes) -> Study                whatever runs of the study are finished
+    load(results, config, recipes) -> FinishedStudy        whatever runs of the study are finished
     findings(sound, original, command) -> str              docs/FINDINGS.md
 """
 
-import json
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -16,85 +15,74 @@ import pandas as pd
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from study.compare import comparability
-from study.compare.all_tables import every_table
+from study.compare.all_tables import all_tables
+from study.compare.comparison import Comparison
 from study.compare.leakage import leakage_facts
 from study.compare.questionable import questionable
-from study.compare.runs import Run, all_failed, by_experiment, choose, failure, load_runs, reported_on
-from study.compare.tables import accuracy_interval, escape_markdown, lr_text
+from study.compare.runs import RecipeRuns, Run, choose, files_of, load_runs
 from study.data.class_weights import read_class_weights
 from study.data.manifest import read_manifest
 from study.errors import StudyError
+from study.files import read_json
+from study.names import FAILURES
+from study.paths import RunPaths
 from study.provenance import processor
-from study.recipe import Recipe
+from study.recipe import TREATMENTS, Recipe, lr_text
 from study.report.answer import answer, audit_facts, caution
+from study.report.case_text import escape_markdown
 from study.report.comparison_page import TEMPLATES
-from study.report.first_page import origin, points
-from study.settings import compared
-
-SHOWN_EFFECTS = ("activation", "loss weighting", "sampler", "learning rate", "batch size", "optimizer", "weight decay")
+from study.report.first_page import points, provenance_rows
+from study.settings import reported_protocol
 
 
 @dataclass(frozen=True)
-class Study:
+class FinishedStudy:
     """A study as far as it has come.
 
     Attributes:
         name: of the folder below results/.
         config: its merged configuration.
         recipes: all that its tables of recipes name.
-        runs: the finished ones.
+        comparison: of the finished runs.
         audit: the content of audit.json.
-        tables: as `study.compare.all_tables.every_table` makes them.
+        tables: as `study.compare.all_tables.all_tables` makes them.
     """
 
     name: str
     config: Mapping[str, Any]
     recipes: Mapping[str, Recipe]
-    runs: list[Run]
+    comparison: Comparison
     audit: Mapping[str, Any]
     tables: Mapping[str, pd.DataFrame]
 
     @property
-    def confidence(self) -> float:
-        return float(self.config["metrics"]["confidence"])
+    def runs(self) -> Sequence[Run]:
+        return self.comparison.runs
 
 
-def load(results: Path, config: Mapping[str, Any], recipes: Mapping[str, Recipe]) -> Study:
+def load(results: Path, config: Mapping[str, Any], recipes: Mapping[str, Recipe]) -> FinishedStudy:
     """Every run of the study that is trained and evaluated with all its seeds, and the tables made of them.
 
     Raises:
         StudyError: if there is none.
     """
-    runs_of = {name: [f"{name}/seed_{seed}" for seed in config["seeds"]] for name in recipes}
-    done = [
-        run
-        for runs in runs_of.values()
-        if all((results / "evaluate" / run / "metrics.json").exists() for run in runs)
-        for run in runs
-    ]
+    planned = [[RunPaths(results, name, seed) for seed in config["seeds"]] for name in recipes]
+    done = [run for runs in planned if all(run.metrics.exists() for run in runs) for run in runs]
     if not done:
         raise StudyError(f"{results}: no finished run to report; train some first (`make findings`)")
-    train, evaluate = ([results / part / run for run in done] for part in ("train", "evaluate"))
-    runs = load_runs(
-        recipes,
-        [folder / "run.json" for folder in train],
-        [folder / "metrics.json" for folder in evaluate],
-        [folder / "history.csv" for folder in train],
-        [folder / "predictions.csv" for folder in evaluate],
-    )
-    tables = every_table(
-        runs,
-        read_manifest(results / "data/manifest.csv"),
+    comparison = Comparison(
+        load_runs(recipes, *files_of(done)),
         config["metrics"],
         config["training"],
         read_class_weights(results / "data/class_weights.csv"),
-        compared(dict(config)),
+        read_manifest(results / "data/manifest.csv"),
+        reported_protocol(dict(config)),
     )
-    audit = json.loads((results / "data/audit.json").read_text(encoding="utf-8"))
-    return Study(results.name, config, recipes, runs, audit, tables)
+    audit = read_json(results / "data/audit.json")
+    return FinishedStudy(results.name, config, recipes, comparison, audit, all_tables(comparison))
 
 
-def findings(sound: Study, original: Study, command: str) -> str:
+def findings(sound: FinishedStudy, original: FinishedStudy, command: str) -> str:
     """The page. Every number in it is computed from the two studies' files.
 
     Args:
@@ -112,9 +100,9 @@ def findings(sound: Study, original: Study, command: str) -> str:
     return environment.get_template("findings.md.j2").render(
         command=command,
         studies=[_conditions(sound), _conditions(original)],
-        headline=_answer(sound.runs, sound.confidence),
-        reported_headline=_answer(reported, sound.confidence) if (reported := reported_on(sound.runs)) else "",
-        caution=caution(sound.runs, sound.confidence),
+        headline=_answer(sound.comparison),
+        reported_headline=_answer(reported) if (reported := sound.comparison.reported_on()) else "",
+        caution=caution(sound.comparison),
         runs=_run_rows(sound),
         cases=_cases(sound),
         failures=_failures(sound),
@@ -122,30 +110,30 @@ def findings(sound: Study, original: Study, command: str) -> str:
         effect_summary=_effect_summary(sound.tables["effects.csv"]),
         blame=_blame(sound),
         lr_batch=_lr_batch(sound),
-        best_rates=_best_rates(sound.runs),
+        best_rates=_best_rates(sound.comparison),
         leakage={study.name: _leakage(study) for study in (original, sound)},
         leakage_rows=_leakage_rows(original),
         optimism={study.name: _optimism(study.runs) for study in (sound, original)},
         conclusions=_conclusions(sound, original),
-        original_headline=_answer(original.runs, original.confidence),
+        original_headline=_answer(original.comparison),
         original_runs=_run_rows(original),
         choices=_choices(original),
         missing=_missing(sound) + _missing(original),
     )
 
 
-def _answer(runs: Sequence[Run], confidence: float) -> str:
-    return " ".join(answer(runs, confidence, escape_markdown, lambda text: f"**{text}**"))
+def _answer(comparison: Comparison) -> str:
+    return " ".join(answer(comparison, escape_markdown, lambda text: f"**{text}**"))
 
 
 def _percent(value: float | None) -> str:
     return "–" if value is None or pd.isna(value) else f"{value:.1%}"
 
 
-def _conditions(study: Study) -> dict[str, Any]:
+def _conditions(study: FinishedStudy) -> dict[str, Any]:
     """Under what conditions the runs of a study were made."""
     model = study.config["model"]
-    facts: dict[str, str] = dict(origin(study.runs))
+    facts: dict[str, str] = dict(provenance_rows(study.runs))
     counts = {name: part["images"] for name, part in study.audit["kept"]["splits"].items()}
     shown: dict[str, str] = {
         "runs": f"{len(study.runs)} of {len(study.recipes) * len(study.config['seeds'])}, "
@@ -157,56 +145,51 @@ def _conditions(study: Study) -> dict[str, Any]:
         "hardware": f"{facts['device']}, {facts['threads']} thread(s) per training, {processor()}, {facts['platform']}",
         **{key: facts[key] for key in ("precision", "training time", "trained", "commit", "torch") if key in facts},
     }
-    note = comparability.note(compared(dict(study.config)), study.runs)
+    note = comparability.note(study.comparison)
     return {"name": study.name, "facts": shown, "note": escape_markdown(note)}
 
 
-def _run_rows(study: Study) -> list[dict[str, str]]:
-    table = study.tables["comparison.csv"]
-    groups = by_experiment(study.runs)
-    verdicts = {name: rows["vs_best"].iloc[0] for name, rows in table.groupby("experiment", sort=False)}
+def _run_rows(study: FinishedStudy) -> list[dict[str, str]]:
     rows = []
-    for name in sorted(groups, key=lambda name: -_mean(groups[name], "val")):
-        group = groups[name]
-        low, high = accuracy_interval(group, "test", study.confidence)
-        lost = failure(group)
-        reported = group[0].recipe.reported
+    for group in sorted(study.comparison.recipes.values(), key=lambda group: -group.accuracy("val")):
+        low, high = group.interval("test")
+        reported = group.recipe.reported
         rows.append(
             {
-                "name": escape_markdown(name),
-                "outcome": group[0].outcome.replace("_", " ") if len(group) == 1 else lost or "no failure",
+                "name": escape_markdown(group.name),
+                "outcome": group.failure or "no failure" if group.several_seeds else _spaced(group.first.outcome),
                 "best_epoch": ", ".join(f"{run.record['best_epoch']} of {run.record['epochs']}" for run in group),
-                "val": _percent(_mean(group, "val")),
+                "val": _percent(group.accuracy("val")),
                 "reported": _percent(reported),
-                "difference": "–" if reported is None else f"{100 * (_mean(group, 'val') - reported):+.1f}",
-                "test": f"{_percent(_mean(group, 'test'))} ({_percent(low)}–{_percent(high)})",
-                "verdict": "–" if lost else str(verdicts[name]),
+                "difference": "–" if reported is None else f"{100 * (group.accuracy('val') - reported):+.1f}",
+                "test": f"{_percent(group.accuracy('test'))} ({_percent(low)}–{_percent(high)})",
+                "verdict": "–" if group.failure else group.verdict,
             }
         )
     return rows
 
 
-def _mean(group: Sequence[Run], split: str) -> float:
-    return sum(run.metrics[split]["accuracy"] for run in group) / len(group)
+def _spaced(word: str) -> str:
+    return word.replace("_", " ")
 
 
-def _cases(study: Study) -> list[dict[str, str]]:
+def _cases(study: FinishedStudy) -> list[dict[str, str]]:
     cases = []
     for case in sorted({recipe.case for recipe in study.recipes.values()}):
-        runs = [run for run in study.runs if run.case == case]
         question = escape_markdown(study.config["cases"].get(str(case), ""))
-        text = _answer(runs, study.confidence) if runs else "Not measured yet."
+        measured = case in study.comparison.cases
+        text = _answer(study.comparison.of_case(case)) if measured else "Not measured yet."
         cases.append({"number": str(case), "question": question, "answer": text})
     return cases
 
 
-def _failures(study: Study) -> list[str]:
+def _failures(study: FinishedStudy) -> list[str]:
     """What happened in the runs that failed, and in those that were reported as failed."""
     reported = {name for name, recipe in study.recipes.items() if recipe.reported is None and recipe.reported_note}
     rows = study.tables["diagnosis.csv"]
-    failed = rows["outcome"].isin(["collapsed", "diverged"])
+    failed = rows["outcome"].isin(FAILURES)
     return [
-        f"**{escape_markdown(row['experiment'])}** ({row['outcome'].replace('_', ' ')}"
+        f"**{escape_markdown(row['experiment'])}** ({_spaced(row['outcome'])}"
         + (", reported as failed" if row["experiment"] in reported else "")
         + f"): {escape_markdown(row['what_happened'])}"
         for row in rows[failed | rows["experiment"].isin(reported)].to_dict("records")
@@ -231,19 +214,19 @@ def _effect_rows(table: pd.DataFrame) -> list[dict[str, str]]:
 def _effect_summary(table: pd.DataFrame) -> list[str]:
     """How often each treatment made a difference."""
     lines = []
-    for treatment in SHOWN_EFFECTS:
+    for treatment in TREATMENTS:
         verdicts = Counter(table.loc[table["treatment"] == treatment, "verdict"])
         if verdicts:
-            told = ", ".join(f"{verdict} in {count}" for verdict, count in verdicts.most_common())
-            lines.append(f"**{treatment}**, {verdicts.total()} pair{'s' * (verdicts.total() > 1)}: {told}")
+            counts = ", ".join(f"{verdict} in {count}" for verdict, count in verdicts.most_common())
+            lines.append(f"**{treatment}**, {verdicts.total()} pair{'s' * (verdicts.total() > 1)}: {counts}")
         else:
             lines.append(f"**{treatment}**: not measured yet, no two finished recipes differ in it alone")
     return lines
 
 
-def _blame(study: Study) -> list[str]:
+def _blame(study: FinishedStudy) -> list[str]:
     """Recipes reported as failed, beside the same recipe with log-softmax: learning rate or double softmax?"""
-    groups = by_experiment(study.runs)
+    groups = study.comparison.recipes
     lines = []
     for name, recipe in study.recipes.items():
         if recipe.reported is not None or not recipe.reported_note:
@@ -252,30 +235,25 @@ def _blame(study: Study) -> list[str]:
         if name not in groups or partner not in groups:
             lines.append(f"{escape_markdown(name)}: not measured yet.")
             continue
-        softmax, log = (all_failed(groups[key]) for key in (name, partner))
-        told = [
-            f"{failure(groups[key])}"
-            if failure(groups[key])
-            else f"learns, {_percent(_mean(groups[key], 'test'))} test"
-            for key in (name, partner)
-        ]
+        pair = groups[name], groups[partner]
+        softmax, log = (group.failed for group in pair)
+        words = [group.failure or f"learns, {_percent(group.accuracy('test'))} test" for group in pair]
         verdict = {
             (True, False): "the double softmax made it fail; the learning rate and the batch size by themselves do not",
             (True, True): "it fails with the correct loss as well: the learning rate is enough",
             (False, False): "it does not fail here, with either",
             (False, True): "it fails only with the correct loss",
         }[softmax, log]
-        lines.append(f"{escape_markdown(name)}: with softmax {told[0]}; with log-softmax {told[1]}: {verdict}.")
+        lines.append(f"{escape_markdown(name)}: with softmax {words[0]}; with log-softmax {words[1]}: {verdict}.")
     return lines
 
 
-def _lr_batch(study: Study) -> list[dict[str, str]]:
+def _lr_batch(study: FinishedStudy) -> list[dict[str, str]]:
     images = study.audit["kept"]["splits"]["train"]["images"]
     rows = []
-    groups = by_experiment(study.runs)
-    order = sorted(groups.values(), key=lambda g: (g[0].recipe.optimizer, g[0].recipe.lr, g[0].recipe.batch_size))
-    for group in order:
-        recipe, record = group[0].recipe, group[0].record
+    groups = study.comparison.recipes.values()
+    for group in sorted(groups, key=lambda g: (g.recipe.optimizer, g.recipe.lr, g.recipe.batch_size)):
+        recipe, record = group.recipe, group.first.record
         steps = record["epochs"] * -(-images // recipe.batch_size)
         rows.append(
             {
@@ -283,7 +261,7 @@ def _lr_batch(study: Study) -> list[dict[str, str]]:
                 "lr": lr_text(recipe.lr),
                 "batch": str(recipe.batch_size),
                 "name": escape_markdown(recipe.experiment),
-                "test": failure(group) or _percent(_mean(group, "test")),
+                "test": group.failure or _percent(group.accuracy("test")),
                 "steps": f"{steps:,}",
                 "minutes": f"{record['seconds'] / 60:.1f}",
             }
@@ -291,35 +269,33 @@ def _lr_batch(study: Study) -> list[dict[str, str]]:
     return rows
 
 
-def _best_rates(runs: Sequence[Run]) -> list[str]:
+def _best_rates(comparison: Comparison) -> list[str]:
     """Of recipes that share everything else: the best learning rate at each batch size."""
-    families: dict[tuple[str, str, str, str], dict[int, list[list[Run]]]] = {}
-    for group in by_experiment(runs).values():
-        recipe = group[0].recipe
+    families: dict[tuple[str, str, str, str], dict[int, list[RecipeRuns]]] = {}
+    for group in comparison.recipes.values():
+        recipe = group.recipe
         key = (recipe.optimizer, recipe.loss, recipe.activation, recipe.sampler)
         families.setdefault(key, {}).setdefault(recipe.batch_size, []).append(group)
     lines = []
     for key, by_batch in families.items():
         if len(by_batch) < 2 or any(len(groups) < 2 for groups in by_batch.values()):
             continue
-        told = []
+        parts = []
         for batch, groups in sorted(by_batch.items()):
-            winner = choose(run for group in groups for run in group)
-            best = next(group for group in groups if group[0].experiment == winner)
-            tried = ", ".join(lr_text(rate) for rate in sorted(group[0].recipe.lr for group in groups))
-            told.append(f"at batch size {batch} it is {lr_text(best[0].recipe.lr)} (of {tried})")
-        words = ", ".join(part.replace("_", " ") for part in key)
-        lines.append(f"{words}: the learning rate with the highest validation accuracy: {'; '.join(told)}.")
+            tried = ", ".join(lr_text(rate) for rate in sorted(group.recipe.lr for group in groups))
+            parts.append(f"at batch size {batch} it is {lr_text(choose(groups).recipe.lr)} (of {tried})")
+        words = ", ".join(_spaced(part) for part in key)
+        lines.append(f"{words}: the learning rate with the highest validation accuracy: {'; '.join(parts)}.")
     return lines
 
 
-def _leakage(study: Study) -> list[str]:
+def _leakage(study: FinishedStudy) -> list[str]:
     facts = [fact for fact in audit_facts(study.audit) if "cop" in fact]
-    facts += leakage_facts(study.tables["leakage.csv"], choose(study.runs))
+    facts += leakage_facts(study.tables["leakage.csv"], study.comparison.best.name)
     return [escape_markdown(fact) for fact in facts]
 
 
-def _leakage_rows(study: Study) -> list[dict[str, str]]:
+def _leakage_rows(study: FinishedStudy) -> list[dict[str, str]]:
     shares = ("accuracy", "accuracy_without_copies", "accuracy_of_copies")
     return [
         {name: _percent(row[name]) for name in shares}
@@ -343,7 +319,7 @@ def _optimism(runs: Sequence[Run]) -> str:
     )
 
 
-def _conclusions(sound: Study, original: Study) -> list[dict[str, str]]:
+def _conclusions(sound: FinishedStudy, original: FinishedStudy) -> list[dict[str, str]]:
     """Each claim that can be judged under one of the protocols, with what both say of it."""
     sides = {"sound": _judged(sound), "original": _judged(original)}
     claims = {key: row["claim"] for rows in sides.values() for key, row in rows.items()}
@@ -357,11 +333,11 @@ def _conclusions(sound: Study, original: Study) -> list[dict[str, str]]:
     ]
 
 
-def _judged(study: Study) -> dict[tuple[str, str, str], dict[str, Any]]:
+def _judged(study: FinishedStudy) -> dict[tuple[str, str, str], dict[str, Any]]:
     """Rows of conclusions.csv by kind and recipes; the best recipe only if all that were reported are here."""
     table = study.tables["conclusions.csv"]
     reported = {name for name, recipe in study.recipes.items() if recipe.reported is not None}
-    if reported - set(by_experiment(study.runs)):
+    if reported - set(study.comparison.recipes):
         table = table[table["kind"] != "best recipe"]
     rows = table.astype({"experiment_b": object}).fillna({"experiment_b": ""}).to_dict("records")
     return {(row["kind"], row["experiment_a"], row["experiment_b"]): row for row in rows}
@@ -376,7 +352,7 @@ def _judgement(row: Mapping[str, Any]) -> str:
     )
 
 
-def _choices(study: Study) -> list[str]:
+def _choices(study: FinishedStudy) -> list[str]:
     official = study.audit["source"]["official_splits"] is not None
     return [
         f"`{choice.key}`: {escape_markdown(choice.value)} – {choice.why}"
@@ -384,9 +360,9 @@ def _choices(study: Study) -> list[str]:
     ]
 
 
-def _missing(study: Study) -> list[str]:
+def _missing(study: FinishedStudy) -> list[str]:
     """What this page cannot say."""
-    missing = [name for name in study.recipes if name not in by_experiment(study.runs)]
+    missing = [name for name in study.recipes if name not in study.comparison.recipes]
     lines = []
     if missing:
         lines.append(f"{study.name}: {', '.join(map(escape_markdown, missing))} (not trained yet)")

@@ -4,8 +4,9 @@ Snakemake's report reads its first page as reStructuredText. Tables that scroll,
 sorts need HTML, so the page is rendered by a template that escapes what it is given, and handed over as one raw block.
 
 Entry points:
-    landing_html(runs, study) -> str                       a fragment; everything it shows is inside
+    first_page_html(comparison, page) -> str               a fragment; everything it shows is inside
     as_rst(html) -> str                                    the fragment as a raw block
+    provenance_rows(runs) -> [(what, value)]               what made the runs
 """
 
 import base64
@@ -20,60 +21,57 @@ import pandas as pd
 from markupsafe import Markup, escape
 
 from study.compare import comparability
+from study.compare.case_table import case_table
+from study.compare.comparison import Comparison
 from study.compare.leakage import leakage_facts
 from study.compare.questionable import Choice
-from study.compare.runs import FAILURES, Run, all_failed, by_experiment, choose
-from study.compare.tables import accuracy_interval, case_cells, case_note, case_remarks, case_table
+from study.compare.runs import Run
+from study.compare.verdicts import HOLDS, NOT_DISTINGUISHABLE, REVERSED, UNJUDGED
+from study.names import FAILURES
+from study.report.all_figures import FIGURES, Key, keys_of
 from study.report.answer import answer, audit_facts, caution, plain
+from study.report.case_text import case_cells, case_note, case_remarks
 from study.report.comparison_page import environment
 
 BASE64_LINE = 2000  # docutils refuses lines of more than 10,000 characters
 
-# Outputs of the rule `figures` that the page shows.
-FIGURES = (
-    *(
-        "comparison",
-        "effects",
-        "cases",
-        "curves",
-        "lr_batch",
-        "confusion",
-        "class_recall",
-        "confused",
-        "reliability",
-        "recall",
-    ),
-    *("class_counts", "samples"),
-)
-VERDICT_SYMBOLS = {"holds": "✓", "reversed": "✗", "not distinguishable": "≈", "cannot be judged": "–"}
+# Anchors of the page's sections, which figures name as their place, and what the navigation calls them.
+SECTIONS = {
+    "diagnosis": "What happened",
+    "comparison": "Comparison",
+    "effects": "Effects",
+    "conclusions": "Conclusions",
+    "cases": "Cases",
+    "curves": "Curves",
+    "lr-batch": "Learning rate × batch size",
+    "errors": "Errors",
+    "ensemble": "Ensemble",
+    "data": "Data",
+    "origin": "Provenance",
+}
+SYMBOLS = {HOLDS: "✓", REVERSED: "✗", NOT_DISTINGUISHABLE: "≈", UNJUDGED: "–"}
 
 
 @dataclass(frozen=True)
-class Study:
-    """What the first page shows beside the runs.
+class FirstPage:
+    """What the first page shows beside the comparison.
 
     Attributes:
         name: of the study.
-        questions: what each case asks, by case number; cases without a question are shown too.
-        confidence: level of the intervals, a share.
-        samples: bootstrap samples.
-        compared: what the reported values were made with, see `study.settings.compared`; None shows none of them.
+        questions: what each case asks, by case number as text; cases without a question are shown too.
         note: sentence below the case tables; may be empty.
-        figures: each of `FIGURES` -> its files.
-        comparison: the page that sorts and filters, whole.
-        conclusions, ensemble, effects, leakage, diagnosis: as made by the modules of these names.
+        figures: name of each of `FIGURES` -> its files.
+        all_runs: the page that sorts and filters, whole.
+        conclusions, ensemble, effects, leakage, diagnosis: the tables of these names.
         choices: the questionable choices in force, see `study.compare.questionable`.
         pack, audit: the content of pack.json and audit.json.
     """
 
     name: str
-    questions: Mapping[int, str]
-    confidence: float
-    samples: int
-    compared: comparability.Compared | None
+    questions: Mapping[str, str]
     note: str
     figures: Mapping[str, Sequence[str | Path]]
-    comparison: str
+    all_runs: str
     conclusions: pd.DataFrame
     ensemble: pd.DataFrame
     effects: pd.DataFrame
@@ -84,42 +82,64 @@ class Study:
     audit: Mapping[str, Any]
 
 
-def landing_html(runs: Sequence[Run], study: Study) -> str:
+def first_page_html(comparison: Comparison, page: FirstPage) -> str:
     """The fragment: answer, comparison, conclusions, cases, curves, learning rate × batch size, errors, data, origin.
 
     Text from the data is escaped by the template; figures are data URIs, so nothing comes from outside.
     """
-    winner = choose(runs)
-    best = by_experiment(runs)[winner]
-    low, high = accuracy_interval(best, "test", study.confidence)
-    first, *others = answer(runs, study.confidence, lambda text: str(escape(plain(text))), _strong)
-    return environment().get_template("landing.html.j2").render(
-        study=study,
-        winner=winner,
-        test=f"{sum(run.test_accuracy for run in best) / len(best):.1%}",
+    best = comparison.best
+    low, high = best.interval("test")
+    sentences = answer(comparison, lambda text: str(escape(plain(text))), _strong)
+    conclusions = page.conclusions.to_dict("records")
+    return environment().get_template("first_page.html.j2").render(
+        page=page,
+        best=best.name,
+        test=f"{best.accuracy('test'):.1%}",
         interval=f"{low:.1%} to {high:.1%}",
-        level=f"{study.confidence:.0%}",
-        sentences=[Markup(sentence) for sentence in (first, *others)],  # escaped by `answer`
-        caution=caution(runs, study.confidence),
-        diagnoses=_diagnoses(study.diagnosis),
-        figures={name: [_data_uri(path) for path in paths] for name, paths in study.figures.items()},
-        experiments=list(by_experiment(runs)),
-        failed={name for name, group in by_experiment(runs).items() if all_failed(group)},
-        conclusions=study.conclusions.to_dict("records"),
-        effects=[_effect_row(row) for row in study.effects.to_dict("records")],
-        symbols=VERDICT_SYMBOLS,
-        notes=[note for note in (_comparability(runs, study), study.note) if note],
-        cases=[_case(runs, case, study) for case in sorted({run.case for run in runs})],
-        case_note=case_note(len({run.seed for run in runs}) > 1, study.confidence),
-        ensemble=[_vote_row(row) for row in study.ensemble.to_dict("records")],
-        audit=audit_facts(study.audit) + leakage_facts(study.leakage, winner),
-        leakage=[_leakage_row(row) for row in study.leakage.to_dict("records") if row["copied"]],
-        origin=origin(runs),
+        level=f"{comparison.confidence:.0%}",
+        sentences=[Markup(sentence) for sentence in sentences],  # escaped by `answer`
+        caution=caution(comparison),
+        sections={anchor: name for anchor, name in SECTIONS.items() if anchor != "conclusions" or conclusions},
+        figures=_figures(comparison, page),
+        diagnoses=_diagnoses(page.diagnosis),
+        conclusions=conclusions,
+        shows_reported=comparison.reported_protocol is not None,
+        symbols=SYMBOLS,
+        effects=[_effect_row(row) for row in page.effects.to_dict("records")],
+        notes=[note for note in (comparability.note(comparison), page.note) if note],
+        cases=[_case(comparison, case, page) for case in comparison.cases],
+        case_note=case_note(comparison.several_seeds, comparison.confidence),
+        ensemble=[_vote_row(row) for row in page.ensemble.to_dict("records")],
+        audit=audit_facts(page.audit) + leakage_facts(page.leakage, best.name),
+        leakage=[_leakage_row(row) for row in page.leakage.to_dict("records") if row["copied"]],
+        provenance=provenance_rows(comparison.runs),
     )  # fmt: skip
 
 
 def _strong(text: str) -> str:
     return f"<strong>{text}</strong>"
+
+
+def _figures(comparison: Comparison, page: FirstPage) -> dict[str, list[dict[str, Any]]]:
+    """The figures of each section, in their order, as the template shows them."""
+    sections: dict[str, list[dict[str, Any]]] = {}
+    recipes = {name: group.recipe for name, group in comparison.recipes.items()}
+    for figure in FIGURES:
+        keys: list[Key] = keys_of(figure, recipes) or [""]
+        for key, path in zip(keys, page.figures[figure.name], strict=True):
+            mark = "✕ " if key in comparison.recipes and comparison.recipes[str(key)].failed else ""
+            sections.setdefault(figure.section, []).append(
+                {
+                    "key": key,
+                    "uri": _data_uri(path),
+                    "alt": figure.alt.format(key=key),
+                    "heading": figure.heading,
+                    "folded": figure.folded.format(key=key, mark=mark),
+                    "open": key == comparison.best.name,
+                    "wide": figure.wide,
+                }
+            )
+    return sections
 
 
 def _data_uri(path: str | Path) -> str:
@@ -140,10 +160,6 @@ def _diagnoses(table: pd.DataFrame) -> list[dict[str, Any]]:
         for row in table.to_dict("records")
     ]
     return sorted(rows, key=lambda row: not row["failed"])
-
-
-def _comparability(runs: Sequence[Run], study: Study) -> str:
-    return "" if study.compared is None else comparability.note(study.compared, runs)
 
 
 def points(row: Mapping[Any, Any], name: str) -> str:
@@ -171,14 +187,13 @@ def _leakage_row(row: Mapping[Any, Any]) -> dict[str, str]:
     return cells | {"name": name, "split": row["split"], "copied": f"{row['copied']:,} of {row['images']:,}"}
 
 
-def _case(runs: Sequence[Run], case: int, study: Study) -> dict[str, Any]:
-    unlike = None if study.compared is None else comparability.short(study.compared, runs)
-    table = case_table(runs, case, study.confidence, study.samples, unlike)
+def _case(comparison: Comparison, case: int, page: FirstPage) -> dict[str, Any]:
+    table = case_table(comparison, case)
     return {
         "number": case,
-        "question": study.questions.get(case, ""),
+        "question": page.questions.get(str(case), ""),
         "names": list(table.columns[1:]),
-        "rows": [(label, cells) for label, cells in case_cells(table) if label != "reason"],  # told above
+        "rows": [(label, cells) for label, cells in case_cells(table) if label != "reason"],  # the diagnosis has it
         "remarks": case_remarks(table),
     }
 
@@ -201,34 +216,34 @@ def _vote_row(row: Mapping[Any, Any]) -> dict[str, str]:
     return cells | {"name": str(row["name"]), "role": str(row["role"])}
 
 
-def origin(runs: Sequence[Run]) -> list[tuple[str, str]]:
+def provenance_rows(runs: Sequence[Run]) -> list[tuple[str, str]]:
     """What made the runs, from their run.json: (what, value), several values with how many runs each stands for."""
-    made = [run.record.get("provenance", {}) for run in runs]
+    provenances = [run.record.get("provenance", {}) for run in runs]
     commits = [
-        f"{m['git_commit'][:12]}{' with local changes' if m.get('git_dirty') else ''}" if m.get("git_commit") else ""
-        for m in made
+        f"{p['git_commit'][:12]}{' with local changes' if p.get('git_dirty') else ''}" if p.get("git_commit") else ""
+        for p in provenances
     ]
-    rows = {
+    values = {
         "commit": commits,
         "device": [str(run.record.get("device", "")) for run in runs],
         "precision": [str(run.record.get("precision", "")) for run in runs],
-        "threads": [str(m.get("threads", "")) for m in made],
-        "platform": [str(m.get("platform", "")) for m in made],
-        "data": [m.get("data", "")[:12] for m in made],
-        "training code": [m.get("code", "")[:12] for m in made],
-        "settings": [m.get("settings", "")[:12] for m in made],
-        "resumed": [f"{m['resumes']} times" if m.get("resumes") else "" for m in made],
+        "threads": [str(p.get("threads", "")) for p in provenances],
+        "platform": [str(p.get("platform", "")) for p in provenances],
+        "data": [p.get("data", "")[:12] for p in provenances],
+        "training code": [p.get("code", "")[:12] for p in provenances],
+        "settings": [p.get("settings", "")[:12] for p in provenances],
+        "resumed": [f"{p['resumes']} times" if p.get("resumes") else "" for p in provenances],
         "parameters": [f"{run.record.get('parameters', 0):,}" for run in runs],
         **{
-            package: [m.get("versions", {}).get(package, "") for m in made]
-            for package in dict.fromkeys(name for m in made for name in m.get("versions", {}))
+            package: [p.get("versions", {}).get(package, "") for p in provenances]
+            for package in dict.fromkeys(name for p in provenances for name in p.get("versions", {}))
         },
     }
-    told = [(what, _counted(values)) for what, values in rows.items() if any(values)]
+    rows = [(what, _counted(texts)) for what, texts in values.items() if any(texts)]
     seconds = sum(run.record["seconds"] for run in runs)
-    told.insert(0, ("training time", f"{seconds / 60:,.1f} minutes for {len(runs)} runs, each on its own"))
-    days = sorted(m[end] for m in made for end in ("started", "ended") if m.get(end))
-    return [("trained", f"{days[0]} to {days[-1]}"), *told] if days else told
+    rows.insert(0, ("training time", f"{seconds / 60:,.1f} minutes for {len(runs)} runs, each on its own"))
+    days = sorted(p[end] for p in provenances for end in ("started", "ended") if p.get(end))
+    return [("trained", f"{days[0]} to {days[-1]}"), *rows] if days else rows
 
 
 def _counted(values: Sequence[str]) -> str:

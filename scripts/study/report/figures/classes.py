@@ -1,25 +1,23 @@
 """Classes: how many images, what they look like, which are recognised and which are mistaken for which."""
 
-from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
 
 import numpy as np
-import pandas as pd
 from matplotlib.axes import Axes
 from numpy.typing import NDArray
 
-from study.compare.runs import Run, by_experiment, failure
+from study.compare.runs import RecipeRuns
+from study.report.figures.material import Material
 from study.report.figures.style import BLUE, GREY, ORANGE, PALE, PURPLE, SHADES, SKY, drawing, grid, headed, name
 
 SPLIT_COLORS = {"train": BLUE, "val": SKY, "test": ORANGE}
 
 
-def confusion(runs: Sequence[Run], experiment: str, path: str | Path) -> None:
+def confusion(material: Material, path: str | Path, experiment: str) -> None:
     """Confusion matrix of one recipe on the test images, each row in percent of its class; seeds are added up."""
-    group = by_experiment(runs)[experiment]
+    group = material.comparison.recipes[experiment]
     counts = np.sum([run.metrics["test"]["confusion"] for run in group], axis=0)
-    classes = group[0].classes
+    classes = group.first.classes
     rows = counts.sum(axis=1)
     share = np.divide(counts, rows[:, None], out=np.full(counts.shape, np.nan), where=rows[:, None] > 0)
     side = 0.62 * len(classes)
@@ -37,15 +35,15 @@ def confusion(runs: Sequence[Run], experiment: str, path: str | Path) -> None:
         axes.set_title("Percent of each row; blank: none", fontsize=9, fontweight="normal", color=GREY)
         accuracy = np.trace(counts) / counts.sum()
         seeds = f", {len(group)} seeds" if len(group) > 1 else ""
-        failed = f" ✕ {failure(group)}" if failure(group) else ""
+        failed = f" ✕ {group.failure}" if group.failure else ""
         headed(figure, f"{name(experiment, 30)}{failed}: {accuracy:.1%} of test images right{seeds}")
 
 
-def recall(runs: Sequence[Run], path: str | Path) -> None:
+def recall(material: Material, path: str | Path) -> None:
     """Recall on the test images per recipe (rows, by mean recall) and class (columns, from rarest to most frequent)."""
-    groups = by_experiment(runs)
-    classes = runs[0].classes
-    images = np.array(runs[0].metrics["test"]["confusion"]).sum(axis=1)
+    groups, first = material.comparison.recipes, material.comparison.runs[0]
+    classes = first.classes
+    images = np.array(first.metrics["test"]["confusion"]).sum(axis=1)
     columns = np.argsort(images, kind="stable")
     values = {e: _mean_recall(group)[columns] for e, group in groups.items()}
     order = sorted(groups, key=lambda e: -np.nanmean(values[e]))
@@ -58,13 +56,12 @@ def recall(runs: Sequence[Run], path: str | Path) -> None:
         axes.set_xticks(range(len(classes)), heads, rotation=35, ha="left", rotation_mode="anchor")
         axes.xaxis.tick_top()
         axes.get_xticklabels()[rarest].set_fontweight("bold")
-        axes.set_yticks(
-            range(len(order)), [name(e, 28) + (f" ✕ {failure(groups[e])}" if failure(groups[e]) else "") for e in order]
-        )
+        lost = {e: f" ✕ {group.failure}" if group.failure else "" for e, group in groups.items()}
+        axes.set_yticks(range(len(order)), [name(e, 28) + lost[e] for e in order])
         headed(figure, "Recall per class on the test images, in percent")
 
 
-def _mean_recall(group: Sequence[Run]) -> NDArray[np.float64]:
+def _mean_recall(group: RecipeRuns) -> NDArray[np.float64]:
     table = [[np.nan if r is None else r for r in run.metrics["test"]["recall"].values()] for run in group]
     return np.array(table, float).mean(axis=0)
 
@@ -85,13 +82,9 @@ def _heat(axes: Axes, share: NDArray[np.float64], aspect: str = "equal") -> None
     axes.spines[:].set_visible(False)
 
 
-def class_counts(pack: Mapping[str, Any], weights: pd.DataFrame, path: str | Path) -> None:
-    """Images per class and split, and the weight of each class in the weighted loss.
-
-    Args:
-        pack: the content of pack.json.
-        weights: class_weights.csv with classes as text: columns class, count, weight.
-    """
+def class_counts(material: Material, path: str | Path) -> None:
+    """Images per class and split, and the weight of each class in the weighted loss."""
+    pack, weights = material.pack, material.class_weights
     splits = pack["splits"]
     counts = {split: [content["counts"].get(c, 0) for c in pack["classes"]] for split, content in splits.items()}
     order = np.argsort(counts["train"], kind="stable")
@@ -122,16 +115,14 @@ def class_counts(pack: Mapping[str, Any], weights: pd.DataFrame, path: str | Pat
             grid(axes, "x")
 
 
-def samples(
-    images: NDArray[np.uint8], labels: NDArray[np.int64], classes: Sequence[str], path: str | Path, per_class: int = 10
-) -> None:
-    """A row of images per class, spread evenly over the class's images in the packed order.
+def samples(material: Material, path: str | Path, per_class: int = 10) -> None:
+    """A row of training images per class, spread evenly over the class's images in the packed order.
 
     Args:
-        images: uint8 (N, C, S, S) with C 1 or 3, such as the packed training split.
-        labels: class indices, (N,).
         per_class: images shown per class; fewer where a class has fewer.
     """
+    data = material.data
+    images, labels, classes = data.images["train"], data.labels["train"], data.classes
     size, gap = images.shape[-1], max(1, images.shape[-1] // 12)
     step = size + gap
     sheet = np.full((len(classes) * step - gap, per_class * step - gap, 3), 255, np.uint8)

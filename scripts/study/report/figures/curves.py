@@ -2,7 +2,6 @@
 
 import math
 import textwrap
-from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -10,40 +9,41 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullFormatter, PercentFormatter
 
-from study.compare.runs import Run, by_experiment, failure
-from study.compare.tables import lr_text
+from study.compare.runs import RecipeRuns, Run
+from study.recipe import lr_text
+from study.report.figures.material import Material
 from study.report.figures.style import BLUE, GREY, ORANGE, VERMILLION, drawing, grid, headed, name, series
 
 LOG_FROM = 6.0  # ratio of largest to smallest loss from which the axis is logarithmic
 
 # column of history.csv -> (label, colour, dashes)
-LOSSES = {
+LOSS_CURVES = {
     "train_loss": ("training loss", ORANGE, "--"),
     "val_loss": ("validation loss", BLUE, "-"),
     "val_nll": ("validation NLL", VERMILLION, "-."),
 }
-ACCURACIES = {
+ACCURACY_CURVES = {
     "train_accuracy": ("training", ORANGE, "--"),
     "val_accuracy": ("validation", BLUE, "-"),
 }
 
 
-def curves(runs: Sequence[Run], experiment: str, path: str | Path) -> None:
+def curves(material: Material, path: str | Path, experiment: str) -> None:
     """Loss and accuracy of one recipe per epoch, with learning rate drops and best epoch; thin lines for several seeds.
 
     Losses are those that were optimised; the NLL (nats per image) is the one to compare between recipes. Grey lines
     show what guessing gives: ln K for K equally likely classes, and the share of the largest validation class.
     """
-    group = by_experiment(runs)[experiment]
-    classes = len(group[0].classes)
-    confusion = np.array(group[0].metrics["val"]["confusion"])
+    group = material.comparison.recipes[experiment]
+    classes = len(group.first.classes)
+    confusion = np.array(group.first.metrics["val"]["confusion"])
     majority = confusion.sum(axis=1).max() / confusion.sum()
     with drawing(path, 9.6, 3.9) as figure:
         left, right = figure.subplots(1, 2)
         for run in group:
-            _lines(left, run.history, LOSSES, thin=len(group) > 1)
-            _lines(right, run.history, ACCURACIES, thin=len(group) > 1)
-        _loss_axis(left, pd.concat([run.history[list(LOSSES)] for run in group]))
+            _lines(left, run.history, LOSS_CURVES, thin=len(group) > 1)
+            _lines(right, run.history, ACCURACY_CURVES, thin=len(group) > 1)
+        _loss_axis(left, pd.concat([run.history[list(LOSS_CURVES)] for run in group]))
         _accuracy_axis(right, "Accuracy")
         left.axhline(math.log(classes), color=GREY, linewidth=1, linestyle=(0, (1, 2)), zorder=0)
         right.axhline(majority, color=GREY, linewidth=1, linestyle=(0, (1, 2)), zorder=0)
@@ -55,7 +55,7 @@ def curves(runs: Sequence[Run], experiment: str, path: str | Path) -> None:
             _epochs(axes, max(len(run.history) for run in group))
             for run in group:
                 _lr_drops(axes, run.history, labelled=len(group) == 1)
-        best = f"best epoch: {group[0].record['best_epoch']}" if len(group) == 1 else "best epoch of a seed"
+        best = f"best epoch: {group.first.record['best_epoch']}" if len(group) == 1 else "best epoch of a seed"
         for k, run in enumerate(group):
             _best_epoch(left, right, run, best if k == 0 else None)
         for axes in (left, right):
@@ -63,9 +63,10 @@ def curves(runs: Sequence[Run], experiment: str, path: str | Path) -> None:
         headed(figure, _title(group))
 
 
-def case_curves(runs: Sequence[Run], case: int, question: str, path: str | Path) -> None:
+def case_curves(material: Material, path: str | Path, case: int) -> None:
     """Validation accuracy and NLL of every recipe of a case, on shared axes, listed by final validation accuracy."""
-    groups = by_experiment(run for run in runs if run.case == case)
+    groups = material.comparison.of_case(case).recipes
+    question = material.questions.get(str(case), "")
     position = {experiment: k for k, experiment in enumerate(groups)}
     ordered = sorted(groups, key=lambda e: -max(run.val_accuracy for run in groups[e]))
     with drawing(path, 10.4, 3.9) as figure:
@@ -73,7 +74,7 @@ def case_curves(runs: Sequence[Run], case: int, question: str, path: str | Path)
         for experiment in ordered:
             group = groups[experiment]
             look = series(position[experiment])
-            label = name(experiment, 30) + (f"\n✕ {failure(group)}" if failure(group) else "")
+            label = name(experiment, 30) + (f"\n✕ {group.failure}" if group.failure else "")
             for k, run in enumerate(group):
                 _line(left, run.history, "val_accuracy", look, len(group) > 1, label if k == 0 else None)
                 _line(right, run.history, "val_nll", look, len(group) > 1, None)
@@ -86,12 +87,12 @@ def case_curves(runs: Sequence[Run], case: int, question: str, path: str | Path)
         headed(figure, textwrap.fill(f"Case {case}. {name(question, 200)}" if question else f"Case {case}", 110))
 
 
-def _title(group: Sequence[Run]) -> str:
+def _title(group: RecipeRuns) -> str:
     outcomes = [run.outcome.replace("_", " ") for run in group]
     if len(group) == 1:
-        return f"{name(group[0].experiment, 40)}: {outcomes[0]} after {group[0].record['epochs']} epochs"
+        return f"{name(group.name, 40)}: {outcomes[0]} after {group.first.record['epochs']} epochs"
     counted = ", ".join(f"{outcomes.count(outcome)} {outcome}" for outcome in dict.fromkeys(outcomes))
-    return f"{name(group[0].experiment, 40)}: {len(group)} seeds, {counted}"
+    return f"{name(group.name, 40)}: {len(group)} seeds, {counted}"
 
 
 def _lines(axes: Axes, history: pd.DataFrame, columns: dict[str, tuple[str, str, str]], thin: bool) -> None:

@@ -9,10 +9,12 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, MaxNLocator
 
-from study.report.figures.style import BLACK, BLUE, GREY, ORANGE, PALE, VERMILLION, drawing, grid, headed, name
+from study.compare.verdicts import HIGHER, LOWER, NOT_DISTINGUISHABLE
+from study.report.figures.material import Material
+from study.report.figures.style import BLACK, BLUE, FAILED, GREY, ORANGE, PALE, drawing, grid, headed, name
 
-WORDS = {"higher": "▲ higher", "lower": "▼ lower", "not distinguishable": "≈ not distinguishable"}
-DISTINGUISHABLE = ("higher", "lower")
+SYMBOLS = {HIGHER: "▲", LOWER: "▼", NOT_DISTINGUISHABLE: "≈"}
+DISTINGUISHABLE = (HIGHER, LOWER)
 ROW, HEADER = 1.0, 0.85  # heights of a pair of recipes and of a treatment's name, in units of the y axis
 INCHES = 0.42  # of one unit
 ROOM = 0.08  # share of the axis left free at either end, where the crosses of failures stand that lie beyond
@@ -20,15 +22,13 @@ ACCURACY, BALANCED = (["accuracy_difference", "accuracy_low", "accuracy_high"],
                       ["balanced_accuracy_difference", "balanced_accuracy_low", "balanced_accuracy_high"])  # fmt: skip
 
 
-def effects(table: pd.DataFrame, path: str | Path) -> None:
+def effects(material: Material, path: str | Path) -> None:
     """Each pair of recipes that differ in one treatment: difference in test accuracy with its interval, around zero.
 
     Percentage points, the recipe right of the arrow minus the one left of it. The axis spans the pairs in which no
     recipe failed; where a failure lies beyond, its cross stands at the edge and the number beside it.
-
-    Args:
-        table: as made by `study.compare.effects.effects`; it may be empty.
     """
+    table = material.effects
     pairs = table.assign(failed=table["failed"].fillna("").astype(str))
     positions, headers, depth = _layout(pairs)
     with drawing(path, 11.6, 1.5 + INCHES * depth) as figure:
@@ -87,7 +87,7 @@ def _limits(pairs: pd.DataFrame) -> tuple[float, float]:
 def _pair(axes: Axes, y: float, pair: pd.Series, limits: tuple[float, float]) -> None:
     """One row: what changed and between which recipes, both differences, the number and the verdict in words."""
     sure = pair["verdict"] in DISTINGUISHABLE
-    color = VERMILLION if pair["failed"] else BLUE if sure else GREY
+    color = FAILED if pair["failed"] else BLUE if sure else GREY
     difference, low, high = (100 * float(value) for value in pair[ACCURACY])
     at = difference
     axes.plot([low, high], [y - 0.1] * 2, color=color, linewidth=2.2, solid_capstyle="butt")
@@ -121,7 +121,7 @@ def _words(axes: Axes, y: float, pair: pd.Series, color: str) -> None:
     middle = y - 0.1 * (len(lost) - 1)
     look = {"va": "bottom" if lost else "center", "color": color}
     _beside(axes, 1, 46, middle if lost else y, number, fontsize=10, fontweight="bold", **look)
-    verdict = WORDS.get(pair["verdict"], pair["verdict"])
+    verdict = f"{SYMBOLS.get(pair['verdict'], '')} {pair['verdict']}".strip()
     _beside(axes, 1, 54, middle if lost else y, verdict, ha="left", fontsize=9, **look)
     _beside(axes, 1, 54, middle + 0.06, "\n".join(lost), ha="left", va="top", fontsize=7.5, color=color)
 
@@ -148,8 +148,6 @@ def _legend(figure: Figure, axes: Axes, pairs: pd.DataFrame) -> None:
             [], [], "-o", color=GREY, markersize=7, markerfacecolor="white", label="accuracy, not distinguishable"
         )
     if failed.any():
-        axes.plot(
-            [], [], "-X", color=VERMILLION, markersize=8, markeredgecolor="white", label="accuracy, a recipe failed"
-        )
+        axes.plot([], [], "-X", color=FAILED, markersize=8, markeredgecolor="white", label="accuracy, a recipe failed")
     axes.plot([], [], "-D", color=ORANGE, linewidth=1.2, markersize=4, label="balanced accuracy")
     figure.legend(loc="outside lower center", ncols=4)

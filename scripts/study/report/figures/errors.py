@@ -1,6 +1,5 @@
 """Where a recipe errs: how far its confidence can be trusted, which classes it confuses, how sure its recalls are."""
 
-from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -8,30 +7,31 @@ from matplotlib.axes import Axes
 from matplotlib.ticker import PercentFormatter
 from numpy.typing import NDArray
 
-from study.compare.runs import Run, all_failed, by_experiment, choose, failure
+from study.compare.runs import RecipeRuns, Run
 from study.compare.statistics import wilson_interval
 from study.evaluate.metrics import reliability as bins_of
-from study.report.figures.style import BLUE, GREY, PALE, VERMILLION, drawing, grid, headed, name, series
+from study.report.figures.material import Material
+from study.report.figures.style import BLUE, FAILED, GREY, PALE, drawing, grid, headed, name, series
 
 COLUMNS = 5
 
 
-def reliability(runs: Sequence[Run], bins: int, path: str | Path) -> None:
+def reliability(material: Material, path: str | Path) -> None:
     """Accuracy against confidence on the test images, one small diagram per recipe; the seeds' images together.
 
     A calibrated network lies on the diagonal; below it, it is surer than it is right. The area of a dot is the share
     of the images. Source: Guo et al. 2017, On Calibration of Modern Neural Networks, figure 1 (arXiv 1706.04599).
     """
-    groups = by_experiment(runs)
+    groups, bins = material.comparison.recipes, material.comparison.metrics["ece_bins"]
     rows = -(-len(groups) // COLUMNS)
     with drawing(path, 2.3 * min(COLUMNS, len(groups)) + 0.9, 2.55 * rows + 0.9) as figure:
         grid_of_axes = figure.subplots(
             rows, min(COLUMNS, len(groups)), squeeze=False, sharex=True, sharey=True, subplot_kw={"box_aspect": 1}
         )
-        for axes, (experiment, group) in zip(grid_of_axes.flat, groups.items(), strict=False):
+        for axes, group in zip(grid_of_axes.flat, groups.values(), strict=False):
             _frame(axes)
             _dots(axes, group, bins)
-            axes.set_title(_reliability_title(experiment, group), fontsize=9)
+            axes.set_title(_reliability_title(group), fontsize=9)
         for axes in grid_of_axes.flat[len(groups) :]:
             axes.set_visible(False)
         figure.supxlabel("Confidence: probability of the predicted class", fontsize=10)
@@ -47,44 +47,44 @@ def _frame(axes: Axes) -> None:
     grid(axes)
 
 
-def _dots(axes: Axes, group: Sequence[Run], bins: int) -> None:
+def _dots(axes: Axes, group: RecipeRuns, bins: int) -> None:
     labels = np.concatenate([run.scores["test"].labels for run in group])
     probabilities = np.concatenate([run.scores["test"].probabilities for run in group])
     if not np.isfinite(probabilities).all():
-        axes.text(0.5, 0.5, "not finite", ha="center", va="center", fontsize=9, color=VERMILLION)
+        axes.text(0.5, 0.5, "not finite", ha="center", va="center", fontsize=9, color=FAILED)
         return
     images, accuracy, confidence = bins_of(labels, probabilities, bins)
     filled = images > 0
-    color = VERMILLION if all_failed(group) else BLUE
+    color = FAILED if group.failed else BLUE
     axes.vlines(confidence[filled], confidence[filled], accuracy[filled], color=color, linewidth=1.2, alpha=0.6)
     area = 12 + 260 * images[filled] / images.sum()
     axes.scatter(confidence[filled], accuracy[filled], s=area, color=color, edgecolor="white", linewidth=0.7, zorder=3)
 
 
-def _reliability_title(experiment: str, group: Sequence[Run]) -> str:
+def _reliability_title(group: RecipeRuns) -> str:
     errors = [run.metrics["test"]["ece"] for run in group]
     ece = "–" if None in errors else f"{np.mean(np.array(errors, float)):.3f}"
-    mark = "✕ " if all_failed(group) else ""
-    return f"{mark}{name(experiment, 16)}\nECE {ece}"
+    mark = "✕ " if group.failed else ""
+    return f"{mark}{name(group.name, 16)}\nECE {ece}"
 
 
-def class_recall(runs: Sequence[Run], confidence: float, path: str | Path, most: int = 4) -> None:
+def class_recall(material: Material, path: str | Path, most: int = 4) -> None:
     """Recall of each class on the test images with Wilson's interval, for the recipe chosen and the next best ones.
 
     Classes run from the rarest to the most frequent. Of several seeds the mean recall is shown with the interval of
     as many images as there are, not as many as all seeds saw: seeds share their images.
     """
-    groups = by_experiment(runs)
-    winner = choose(runs)
-    others = sorted((e for e in groups if e != winner), key=lambda e: -_mean_accuracy(groups[e]))
-    shown = [winner, *(e for e in others if not all_failed(groups[e]))][:most]
-    classes = runs[0].classes
-    images = np.array(runs[0].metrics["test"]["confusion"]).sum(axis=1)
+    comparison = material.comparison
+    best, confidence, first = comparison.best, comparison.confidence, comparison.runs[0]
+    others = sorted(comparison.recipes.values(), key=lambda group: -group.accuracy("val"))
+    shown = [best, *(group for group in others if group is not best and not group.failed)][:most]
+    classes = first.classes
+    images = np.array(first.metrics["test"]["confusion"]).sum(axis=1)
     order = [k for k in np.argsort(images, kind="stable") if images[k]]
     with drawing(path, 9.6, 1.6 + 0.62 * len(order)) as figure:
         axes = figure.subplots()
-        for position, experiment in enumerate(shown):
-            _recalls(axes, groups[experiment], position, len(shown), order, images, confidence)
+        for position, group in enumerate(shown):
+            _recalls(axes, group, position, len(shown), order, images, confidence)
         axes.set_yticks(range(len(order)), [f"{name(classes[k], 22)}, n = {images[k]:,}" for k in order])
         axes.set_xlim(-0.02, 1.02)
         axes.set_ylim(-0.6, len(order) - 0.4)
@@ -98,13 +98,9 @@ def class_recall(runs: Sequence[Run], confidence: float, path: str | Path, most:
         headed(figure, f"Recall per class with {confidence:.0%} intervals, rarest class on top")
 
 
-def _mean_accuracy(group: Sequence[Run]) -> float:
-    return float(np.mean([run.val_accuracy for run in group]))
-
-
 def _recalls(
     axes: Axes,
-    group: Sequence[Run],
+    group: RecipeRuns,
     position: int,
     recipes: int,
     order: list[int],
@@ -117,38 +113,26 @@ def _recalls(
     for y, k in enumerate(order):
         low, high = wilson_interval(hits[k], int(images[k]), confidence)
         axes.plot([low, high], [y + offset] * 2, color=look["color"], linewidth=2, solid_capstyle="butt")
-    label = name(group[0].experiment, 24) + (f" ✕ {failure(group)}" if failure(group) else "")
+    label = name(group.name, 24) + (f" ✕ {group.failure}" if group.failure else "")
     marker = "osD^v"[position % 5]
     at = np.arange(len(order)) + offset
     axes.plot(hits[order] / images[order], at, marker, color=look["color"], markeredgecolor="white", label=label)
 
 
-def confused_pairs(
-    runs: Sequence[Run],
-    experiment: str,
-    images: NDArray[np.uint8],
-    image_ids: Sequence[str],
-    path: str | Path,
-    pairs: int = 6,
-    examples: int = 8,
-) -> None:
-    """The most frequent confusions of one recipe's first seed, with the test images it was surest about.
-
-    Args:
-        images: the packed test images, uint8 (N, C, S, S).
-        image_ids: of those images, in their order.
-    """
-    run = by_experiment(runs)[experiment][0]
-    found = most_confused(run, pairs)
-    with drawing(path, 2.6 + 0.8 * examples, 0.7 + 0.95 * max(len(found), 1)) as figure:
-        first = f"seed {run.seed}, " if len(by_experiment(runs)[experiment]) > 1 else ""
-        headed(figure, f"{name(experiment, 30)}: most confused pairs of classes ({first}test images)")
-        if not found:
+def confused_pairs(material: Material, path: str | Path, pairs: int = 6, examples: int = 8) -> None:
+    """The most frequent confusions of the best recipe's first seed, with the test images it was surest about."""
+    best, images = material.comparison.best, material.data.images["test"]
+    run = best.first
+    confusions = most_confused(run, pairs)
+    with drawing(path, 2.6 + 0.8 * examples, 0.7 + 0.95 * max(len(confusions), 1)) as figure:
+        first = f"seed {run.seed}, " if best.several_seeds else ""
+        headed(figure, f"{name(best.name, 30)}: most confused pairs of classes ({first}test images)")
+        if not confusions:
             figure.text(0.5, 0.5, "No test image is mistaken.", ha="center", va="center", color=GREY)
             return
-        grid_of_axes = figure.subplots(len(found), examples, squeeze=False)
-        position = {image_id: k for k, image_id in enumerate(image_ids)}
-        for axes_row, (true, guess, rows) in zip(grid_of_axes, found, strict=True):
+        grid_of_axes = figure.subplots(len(confusions), examples, squeeze=False)
+        position = {image_id: k for k, image_id in enumerate(material.data.image_ids["test"])}
+        for axes_row, (true, guess, rows) in zip(grid_of_axes, confusions, strict=True):
             _examples(list(axes_row), run, true, guess, rows, images, position)
 
 
@@ -160,11 +144,11 @@ def most_confused(run: Run, pairs: int) -> list[tuple[int, int, NDArray[np.int64
     flat = np.argsort(-confusion, axis=None, kind="stable")[:pairs]
     cells = [divmod(int(k), len(confusion)) for k in flat if confusion.flat[k]]
     surest = np.nan_to_num(scores.probabilities.max(axis=1))
-    found = []
+    confusions = []
     for true, guess in cells:
         rows = np.flatnonzero((scores.labels == true) & (scores.predicted == guess))
-        found.append((true, guess, rows[np.argsort(-surest[rows], kind="stable")]))
-    return found
+        confusions.append((true, guess, rows[np.argsort(-surest[rows], kind="stable")]))
+    return confusions
 
 
 def _examples(

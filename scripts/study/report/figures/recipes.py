@@ -13,85 +13,79 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 from matplotlib.ticker import MaxNLocator, PercentFormatter
 
-from study.compare.runs import Run, all_failed, by_experiment, choose, failure
-from study.compare.tables import BEST, BETTER, SAME, WORSE, accuracy_interval, lr_text, recipe_verdict, verdicts
+from study.compare.comparison import Comparison
+from study.compare.runs import RecipeRuns, Run
+from study.compare.verdicts import BEST, BETTER, NOT_DISTINGUISHABLE, WORSE
 from study.errors import StudyError
-from study.report.figures.style import BLUE, GREY, ORANGE, PALE, SHADES, VERMILLION, drawing, grid, name
+from study.recipe import lr_text
+from study.report.figures.material import Material
+from study.report.figures.style import BLUE, FAILED, GREY, ORANGE, PALE, SHADES, drawing, grid, name
 
-WORDS = {BEST: "★ best", SAME: "≈ not distinguishable", WORSE: "worse", BETTER: "▲ better on test"}
+VERDICTS = {BEST: "★ best", NOT_DISTINGUISHABLE: "≈ not distinguishable", WORSE: "worse", BETTER: "▲ better on test"}
 
 
-def comparison(runs: Sequence[Run], confidence: float, reported: bool, path: str | Path) -> None:
+def comparison(material: Material, path: str | Path) -> None:
     """Test accuracy of every recipe with its interval, sorted; validation beside it; failures crossed out.
 
-    Args:
-        reported: mark the reported validation accuracies as well.
+    The reported validation accuracies are marked as well where the study shows them.
     """
-    groups = by_experiment(runs)
-    winner = choose(runs)
-    order = sorted(groups, key=lambda e: (not all_failed(groups[e]), _mean(groups[e], "test"), e == winner))
-    found = verdicts(runs, confidence)
+    everything = material.comparison
+    best, reported = everything.best, everything.reported_protocol is not None
+    order = sorted(everything.recipes.values(), key=lambda g: (not g.failed, g.accuracy("test"), g is best))
     with drawing(path, 10.2, 1.75 + 0.34 * len(order)) as figure:
         axes = figure.subplots()
-        axes.axvspan(*accuracy_interval(groups[winner], "test", confidence), color=BLUE, alpha=0.08, linewidth=0)
-        for y, experiment in enumerate(order):
-            group = groups[experiment]
-            verdict = recipe_verdict([found[run.experiment, run.seed][0] for run in group])
-            _row(axes, y, group, confidence, reported, verdict)
-        axes.set_yticks(range(len(order)), [name(experiment, 28) for experiment in order])
-        axes.get_yticklabels()[order.index(winner)].set_fontweight("bold")
+        axes.axvspan(*best.interval("test"), color=BLUE, alpha=0.08, linewidth=0)
+        for y, group in enumerate(order):
+            _row(axes, y, group, reported)
+        axes.set_yticks(range(len(order)), [name(group.name, 28) for group in order])
+        axes.get_yticklabels()[order.index(best)].set_fontweight("bold")
         axes.set_ylim(-0.6, len(order) - 0.4)
         axes.set_xlabel("Accuracy")
         axes.xaxis.set_major_formatter(PercentFormatter(1, decimals=0))
         grid(axes, "x")
-        _legend(figure, axes, groups, confidence, reported, winner)
-        seeds = len({run.seed for run in runs})
-        images = runs[0].metrics["test"]["images"]
+        _legend(figure, axes, everything, reported)
+        seeds = len({run.seed for run in everything.runs})
         axes.set_title(
-            f"Accuracy of {len(order)} recipe{'s' * (len(order) > 1)} on {images:,} test images"
+            f"Accuracy of {len(order)} recipe{'s' * (len(order) > 1)} on {everything.test_images:,} test images"
             + (f", {seeds} seeds" if seeds > 1 else "")
         )
 
 
-def _mean(group: Sequence[Run], split: str) -> float:
-    return float(np.mean([run.metrics[split]["accuracy"] for run in group]))
-
-
-def _row(axes: Axes, y: int, group: Sequence[Run], confidence: float, reported: bool, verdict: str) -> None:
+def _row(axes: Axes, y: int, group: RecipeRuns, reported: bool) -> None:
     """One recipe: interval and marker, the number, and how it compares, in words."""
-    failed = all_failed(group)
-    color = VERMILLION if failed else GREY if verdict == WORSE else BLUE
-    test = _mean(group, "test")
-    low, high = accuracy_interval(group, "test", confidence)
+    failed = group.failed
+    color = FAILED if failed else GREY if group.verdict == WORSE else BLUE
+    test = group.accuracy("test")
+    low, high = group.interval("test")
     axes.plot([low, high], [y, y], color=color, linewidth=2.2, solid_capstyle="butt")
-    if len(group) > 1:
+    if group.several_seeds:
         axes.plot([run.test_accuracy for run in group], [y] * len(group), "|", color=color, markersize=9)
-    axes.plot(_mean(group, "val"), y, "o", markersize=9.5, markerfacecolor="none", color=color, markeredgewidth=1.3)
+    axes.plot(group.accuracy("val"), y, "o", markersize=9.5, markerfacecolor="none", color=color, markeredgewidth=1.3)
     axes.plot(test, y, "X" if failed else "o", color=color, markersize=8 if failed else 6.5, markeredgecolor="white")
-    if reported and group[0].recipe.reported is not None:
-        axes.plot(group[0].recipe.reported, y, "D", color=ORANGE, markersize=5.5, markeredgecolor="black")
-    words = f"✕ {failure(group)}" if failure(group) else WORDS[verdict]
+    if reported and group.recipe.reported is not None:
+        axes.plot(group.recipe.reported, y, "D", color=ORANGE, markersize=5.5, markeredgecolor="black")
+    words = f"✕ {group.failure}" if group.failure else VERDICTS[group.verdict]
     right = axes.get_yaxis_transform()
     axes.text(1.02, y, f"{test:.1%}", transform=right, va="center", fontsize=10, fontweight="bold", color=color)
     axes.text(1.10, y, words, transform=right, va="center", fontsize=9, color=color)
 
 
-def _legend(
-    figure: Figure, axes: Axes, groups: dict[str, list[Run]], confidence: float, reported: bool, winner: str
-) -> None:
-    several = len(next(iter(groups.values()))) > 1
-    source = "over seeds" if several else "from the images"
-    axes.plot([], [], "-o", color=GREY, markersize=7, label=f"test, {confidence:.0%} interval {source}")
+def _legend(figure: Figure, axes: Axes, comparison: Comparison, reported: bool) -> None:
+    groups = comparison.recipes.values()
+    source = "over seeds" if comparison.best.several_seeds else "from the images"
+    axes.plot([], [], "-o", color=GREY, markersize=7, label=f"test, {comparison.confidence:.0%} interval {source}")
     axes.plot([], [], "o", color=GREY, markersize=9.5, markerfacecolor="none", label="validation (chooses the best)")
-    if any(map(all_failed, groups.values())):
-        axes.plot([], [], "X", color=VERMILLION, markersize=8.5, markeredgecolor="white", label="failed, test")
-    if reported and any(group[0].recipe.reported is not None for group in groups.values()):
+    if any(group.failed for group in groups):
+        axes.plot([], [], "X", color=FAILED, markersize=8.5, markeredgecolor="white", label="failed, test")
+    if reported and any(group.recipe.reported is not None for group in groups):
         axes.plot([], [], "D", color=ORANGE, markersize=5.5, markeredgecolor="black", label="reported (validation)")
-    axes.fill_between([], [], [], color=BLUE, alpha=0.12, linewidth=0, label=f"interval of {name(winner, 28)}")
+    axes.fill_between(
+        [], [], [], color=BLUE, alpha=0.12, linewidth=0, label=f"interval of {name(comparison.best.name, 28)}"
+    )
     figure.legend(loc="outside lower center", ncols=3)
 
 
-def lr_batch(runs: Sequence[Run], optimizer: str, train_images: int, path: str | Path) -> None:
+def lr_batch(material: Material, path: str | Path, optimizer: str) -> None:
     """Learning rate × batch size of one optimizer: a cell shows the test accuracy of its best recipe and what it cost.
 
     The cost is optimizer steps and seconds of training and validation, the mean over seeds. Below it are all recipes
@@ -99,22 +93,19 @@ def lr_batch(runs: Sequence[Run], optimizer: str, train_images: int, path: str |
     outcome. The layout is that of Kandel & Castelli 2020, The effect of batch size on the generalizability of the
     convolutional neural networks on a histopathology dataset, ICT Express 6:312–315.
 
-    Args:
-        train_images: drawn in every epoch.
-
     Raises:
         StudyError: if no recipe uses the optimizer.
     """
-    groups = by_experiment(run for run in runs if run.recipe.optimizer == optimizer)
+    runs, train_images = material.comparison.runs, material.pack["splits"]["train"]["images"]
+    groups = [group for group in material.comparison.recipes.values() if group.recipe.optimizer == optimizer]
     if not groups:
-        raise StudyError(
-            f"no recipe uses the optimizer {optimizer}; found: {sorted({r.recipe.optimizer for r in runs})}"
-        )
-    rates = sorted({group[0].recipe.lr for group in groups.values()})
-    batches = sorted({group[0].recipe.batch_size for group in groups.values()})
-    cells: dict[tuple[int, int], list[list[Run]]] = {}
-    for group in groups.values():
-        cells.setdefault((batches.index(group[0].recipe.batch_size), rates.index(group[0].recipe.lr)), []).append(group)
+        used = sorted({run.recipe.optimizer for run in runs})
+        raise StudyError(f"no recipe uses the optimizer {optimizer}; found: {used}")
+    rates = sorted({group.recipe.lr for group in groups})
+    batches = sorted({group.recipe.batch_size for group in groups})
+    cells: dict[tuple[int, int], list[RecipeRuns]] = {}
+    for group in groups:
+        cells.setdefault((batches.index(group.recipe.batch_size), rates.index(group.recipe.lr)), []).append(group)
     tallest = 0.95 + 0.19 * max(len(cell) for cell in cells.values())
     with drawing(path, 2.6 + 2.7 * len(batches), 1.5 + tallest * len(rates)) as figure:
         axes = figure.subplots()
@@ -132,7 +123,7 @@ def lr_batch(runs: Sequence[Run], optimizer: str, train_images: int, path: str |
         axes.tick_params(length=0)
         axes.spines[:].set_visible(False)
         axes.set_title(f"{name(optimizer)}: best test accuracy per cell")
-        if not all(map(all_failed, groups.values())):
+        if not all(group.failed for group in groups):
             _colour_key(figure, axes, norm)
 
 
@@ -151,10 +142,12 @@ def _accuracy_scale(runs: Sequence[Run]) -> Normalize:
     return Normalize(low, max(np.ceil(20 * max(values)) / 20, low + 0.05))
 
 
-def _cell(axes: Axes, x: int, y: int, cell: list[list[Run]], train_images: int, norm: Normalize, height: float) -> None:
-    ordered = sorted(cell, key=lambda group: (all_failed(group), -_mean(group, "test")))
-    best, failed = ordered[0], all_failed(ordered[0])
-    accuracy = _mean(best, "test")
+def _cell(
+    axes: Axes, x: int, y: int, cell: list[RecipeRuns], train_images: int, norm: Normalize, height: float
+) -> None:
+    ordered = sorted(cell, key=lambda group: (group.failed, -group.accuracy("test")))
+    best, failed = ordered[0], ordered[0].failed
+    accuracy = best.accuracy("test")
     if failed:
         axes.add_patch(Rectangle((x - 0.5, y - 0.5), 1, 1, facecolor="none", edgecolor=PALE, linewidth=0, hatch="////"))
     face = "none" if failed else SHADES(norm(accuracy))
@@ -166,14 +159,14 @@ def _cell(axes: Axes, x: int, y: int, cell: list[list[Run]], train_images: int, 
     axes.text(x, top, f"{'✕ ' * failed}{accuracy:.1%}", fontsize=14, fontweight="bold", **look)
     axes.text(x, top - 0.29 / height, _cost(best, train_images), fontsize=8.5, **look)
     for k, group in enumerate(ordered):
-        outcome = f" ✕ {failure(group)}" if failure(group) else f" {_mean(group, 'test'):.1%}" if len(cell) > 1 else ""
-        line = name(group[0].experiment, 22) + outcome
+        share = f" {group.accuracy('test'):.1%}" if len(cell) > 1 else ""
+        line = name(group.name, 22) + (f" ✕ {group.failure}" if group.failure else share)
         axes.text(x, top - (0.53 + 0.19 * k) / height, line, fontsize=8.5, **look)
 
 
-def _cost(group: Sequence[Run], train_images: int) -> str:
+def _cost(group: RecipeRuns, train_images: int) -> str:
     """Optimizer steps and wall time of a recipe, "12,345 steps · 1.2 h", the mean over its seeds."""
-    batches = batches_per_epoch(train_images, group[0].recipe.batch_size)
+    batches = batches_per_epoch(train_images, group.recipe.batch_size)
     steps = batches * np.mean([run.record["epochs"] for run in group])
     seconds = float(np.mean([run.record["seconds"] for run in group]))
     minutes = seconds / 60

@@ -17,6 +17,7 @@ from matplotlib.figure import Figure
 BLUE, ORANGE, GREEN, VERMILLION = "#0072B2", "#E69F00", "#009E73", "#D55E00"
 PURPLE, SKY, BLACK = "#CC79A7", "#56B4E9", "#000000"
 GREY, PALE = "#6b6b6b", "#d9d9d9"
+FAILED = VERMILLION  # a run that collapsed or diverged; a cross marks it too, for those who see no colour
 SERIES = (BLUE, VERMILLION, GREEN, PURPLE, ORANGE, SKY, BLACK)
 DASHES = ("-", "--", ":", "-.")
 SHADES = LinearSegmentedColormap.from_list("shades", ["#ffffff", "#c6dbef", "#5ba3d0"])  # black text reads on all of it

@@ -1,0 +1,39 @@
+"""The first page of the report: the answer, then everything it rests on."""
+
+from itertools import islice
+from pathlib import Path
+
+import pandas as pd
+
+from study.compare.comparison import Comparison
+from study.compare.questionable import questionable
+from study.compare.runs import load_runs
+from study.files import read_json
+from study.recipe import recipes_of
+from study.report.all_figures import FIGURES, keys_of
+from study.report.first_page import FirstPage, as_rst, first_page_html
+from study.rule_log import logged
+
+with logged(snakemake.log[0]):
+    params, files = snakemake.params, snakemake.input
+    recipes = recipes_of(params.recipes)
+    runs = load_runs(recipes, files.runs, files.metrics, predictions_files=files.predictions)
+    audit = read_json(files.audit)
+    drawn = iter(files.figures)  # in the order of FIGURES
+    page = FirstPage(
+        name=params.study,
+        questions=params.cases,
+        note=params.note,
+        figures={figure.name: list(islice(drawn, len(keys_of(figure, recipes)) or 1)) for figure in FIGURES},
+        all_runs=Path(files.page).read_text(encoding="utf-8"),
+        conclusions=pd.read_csv(str(files.conclusions)),
+        ensemble=pd.read_csv(str(files.ensemble)),
+        effects=pd.read_csv(str(files.effects), keep_default_na=False, na_values=[""]),
+        leakage=pd.read_csv(str(files.leakage)),
+        diagnosis=pd.read_csv(str(files.diagnosis)),
+        choices=questionable(params.sections, recipes.values(), audit["source"]["official_splits"] is not None),
+        pack=read_json(files.index),
+        audit=audit,
+    )
+    comparison = Comparison(runs, params.metrics, reported_protocol=params.reported_protocol)
+    Path(snakemake.output[0]).write_text(as_rst(first_page_html(comparison, page)), encoding="utf-8")

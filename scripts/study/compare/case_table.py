@@ -1,0 +1,98 @@
+"""The study's own arrangement: for each case a table with a column per recipe.
+
+Entry point:
+    case_table(comparison, case) -> DataFrame              tables/case_<n>.csv
+"""
+
+from collections import Counter
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from study.compare import comparability
+from study.compare.comparison import Comparison, mean_or_none
+from study.compare.runs import RecipeRuns, Run
+from study.compare.statistics import percentile_interval
+from study.errors import StudyError
+from study.recipe import HYPERPARAMETERS
+
+MEASURES: dict[str, Callable[[Run], float | None]] = {
+    "validation accuracy": lambda run: run.val_accuracy,
+    "test accuracy": lambda run: run.test_accuracy,
+    "test macro-F1": lambda run: run.metrics["test"]["macro_f1"],
+    "test NLL": lambda run: run.metrics["test"]["nll"],
+}
+LOWER_IS_BETTER = ("test NLL",)
+BOOTSTRAPPED = {"test macro-F1": "macro_f1", "test NLL": "nll"}  # label -> metric with an interval by bootstrap
+
+
+def case_table(comparison: Comparison, case: int) -> pd.DataFrame:
+    """A row per property of the recipe, then the results; a column per experiment.
+
+    With several seeds a measure is the mean, followed by a row "… spread" (standard deviation over seeds). The
+    interval of the accuracy is Student's over seeds, or Wilson's over the test images for one seed; that of macro-F1
+    and NLL is a bootstrap interval over images, or over seeds and images. The verdict compares with the best recipe
+    of this case. Where the study shows reported values, they follow: the reported validation accuracy, the measured one
+    minus it, what of the settings was otherwise, and the note.
+
+    Returns:
+        column "property", then one column per experiment; cells are numbers, text or None.
+
+    Raises:
+        StudyError: if no run belongs to the case.
+    """
+    if case not in comparison.cases:
+        raise StudyError(f"case {case}: no recipe belongs to it; the table of recipes has {comparison.cases}")
+    within = comparison.of_case(case)
+    differs_in = comparability.in_short(comparison)
+    columns = {}
+    for name, group in within.recipes.items():
+        columns[name] = _column(within, group)
+        if comparison.reported_protocol is not None:
+            columns[name] |= _reported_cells(group, differs_in[name])
+    rows = list(next(iter(columns.values())))
+    cells = {name: list(column.values()) for name, column in columns.items()}
+    return pd.DataFrame({"property": rows, **cells}, dtype=object)
+
+
+def _column(comparison: Comparison, group: RecipeRuns) -> dict[str, Any]:
+    cells: dict[str, Any] = {
+        column.label: group.recipe.hyperparameters[name] for name, column in HYPERPARAMETERS.items()
+    }
+    cells["epochs allowed here"] = group.first.record["max_epochs"]
+    outcomes = Counter(run.outcome for run in group)
+    several = ", ".join(f"{count} × {outcome}" for outcome, count in outcomes.items())
+    cells["outcome"] = several if group.several_seeds else group.first.outcome
+    cells["reason"] = "; ".join(dict.fromkeys(run.reason for run in group if run.failed)) or None
+    for name in ("epochs", "best_epoch"):
+        cells[name.replace("_", " ")] = _over_seeds([run.record[name] for run in group])
+    for label, measure in MEASURES.items():
+        values = [measure(run) for run in group]
+        cells[label] = mean_or_none(values)
+        if group.several_seeds:
+            cells[f"{label} spread"] = None if None in values else float(np.std(np.array(values, float), ddof=1))
+        if label == "test accuracy":
+            cells[f"{label} low"], cells[f"{label} high"] = group.interval("test")
+        if label in BOOTSTRAPPED:
+            values_of_samples = comparison.over_seeds_and_images(group, BOOTSTRAPPED[label])
+            interval = percentile_interval(values_of_samples, comparison.confidence)
+            cells[f"{label} low"], cells[f"{label} high"] = interval
+    cells["compared with best"] = group.verdict
+    return cells
+
+
+def _reported_cells(group: RecipeRuns, differs_in: str) -> dict[str, Any]:
+    recipe = group.recipe
+    return {
+        "reported accuracy": recipe.reported,
+        "measured minus reported": None if recipe.reported is None else group.accuracy("val") - recipe.reported,
+        "reported with other": differs_in or None,
+        "note": recipe.reported_note or None,
+    }
+
+
+def _over_seeds(values: list[Any]) -> Any:
+    """The value of a single seed, or all of them as text."""
+    return values[0] if len(values) == 1 else ", ".join("–" if value is None else str(value) for value in values)

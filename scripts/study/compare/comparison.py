@@ -1,0 +1,257 @@
+"""All runs of a study beside each other: drawn, scored and judged once, read by every table, figure and page.
+
+Entry points (runs come from `study.compare.runs.load_runs`, with predictions):
+    Comparison(runs, metrics, …)
+        .recipes, .best                                    the runs of each recipe with its verdict; the recipe chosen
+        .verdicts                                          every run beside the best recipe's run of its seed
+        .bootstrap.scores(run), .over_seeds_and_images     resampled scores
+        .pairs                                             every pair of recipes: tables/pairwise.csv
+        .among(names)                                      the same within some of the recipes, such as a case
+"""
+
+import itertools
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from study.compare.runs import RecipeRuns, Run, by_recipe, choose
+from study.compare.statistics import (
+    RESAMPLED,
+    draw_counts,
+    holm,
+    mcnemar,
+    over_seeds_and_images,
+    percentile_interval,
+    resampled_scores,
+    sign_flips,
+)
+from study.compare.verdicts import BEST, BETTER, NOT_DISTINGUISHABLE, WORSE
+
+BOOTSTRAP_SEED = 0  # the same resamples in every table and every run of the pipeline
+EVERY_SEED = "all"  # in the column "seed" of the pairs: the seeds together
+
+PAIR_COLUMNS = [
+    *("experiment_a", "experiment_b", "seed", "images", "accuracy_a", "accuracy_b"),
+    *(f"{name}_{end}" for name in RESAMPLED for end in ("difference", "low", "high")),
+    *("only_a_correct", "only_b_correct", "p_mcnemar", "p_seeds", "p_holm", "distinguishable"),
+]
+
+
+class Bootstrap:
+    """Scores of runs on resampled test images, drawn once and the same for all runs, so that differences are paired.
+
+    Args:
+        samples: bootstrap samples.
+    """
+
+    def __init__(self, samples: int) -> None:
+        self.samples = samples
+        self._counts: NDArray[np.float32] | None = None
+        self._scores: dict[tuple[str, int], dict[str, NDArray[np.float64]]] = {}
+
+    def counts(self, images: int) -> NDArray[np.float32]:
+        """How often each test image is drawn in each sample, (samples, images)."""
+        if self._counts is None:
+            self._counts = draw_counts(images, self.samples, BOOTSTRAP_SEED)
+        return self._counts
+
+    def scores(self, run: Run) -> dict[str, NDArray[np.float64]]:
+        """Each of `RESAMPLED` on every sample, (samples,)."""
+        key = run.experiment, run.seed
+        if key not in self._scores:
+            self._scores[key] = self.scores_of(run, run.scores["test"].predicted, run.scores["test"].nll)
+        return self._scores[key]
+
+    def scores_of(
+        self, run: Run, predicted: NDArray[np.int64], nll: NDArray[np.float64]
+    ) -> dict[str, NDArray[np.float64]]:
+        """The same for other predictions of the run's test images, (N,) each."""
+        labels = run.scores["test"].labels
+        return resampled_scores(labels, predicted, nll, len(run.classes), self.counts(len(labels)))
+
+
+@dataclass(frozen=True, eq=False)
+class Comparison:
+    """All runs of a study beside each other.
+
+    Attributes:
+        runs: with predictions; with histories for the diagnosis and the curves.
+        metrics: the section of the configuration: confidence, bootstrap_samples, ece_bins, ensemble_members.
+        training: the section of the configuration; for the diagnosis.
+        class_weights: as `read_class_weights` gives it; for the diagnosis.
+        manifest: as `read_manifest` gives it; for the leakage.
+        reported_protocol: what the reported accuracies were made with, see `study.settings.reported_protocol`; None
+            leaves the reported values out.
+    """
+
+    runs: Sequence[Run]
+    metrics: Mapping[str, Any]
+    training: Mapping[str, Any] = field(default_factory=dict)
+    class_weights: pd.DataFrame | None = None
+    manifest: pd.DataFrame | None = None
+    reported_protocol: Mapping[str, Sequence[Any]] | None = None
+    _bootstrap: Bootstrap | None = None
+
+    @property
+    def confidence(self) -> float:
+        """Level of every interval and of the tests, a share."""
+        return float(self.metrics["confidence"])
+
+    @property
+    def several_seeds(self) -> bool:
+        return len({run.seed for run in self.runs}) > 1
+
+    @property
+    def cases(self) -> list[int]:
+        """Numbers of the cases that have a run."""
+        return sorted({run.case for run in self.runs})
+
+    @property
+    def test_images(self) -> int:
+        return int(self.runs[0].metrics["test"]["images"])
+
+    @cached_property
+    def bootstrap(self) -> Bootstrap:
+        return self._bootstrap or Bootstrap(self.metrics["bootstrap_samples"])
+
+    @cached_property
+    def best(self) -> RecipeRuns:
+        """The recipe chosen on validation."""
+        return self.recipes[choose(by_recipe(self.runs, self.confidence).values()).name]
+
+    @cached_property
+    def recipes(self) -> dict[str, RecipeRuns]:
+        """The runs of each recipe, with its verdict: it differs from the best only if it does so with every seed."""
+        groups = by_recipe(self.runs, self.confidence)
+        return {
+            name: replace(group, verdict=agreed([self.verdicts[run.experiment, run.seed][0] for run in group]))
+            for name, group in groups.items()
+        }
+
+    @cached_property
+    def verdicts(self) -> dict[tuple[str, int], tuple[str, float]]:
+        """Each run beside the best recipe's run of the same seed, on the same test images.
+
+        The best recipe is chosen on validation, so the test images are fresh and comparing every other recipe with it
+        is one family of tests: exact McNemar, adjusted by Holm. A run is "worse" or "better" if its adjusted p value
+        is at most 1 − confidence, else "not distinguishable". "better" can happen: validation chose, test disagrees.
+
+        (experiment, seed) -> (verdict, adjusted p value); p is nan for the best recipe itself.
+        """
+        winner = choose(by_recipe(self.runs, self.confidence).values())
+        best = {run.seed: run for run in winner}
+        others = [run for run in self.runs if run.experiment != winner.name]
+        p_values = holm([mcnemar(run.correct, best[run.seed].correct) for run in others])
+        verdicts = {(winner.name, seed): (BEST, math.nan) for seed in best}
+        for run, p in zip(others, p_values, strict=True):
+            higher = run.test_accuracy > best[run.seed].test_accuracy
+            verdict = NOT_DISTINGUISHABLE if p > 1 - self.confidence else BETTER if higher else WORSE
+            verdicts[run.experiment, run.seed] = verdict, p
+        return verdicts
+
+    def among(self, names: Iterable[str]) -> "Comparison":
+        """The comparison of these recipes alone: another best one, other verdicts, the same resamples."""
+        wanted = set(names)
+        return replace(self, runs=[run for run in self.runs if run.experiment in wanted], _bootstrap=self.bootstrap)
+
+    def of_case(self, case: int) -> "Comparison":
+        """The comparison of the recipes of a case."""
+        return self.among(run.experiment for run in self.runs if run.case == case)
+
+    def reported_on(self) -> "Comparison | None":
+        """The comparison of the recipes that a publication reported on, with an accuracy or in words; None if none."""
+        names = [name for name, group in self.recipes.items() if group.reported_on]
+        return self.among(names) if names else None
+
+    def over_seeds_and_images(self, group: RecipeRuns, metric: str) -> NDArray[np.float64]:
+        """Bootstrap values of a recipe's mean over its seeds, (samples,)."""
+        return over_seeds_and_images(np.array([self.bootstrap.scores(run)[metric] for run in group]), BOOTSTRAP_SEED)
+
+    def differences(self, a: RecipeRuns, b: RecipeRuns, metric: str) -> NDArray[np.float64]:
+        """Bootstrap values of the mean over the seeds of `a` minus `b`, the seeds paired, (samples,)."""
+        differences = [
+            self.bootstrap.scores(one)[metric] - self.bootstrap.scores(two)[metric]
+            for one, two in zip(a, b, strict=True)
+        ]
+        return over_seeds_and_images(np.array(differences), BOOTSTRAP_SEED)
+
+    @cached_property
+    def pairs(self) -> pd.DataFrame:
+        """Every pair of recipes with the same seed, on the same test images; no row, but columns, for one recipe.
+
+        Columns: experiment_a, experiment_b, seed, images, accuracy_a, accuracy_b, then for accuracy,
+        balanced_accuracy, macro_f1 and nll the difference a − b with its paired bootstrap interval, only_a_correct,
+        only_b_correct, p_mcnemar (exact), p_holm (adjusted over all pairs and seeds of the table), distinguishable
+        (p_holm ≤ 1 − confidence).
+
+        With several seeds there is one more row per pair, with seed "all": means over the seeds, bootstrap intervals
+        over seeds and images, and in p_seeds the exact paired test over seeds, with p_holm adjusted over those rows
+        alone.
+        """
+        rows = [
+            self._pair(replace(self.recipes[a.experiment], runs=(a,)), replace(self.recipes[b.experiment], runs=(b,)))
+            | _mcnemar_cells(a, b)
+            for a, b in itertools.combinations(self.runs, 2)
+            if a.seed == b.seed
+        ]
+        _adjust(rows, "p_mcnemar", self.confidence)
+        if self.several_seeds:
+            over_seeds = [
+                self._pair(a, b) | {"p_seeds": sign_flips(_accuracy_differences(a, b))}
+                for a, b in itertools.combinations(self.recipes.values(), 2)
+            ]
+            _adjust(over_seeds, "p_seeds", self.confidence)
+            rows += over_seeds
+        return pd.DataFrame(rows, columns=PAIR_COLUMNS)
+
+    def _pair(self, a: RecipeRuns, b: RecipeRuns) -> dict[str, Any]:
+        """Differences between the runs of two recipes, the seeds in the same order."""
+        row: dict[str, Any] = {"experiment_a": a.name, "experiment_b": b.name}
+        row |= {"seed": EVERY_SEED if a.several_seeds else a.first.seed, "images": self.test_images}
+        row |= {"accuracy_a": a.accuracy("test"), "accuracy_b": b.accuracy("test")}
+        for name in RESAMPLED:
+            one, two = (mean_or_none([run.metrics["test"][name] for run in group]) for group in (a, b))
+            row[f"{name}_difference"] = math.nan if one is None or two is None else one - two
+            values = self.differences(a, b, name)
+            row[f"{name}_low"], row[f"{name}_high"] = percentile_interval(values, self.confidence)
+        return row
+
+
+def pairwise(comparison: Comparison) -> pd.DataFrame:
+    """tables/pairwise.csv."""
+    return comparison.pairs
+
+
+def agreed(verdicts_of_seeds: Sequence[str]) -> str:
+    """One verdict for a recipe with several seeds: that of all of them, else that it cannot be told apart."""
+    first = verdicts_of_seeds[0]
+    return first if all(verdict == first for verdict in verdicts_of_seeds) else NOT_DISTINGUISHABLE
+
+
+def mean_or_none(values: Sequence[float | None]) -> float | None:
+    """The mean; None if a value is missing."""
+    return None if None in values else float(np.mean(np.array(values, float)))
+
+
+def _mcnemar_cells(a: Run, b: Run) -> dict[str, Any]:
+    return {
+        "only_a_correct": int(np.sum(a.correct & ~b.correct)),
+        "only_b_correct": int(np.sum(b.correct & ~a.correct)),
+        "p_mcnemar": mcnemar(a.correct, b.correct),
+    }
+
+
+def _accuracy_differences(a: RecipeRuns, b: RecipeRuns) -> list[float]:
+    return [one.test_accuracy - two.test_accuracy for one, two in zip(a, b, strict=True)]
+
+
+def _adjust(rows: list[dict[str, Any]], test: str, confidence: float) -> None:
+    """Add p_holm and distinguishable to rows that are one family of tests."""
+    for row, p in zip(rows, holm([row[test] for row in rows]), strict=True):
+        row |= {"p_holm": p, "distinguishable": p <= 1 - confidence}

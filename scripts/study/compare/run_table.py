@@ -1,0 +1,53 @@
+"""Every run in a row.
+
+Entry point:
+    run_table(comparison) -> DataFrame                     tables/comparison.csv
+"""
+
+from typing import Any
+
+import pandas as pd
+
+from study.compare.comparison import Comparison
+from study.compare.runs import Run
+from study.compare.statistics import RESAMPLED, percentile_interval
+from study.names import EVALUATED_SPLITS
+
+
+def run_table(comparison: Comparison) -> pd.DataFrame:
+    """Recipe, outcome, validation and test scores with intervals, how the run compares with the best, what it cost.
+
+    Accuracies have Wilson's interval, the other test scores a bootstrap interval over images. `vs_best` and
+    `p_vs_best` are explained at `Comparison.verdicts`. Where the study shows reported values there are the columns
+    `reported` and `reported_difference` (validation accuracy minus reported) as well.
+    """
+    table = pd.DataFrame([_row(comparison, run) for run in comparison.runs])
+    return table.astype({"best_epoch": "Int64"})
+
+
+def _row(comparison: Comparison, run: Run) -> dict[str, Any]:
+    row: dict[str, Any] = {"experiment": run.experiment, "seed": run.seed, "case": run.case}
+    row |= run.recipe.hyperparameters
+    row |= {"outcome": run.outcome, "reason": run.reason}
+    row |= {name: run.record[name] for name in ("epochs", "best_epoch")}
+    row |= _scores(comparison, run)
+    row["vs_best"], row["p_vs_best"] = comparison.verdicts[run.experiment, run.seed]
+    row |= {"test_images": comparison.test_images, "confidence": comparison.confidence}
+    row |= {name: run.record[name] for name in ("images_per_second", "seconds")}
+    if comparison.reported_protocol is not None:
+        reported = run.recipe.reported
+        row |= {"reported": reported, "reported_difference": None if reported is None else run.val_accuracy - reported}
+    return row
+
+
+def _scores(comparison: Comparison, run: Run) -> dict[str, Any]:
+    row: dict[str, Any] = {}
+    for split in EVALUATED_SPLITS:
+        row[f"{split}_accuracy"] = run.metrics[split]["accuracy"]
+        row[f"{split}_accuracy_low"], row[f"{split}_accuracy_high"] = run.interval(split, comparison.confidence)
+    resampled = comparison.bootstrap.scores(run)
+    for name in RESAMPLED[1:]:
+        row[f"test_{name}"] = run.metrics["test"][name]
+        interval = percentile_interval(resampled[name], comparison.confidence)
+        row[f"test_{name}_low"], row[f"test_{name}_high"] = interval
+    return row | {"test_ece": run.metrics["test"]["ece"], "val_nll": run.metrics["val"]["nll"]}

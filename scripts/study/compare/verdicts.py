@@ -1,0 +1,10 @@
+"""The words that comparisons end in, as tables have them; figures and pages choose symbols and colours by them."""
+
+# A run beside the best recipe's run of the same seed.
+BEST, WORSE, BETTER = "best", "worse", "better"
+# The effect of a treatment.
+HIGHER, LOWER = "higher", "lower"
+# A claim of the reported study.
+HOLDS, REVERSED = "holds", "reversed"
+# Of all of them.
+NOT_DISTINGUISHABLE, UNJUDGED = "not distinguishable", "cannot be judged"

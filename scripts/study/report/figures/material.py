@@ -1,0 +1,36 @@
+"""What figures are drawn from."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import pandas as pd
+
+from study.compare.comparison import Comparison
+from study.data.packed import PackedData
+
+
+@dataclass(frozen=True, eq=False)
+class Material:
+    """All that a figure may need; each takes what it shows. What is left out is for figures that do without.
+
+    Attributes:
+        comparison: all runs, with histories and predictions.
+        questions: what each case asks, by its number as text.
+        pack: the content of pack.json.
+        class_weights: class_weights.csv with classes as text: columns class, count, weight.
+        effects: effects.csv; it may be empty.
+    """
+
+    comparison: Comparison
+    questions: Mapping[str, str] = field(default_factory=dict)
+    pack: Mapping[str, Any] = field(default_factory=dict)
+    class_weights: pd.DataFrame = field(default_factory=pd.DataFrame)
+    effects: pd.DataFrame = field(default_factory=pd.DataFrame)
+    packed: PackedData | None = None
+
+    @property
+    def data(self) -> PackedData:
+        """The packed images."""
+        assert self.packed is not None
+        return self.packed
