@@ -76,6 +76,11 @@ def a_cell(root: Path) -> None:
     edit(root / "results/small/tables/comparison.csv", "plain,0,1,SGD,0.01", "plain,0,1,SGD,0.03")
 
 
+def a_cell_of_the_ensemble(root: Path) -> None:
+    path = root / "results/small/tables/ensemble.csv"
+    path.write_text(path.read_text(encoding="utf-8").replace(",0.", ",9.", 1), encoding="utf-8")
+
+
 CHANGES: dict[Callable[[Path], None], list[str]] = {
     a_pixel: [r"data/test.npy: not the images and labels whose SHA-256 is in pack.json"],
     a_label_in_the_manifest: [r"manifest.csv: not the file whose SHA-256 is in audit.json"],
@@ -90,6 +95,7 @@ CHANGES: dict[Callable[[Path], None], list[str]] = {
         r"plain/seed_0/predictions.csv: the saved weights give other probabilities here \(up to",
     ],
     a_cell: [r"comparison.csv, row 2, column 'lr': found '0.03', the runs give '0.0[12]'"],
+    a_cell_of_the_ensemble: [r"ensemble.csv, row 2, column '\w+': found '9\.\d+', the runs give '0\.\d+'"],
 }
 
 

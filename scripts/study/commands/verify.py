@@ -15,8 +15,9 @@ import numpy as np
 import pandas as pd
 
 from study.commands.configuration import read_configuration
-from study.compare.all_tables import every_table
-from study.compare.runs import load_runs
+from study.compare.all_tables import all_tables
+from study.compare.comparison import Comparison
+from study.compare.runs import files_of, load_runs
 from study.data import manifest, packed
 from study.data.class_weights import class_weights, read_class_weights
 from study.data.packed import PackedData
@@ -182,25 +183,22 @@ def _tables(config: dict[str, Any], results: Path, recipes: dict[str, Recipe]) -
     """Every cell of every table, made again from the runs."""
     folder = results / "tables"
     planned = [RunPaths(results, experiment, seed) for experiment in recipes for seed in config["seeds"]]
-    histories = [run.history for run in planned]
-    files = [
-        [run.run for run in planned],
-        [run.metrics for run in planned],
-        histories,
-        [run.predictions for run in planned],
-    ]
+    files = files_of(planned)
     if missing := [path for group in files for path in group if not path.exists()]:
         yield f"{folder}: cannot be traced, because {missing[0]} is missing"
         return
-    if damaged := [path for path in histories if list(_columns(path, HISTORY_COLUMNS))]:
+    if damaged := [run.history for run in planned if list(_columns(run.history, HISTORY_COLUMNS))]:
         yield f"{folder}: cannot be traced, because {damaged[0]} lacks columns"
         return
-    runs = load_runs(recipes, *files)
-    reported_with = reported_protocol(config) if config["tables"]["reported"] else None
-    images = manifest.read_manifest(results / "data/manifest.csv")
-    weights = read_class_weights(results / "data/class_weights.csv")
-    made = every_table(runs, images, config["metrics"], config["training"], weights, reported_with)
-    for name, table in made.items():
+    comparison = Comparison(
+        load_runs(recipes, *files),
+        config["metrics"],
+        config["training"],
+        read_class_weights(results / "data/class_weights.csv"),
+        manifest.read_manifest(results / "data/manifest.csv"),
+        reported_protocol(config) if config["tables"]["reported"] else None,
+    )
+    for name, table in all_tables(comparison).items():
         yield from _cells(folder / name, table_text(table))
 
 
