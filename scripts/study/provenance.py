@@ -15,7 +15,9 @@ from typing import Any, TypeVar
 
 PACKAGES = ("torch", "torchvision", "numpy", "pandas", "scikit-learn", "safetensors", "snakemake")
 # Modules that write down and report, and decide nothing about a result: a change in them re-trains nothing.
-BOOKKEEPING = ("study.errors", "study.rule_log", "study.provenance")
+BOOKKEEPING = ("study.errors", "study.rule_log", "study.provenance", "study.compare.reasons")
+# Functions, or attributes with an underscore in front or without, that take a line for the log and return nothing.
+TAKE_A_LINE = ("report", "say")
 # What a cluster says of the job that made a run.
 SCHEDULER = ("SLURM_CLUSTER_NAME", "SLURM_JOB_ID", "SLURM_ARRAY_JOB_ID", "SLURM_ARRAY_TASK_ID", "SLURMD_NODENAME")
 
@@ -32,8 +34,9 @@ def only_words(function: Function) -> Function:
 def code_digest(script: Path) -> str:
     """SHA-256 of what a script and the library modules it imports (directly or not) do.
 
-    The syntax trees are compared, without docstrings and comments, so that only a change of the code itself
-    changes the digest.
+    The syntax trees are compared without what is only for readers, so that a reworded message trains nothing again:
+    docstrings and comments, what an exception is raised with, what is said to the log (`TAKE_A_LINE`), and functions
+    marked with `only_words`.
 
     Args:
         script: path of the script; its folder holds the package `study`.
@@ -74,18 +77,39 @@ def _tree(path: Path) -> ast.Module:
 
 @functools.cache
 def _code_alone(path: Path) -> str:
-    """The module's source without comments, docstrings and layout."""
-    tree = ast.parse(path.read_text(encoding="utf-8"))
-    for node in ast.walk(tree):
-        if isinstance(node, (ast.Module, ast.ClassDef, ast.FunctionDef, ast.AsyncFunctionDef)):
-            first = node.body[0] if node.body else None
-            if (
-                isinstance(first, ast.Expr)
-                and isinstance(first.value, ast.Constant)
-                and isinstance(first.value.value, str)
-            ):
-                node.body[0] = ast.copy_location(ast.Pass(), first)
-    return ast.unparse(tree)
+    """The module's source without layout and without what `_WithoutWords` takes out."""
+    return ast.unparse(_WithoutWords().visit(ast.parse(path.read_text(encoding="utf-8"))))
+
+
+class _WithoutWords(ast.NodeTransformer):
+    """Takes out of a module what is only for readers; see `code_digest`."""
+
+    def visit(self, node: ast.AST) -> Any:
+        node = super().visit(node)
+        if isinstance(node, (ast.Module, ast.ClassDef, ast.FunctionDef, ast.AsyncFunctionDef)) and not node.body:
+            node.body = [ast.Pass()]
+        return node
+
+    def visit_FunctionDef(self, node: ast.FunctionDef) -> ast.AST | None:
+        marks = [
+            mark.attr if isinstance(mark, ast.Attribute) else getattr(mark, "id", "") for mark in node.decorator_list
+        ]
+        return None if only_words.__name__ in marks else self.generic_visit(node)
+
+    def visit_Expr(self, node: ast.Expr) -> ast.AST | None:
+        value = node.value
+        if isinstance(value, ast.Constant) and isinstance(value.value, str):  # a docstring
+            return None
+        if isinstance(value, ast.Call):
+            function = value.func.attr if isinstance(value.func, ast.Attribute) else getattr(value.func, "id", "")
+            if function.removeprefix("_") in TAKE_A_LINE:
+                value.args, value.keywords = [], []
+        return self.generic_visit(node)
+
+    def visit_Raise(self, node: ast.Raise) -> ast.AST:
+        if isinstance(node.exc, ast.Call):
+            node.exc.args, node.exc.keywords = [], []
+        return self.generic_visit(node)
 
 
 def digest(value: Any) -> str:
