@@ -9,6 +9,7 @@ with logged(snakemake.log[0], threads=snakemake.threads) as say:
     import torch
 
     from study import provenance
+    from study.compare.reasons import reason
     from study.data import packed
     from study.recipe import Recipe
     from study.train import loop, pretrained
@@ -18,9 +19,10 @@ with logged(snakemake.log[0], threads=snakemake.threads) as say:
     torch.set_num_threads(snakemake.threads)
     # Read from the configuration, not from params: neither these nor checkpoints.every decide anything about a result.
     resources = {name: snakemake.config["resources"][name] for name in ("gpu_slots", "cuda_graphs")}
+    # Only what does not stand at its default: neither params nor digest change when a column is added to the table.
     wildcards, settings, recipe = snakemake.wildcards, snakemake.params.settings, dict(snakemake.params.recipe)
     data = packed.load(Path(snakemake.input.index).parent)
-    made_by = provenance.collect(code=snakemake.params.code, data=data.digest, recipe=recipe, settings=settings)
+    origin = provenance.collect(code=snakemake.params.code, data=data.digest, recipe=recipe, settings=settings)
     # Beside the outputs, not in them: Snakemake deletes outputs before a job, and the job must find its checkpoints.
     checkpoints = Path(snakemake.output.run).parent / "checkpoints"
     weights = snakemake.input.class_weights
@@ -38,10 +40,10 @@ with logged(snakemake.log[0], threads=snakemake.threads) as say:
         initial_weights=initial_weights,
         checkpoint_dir=checkpoints,
         checkpoint_every=snakemake.config["checkpoints"]["every"],
-        run_key=provenance.digest([made_by[part] for part in ("code", "data", "recipe", "settings")]),
+        run_key=provenance.digest([origin[part] for part in ("code", "data", "recipe", "settings")]),
         tensorboard_dir=Path(snakemake.output.tensorboard),
         report=say,
     )
     out = snakemake.output
-    loop.write_outputs(result, Path(out.history), Path(out.weights), Path(out.run), made_by)
-    say(f"{wildcards.experiment}: {result.outcome}. {result.reason}")
+    record = loop.write_outputs(result, Path(out.history), Path(out.weights), Path(out.run), origin)
+    say(f"{wildcards.experiment}: {result.outcome}. {reason(record, result.history)}")

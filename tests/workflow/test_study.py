@@ -14,6 +14,14 @@ from test_bad_input import image_folder
 RUN_COLUMNS = ["epoch", "lr", "train_loss", "train_accuracy", "val_loss", "val_nll", "val_accuracy", "seconds"]
 
 
+# of the section `training`, as a program that uses the library alone writes them
+SETTINGS = {
+    "max_epochs": 1, "best_by": "accuracy", "best_from_epoch": 1, "early_stopping_patience": 10,
+    "early_stopping_min_delta": 0.0, "early_stopping_equal_improves": False, "scheduler_factor": 0.1,
+    "scheduler_patience": 5, "scheduler_eps": 1e-8, "precision": "auto", "device": "cpu", "deterministic": True,
+}  # fmt: skip
+
+
 def columns(path: Path) -> list[str]:
     return list(pd.read_csv(path, nrows=1).columns)
 
@@ -115,11 +123,11 @@ from study.data import packed
 from study.train import loop
 from study.train.augmentation import Augmentation
 from study.train.models import ModelSettings
-from study.recipe import read_recipes
+from study.recipe_table import read_recipes
 result = loop.train(
     read_recipes("config/small.tsv")["plain"], seed=0, data=packed.load(Path("results/small/data")),
     class_weights=None, model=ModelSettings("vgg11", 0.125), augmentation=Augmentation(),
-    settings=loop.TrainingSettings(1, "accuracy", 1, 10, 0.0, False, 0.1, 5, 1e-8, "auto", "cpu", True),
+    settings=loop.TrainingSettings(**{SETTINGS}),
     initial_weights=None, checkpoint_dir=None, checkpoint_every=1, run_key="", tensorboard_dir=None, report=print)
 paths = [Path({str(tmp_path)!r}, name) for name in ("history.csv", "best.safetensors", "run.json")]
 loop.write_outputs(result, *paths, {{}})

@@ -2,7 +2,6 @@
 
 import hashlib
 import io
-import os
 import re
 import threading
 from collections.abc import Callable
@@ -12,42 +11,10 @@ from typing import Any
 import torch
 
 from study.errors import StudyError
+from study.files import write_atomically
 
 KEPT = 2  # the newest and the one before it
 DIGEST_BYTES = hashlib.sha256().digest_size
-
-
-def write_atomically(path: Path, *parts: bytes | memoryview) -> None:
-    """Write a file so that `path` is, at any instant, absent, the old file or the whole new one.
-
-    Written aside in the same folder, flushed to the disk, renamed.
-
-    Raises:
-        OSError: if it cannot be written; nothing is left behind.
-    """
-    aside = path.with_name(f".{path.name}.tmp")  # one name: what a kill leaves behind is overwritten next time
-    try:
-        with aside.open("wb") as file:
-            for part in parts:
-                file.write(part)
-            file.flush()
-            os.fsync(file.fileno())
-        aside.replace(path)
-    except BaseException as error:
-        aside.unlink(missing_ok=True)
-        if isinstance(error, OSError) and error.filename is None:  # a full disk is noticed by a write, without a name
-            error.filename = str(path)
-        raise
-    _sync_folder(path.parent)
-
-
-def _sync_folder(folder: Path) -> None:
-    """Make a rename durable."""
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
 
 
 class Checkpoints:

@@ -14,7 +14,6 @@ import torch
 
 from study.errors import StudyError
 
-PRECISIONS = ("auto", "fp32", "tf32", "bf16", "fp16")
 POLL_SECONDS = 0.5
 M_TRIM_THRESHOLD, M_MMAP_MAX = -1, -4  # glibc's malloc.h
 
@@ -35,24 +34,23 @@ def select_device(choice: str) -> torch.device:
     """The device of the config key `training.device`; "cuda" without an index means any of the visible GPUs.
 
     Raises:
-        StudyError: if the choice is unknown or the machine does not have it.
+        StudyError: if the machine does not have it.
     """
-    key = f"config key 'training.device': found '{choice}'"
-    kind, _, index = choice.partition(":")
-    if kind not in ("auto", "cpu", "cuda") or (":" in choice and not (kind == "cuda" and index.isdecimal())):
-        raise StudyError(f"{key}, allowed is auto, cpu, cuda or cuda:N")
-    gpus = visible_gpus() if kind != "cpu" else []
-    if kind == "cuda" and not gpus:
+    gpus = visible_gpus() if choice != "cpu" else []
+    if choice == "auto":
+        return torch.device("cuda" if gpus else "cpu")
+    device = torch.device(choice)
+    if device.type == "cuda" and not gpus:
         raise StudyError(
-            f"{key}, but PyTorch {torch.__version__} sees no CUDA device here (CUDA_VISIBLE_DEVICES is "
-            f"{os.environ.get('CUDA_VISIBLE_DEVICES', 'not set')!r}); set it to 'auto' or 'cpu', or install a driver "
-            "and a PyTorch build that match the GPU"
+            f"config key 'training.device': found '{choice}', but PyTorch {torch.__version__} sees no CUDA device here "
+            f"(CUDA_VISIBLE_DEVICES is {os.environ.get('CUDA_VISIBLE_DEVICES', 'not set')!r}); set it to 'auto' or "
+            "'cpu', or install a driver and a PyTorch build that match the GPU"
         )
-    if index and int(index) >= len(gpus):
-        raise StudyError(f"{key}, allowed here is cuda:0 to cuda:{len(gpus) - 1}")
-    if not gpus:
-        return torch.device("cpu")
-    return torch.device("cuda", int(index)) if index else torch.device("cuda")
+    if (device.index or 0) >= max(1, len(gpus)):
+        raise StudyError(
+            f"config key 'training.device': found '{choice}', allowed here is cuda:0 to cuda:{len(gpus) - 1}"
+        )
+    return device
 
 
 @contextmanager
@@ -151,15 +149,15 @@ def select_precision(choice: str, device: torch.device) -> Precision:
     """The precision of the config key `training.precision`; "auto" is bf16 where the hardware has it, else fp32.
 
     Raises:
-        StudyError: if the choice is unknown or the device does not compute in it.
+        StudyError: if the device does not compute in it.
     """
     supported = supported_precisions(device)
     if choice == "auto":
         choice = "bf16" if "bf16" in supported else "fp32"
     if choice not in supported:
-        known = "is not known" if choice not in PRECISIONS else f"is not supported by this {device.type} device"
         raise StudyError(
-            f"config key 'training.precision': '{choice}' {known}, allowed here is auto, {', '.join(supported)}"
+            f"config key 'training.precision': '{choice}' is not supported by this {device.type} device, allowed here "
+            f"is auto, {', '.join(supported)}"
         )
     return Precision(choice, {"bf16": torch.bfloat16, "fp16": torch.float16}.get(choice))
 

@@ -23,7 +23,7 @@ WARM_UP = 3
 # Largest accepted difference between a replay and the step itself, as a share of what the step changes in a tensor,
 # where kernels need not repeat to the last bit. On VGG19 at a quarter of its width, batches of 64, another order of
 # summation in bf16 changed a tensor's share by up to 0.13 with SGD and 0.5 with Adam, another dropout mask by 0.86.
-TOLERANCE = 0.6
+REPLAY_TOLERANCE = 0.6
 
 
 def supported(device: torch.device, precision: Precision) -> bool:
@@ -61,8 +61,8 @@ class GraphedStep:
     """A training step that replays a recording of itself, made anew for every learning rate.
 
     A recording is used only after it did what the step does from the same start: to the last bit where kernels are
-    deterministic, else within TOLERANCE. If that fails, or the recording itself, the step runs as it is from then on.
-    So does a batch of another size than the recorded one: the last of an epoch.
+    deterministic, else within REPLAY_TOLERANCE. If that fails, or the recording itself, the step runs as it is from
+    then on. So does a batch of another size than the recorded one: the last of an epoch.
 
     Args:
         step: one step on images and labels. Changes nothing but `tensors`, the optimizer's state and random numbers,
@@ -87,7 +87,7 @@ class GraphedStep:
         self._step = step
         self._optimizer = optimizer
         self._tensors = [tensor.detach() for tensor in tensors]
-        self._limit = 0.0 if deterministic else TOLERANCE
+        self._limit = 0.0 if deterministic else REPLAY_TOLERANCE
         self._report = report
         self._replay: Callable[[], None] | None = None
         self._lr: list[float] = []
@@ -126,8 +126,8 @@ class GraphedStep:
                 replay = capture(step)
             with self._undone():
                 replay()
-                found = self._copies()
-            difference = self._difference(expected, found)
+                replayed = self._copies()
+            difference = self._difference(expected, replayed)
             problem = None if difference <= self._limit else f"a replay differs by {difference:.2g} of a step"
         except RuntimeError as error:
             problem = f"it cannot be recorded: {str(error).splitlines()[0]}"
@@ -143,8 +143,8 @@ class GraphedStep:
         try:
             with self._undone():
                 step()
-                found = self._copies()
-            unharmed = self._difference(expected, found) <= self._limit
+                again = self._copies()
+            unharmed = self._difference(expected, again) <= self._limit
         except RuntimeError as error:
             unharmed, problem = False, f"{problem}; then: {str(error).splitlines()[0]}"
         if not unharmed:
@@ -154,8 +154,8 @@ class GraphedStep:
             )
 
     def _state(self) -> list[Tensor]:
-        made = (value for state in self._optimizer.state.values() for value in state.values())
-        return [*self._tensors, *(value for value in made if isinstance(value, Tensor))]
+        values = (value for state in self._optimizer.state.values() for value in state.values())
+        return [*self._tensors, *(value for value in values if isinstance(value, Tensor))]
 
     def _copies(self) -> list[Tensor]:
         return [tensor.clone() for tensor in self._state()]
@@ -177,10 +177,10 @@ class GraphedStep:
                 else:
                     tensor.zero_()
 
-    def _difference(self, expected: list[Tensor], found: list[Tensor]) -> float:
+    def _difference(self, expected: list[Tensor], actual: list[Tensor]) -> float:
         """Between two results of a step from the present state: the largest of any tensor, as a share of its change."""
         largest = 0.0
-        for now, one, other in zip(self._state(), expected, found, strict=True):
+        for now, one, other in zip(self._state(), expected, actual, strict=True):
             if not ((one == other) | (one.isnan() & other.isnan())).all():
                 one = one.double()
                 share = ((other - one).norm() / (one - now).norm()).item()

@@ -13,26 +13,17 @@ from study.recipe import Recipe
 from study.train import devices, graphs
 from study.train.batches import Images, Normalize, evaluation_batches
 from study.train.losses import Criterion, common_nll
+from study.train.optimizers import build_optimizer
 from study.train.schedules import schedule_of
 from study.train.stopping import EarlyStopping
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class TrainingSettings:
-    """What all recipes of a study share.
+    """What all recipes of a study share: the keys of the configuration's section `training`, which the schema explains.
 
     Attributes:
-        max_epochs: cap over the recipes' own numbers of epochs; None for none.
-        best_by: what the best epoch has the highest of on the validation images: "accuracy", or "batch_accuracy", the
-            mean of the accuracies of the recipe's batches.
-        best_from_epoch: the first epoch that can be the best one.
-        early_stopping_patience, early_stopping_min_delta, early_stopping_equal_improves: see `EarlyStopping`.
-        scheduler_factor, scheduler_patience, scheduler_eps: see PyTorch's `ReduceLROnPlateau`.
-        precision: auto, fp32, tf32, bf16 or fp16.
-        device: auto, cpu, cuda or cuda:N.
-        deterministic: whether CUDA may only use kernels that repeat to the last bit.
-        gpu_slots: jobs that may share one GPU.
-        cuda_graphs: whether training steps on a GPU are recorded and replayed, see `graphs`.
+        gpu_slots, cuda_graphs: keys of the section `resources`, which decide nothing about a result.
     """
 
     max_epochs: int | None
@@ -55,7 +46,7 @@ class Learner:
     """Model, loss, optimizer, schedule and stopping of one run on its device.
 
     Args:
-        class_weights: float (K,) for the loss; None for all ones.
+        class_weights: float (K,), in the order of the classes; None will do for a loss that is not weighted.
         report: takes a line if a training step cannot be replayed as a CUDA graph.
 
     Attributes:
@@ -76,10 +67,9 @@ class Learner:
         self.precision = devices.select_precision(settings.precision, device)
         devices.configure(device, self.precision, settings.deterministic)
         self.model = model.to(device).to(memory_format=torch.channels_last)
-        self.criterion = Criterion(
-            recipe.activation, None if class_weights is None else torch.from_numpy(class_weights).to(device)
-        )
-        self.optimizer = make_optimizer(recipe, self.model)
+        weights = None if class_weights is None else torch.from_numpy(class_weights).to(device)
+        self.criterion = Criterion(recipe.loss, recipe.activation, weights)
+        self.optimizer = build_optimizer(recipe, self.model)
         self.scaler = torch.amp.GradScaler(device.type, enabled=self.precision.name == "fp16")
         self.schedule = schedule_of(recipe, vars(settings))
         self.scheduler = self.schedule.start(self.optimizer)
@@ -122,26 +112,6 @@ class Learner:
             "stopping": self.stopping,
             "scaler": self.scaler,
         }
-
-
-def make_optimizer(recipe: Recipe, model: nn.Module) -> torch.optim.Optimizer:
-    """PyTorch's SGD or Adam, fused: one kernel for all parameters; on a GPU fit for `graphs`."""
-    if recipe.optimizer == "SGD":
-        return torch.optim.SGD(
-            model.parameters(),
-            lr=recipe.lr,
-            momentum=recipe.momentum,
-            weight_decay=recipe.weight_decay,
-            nesterov=recipe.nesterov,
-            fused=True,
-        )
-    return torch.optim.Adam(
-        model.parameters(),
-        lr=recipe.lr,
-        weight_decay=recipe.weight_decay,
-        fused=True,
-        capturable=next(model.parameters()).is_cuda,
-    )
 
 
 def train_epoch(learner: Learner, batches: Iterable[tuple[Tensor, Tensor]]) -> tuple[float, float]:

@@ -1,6 +1,5 @@
 """The epoch loop: one recipe, one seed, from packed images to the weights of the best epoch."""
 
-import math
 import resource
 import sys
 import time
@@ -15,24 +14,25 @@ import torch
 from torch import Tensor
 
 from study.errors import StudyError
+from study.provenance import only_words
 from study.recipe import Recipe
 from study.train import batches, devices, models
 from study.train.augmentation import Augmentation, draw_augmentation
 from study.train.checkpoints import Checkpoints
-from study.train.learner import Learner, TrainingSettings, train_epoch, validate
-from study.train.outcome import Ending, is_finite, judge
-from study.train.run_files import Board, TrainingResult, epoch_line, write_outputs
+from study.train.learner import Learner, TrainingSettings, Validation, train_epoch, validate
+from study.train.outcome import Ending, facts, is_finite, judge
+from study.train.run_files import TensorBoardLog, TrainingResult, epoch_line, write_outputs
 from study.train.samplers import draw_order
 from study.train.seeds import epoch_seed
 
 if TYPE_CHECKING:
     from study.data.packed import PackedData
 
-__all__ = ["Progress", "TrainingResult", "TrainingSettings", "train", "write_outputs"]
+__all__ = ["RunState", "TrainingResult", "TrainingSettings", "train", "write_outputs"]
 
 
 @dataclass
-class Progress:
+class RunState:
     """What a run has reached; with the learner's state, all that a checkpoint holds.
 
     Attributes:
@@ -40,7 +40,6 @@ class Progress:
         started: UTC time of the first start.
         history: one row per finished epoch, columns of history.csv.
         only_class: per epoch, the index of the class predicted for every validation image, or -1.
-        lr_drops: epochs after which the learning rate fell.
         best_epoch: 0 before the first epoch.
         finished: whether no epoch is to follow.
         stopped_early: whether early stopping ended the run.
@@ -54,7 +53,6 @@ class Progress:
     started: str
     history: list[dict[str, Any]] = field(default_factory=list)
     only_class: list[int] = field(default_factory=list)
-    lr_drops: list[int] = field(default_factory=list)
     best_epoch: int = 0
     finished: bool = False
     stopped_early: bool = False
@@ -64,9 +62,34 @@ class Progress:
     resumes: int = 0
 
     @property
-    def best_accuracy(self) -> float:
-        """Validation accuracy of the best epoch; NaN before the first."""
-        return self.history[self.best_epoch - 1]["val_accuracy"] if self.best_epoch else math.nan
+    def best_accuracy(self) -> float | None:
+        """Validation accuracy of the best epoch; None before there is one."""
+        return self.history[self.best_epoch - 1]["val_accuracy"] if self.best_epoch else None
+
+    def add(self, row: dict[str, Any], val: Validation, images: int, training_seconds: float, memory: int) -> None:
+        """Take one more epoch into account."""
+        self.history.append(row)
+        self.only_class.append(val.predicted[0] if len(val.predicted) == 1 else -1)
+        self.images += images
+        self.training_seconds += training_seconds
+        self.peak_memory = max(self.peak_memory, memory)
+
+
+def _row(epoch: int, lr: float, train: tuple[float, float], val: Validation, seconds: float) -> dict[str, Any]:
+    """A line of history.csv."""
+    train_loss, train_accuracy = train
+    return {
+        "epoch": epoch,
+        "lr": lr,
+        "train_loss": train_loss,
+        "train_accuracy": train_accuracy,
+        "val_loss": val.loss,
+        "val_nll": val.nll,
+        "val_accuracy": val.accuracy,
+        "val_batch_accuracy": val.batch_accuracy,
+        "predicted_classes": len(val.predicted),
+        "seconds": seconds,
+    }
 
 
 def train(
@@ -107,53 +130,43 @@ def train(
     _check(recipe, data, class_weights)
     side, max_epochs = data.images["train"].shape[-1], min(recipe.max_epochs, settings.max_epochs or recipe.max_epochs)
     with devices.leased(settings.device, settings.gpu_slots, report) as device:
+        # Every random choice has a seed of its own from study seed, epoch and purpose: recipes of a seed start from the
+        # same weights and see the same images in the same order, and a run that resumes needs no random state.
         init_seed = epoch_seed(seed, 0, "initial weights")
         network = models.build(model, len(data.classes), side, init_seed, initial_weights)
-        learner = Learner(recipe, settings, network, class_weights if recipe.weighted else None, device, report)
+        learner = Learner(recipe, settings, network, class_weights, device, report)
         checkpoints = Checkpoints(checkpoint_dir, f"{run_key}/{recipe.experiment}/{seed}", report)
-        progress = _resume(checkpoints, learner)
+        state = _resume(checkpoints, learner)
         images, val_images = (
             batches.Images.load(data.images[split], data.labels[split], device, settings.gpu_slots)
             for split in ("train", "val")
         )
-        report(_opening_line(recipe, seed, images, val_images, learner, progress))
+        report(_opening_line(recipe, seed, images, val_images, learner, state))
         normalize = batches.Normalize(device)
-        with checkpoints, Board(tensorboard_dir, progress.history) as board:
-            while not progress.finished:
-                epoch = len(progress.history) + 1
+        with checkpoints, TensorBoardLog(tensorboard_dir, state.history) as board:
+            while not state.finished:
+                epoch = len(state.history) + 1
                 start, lr = time.perf_counter(), learner.lr
+                # Drawn on the CPU for the whole epoch, so that batch size and device change nothing about it.
                 order = draw_order(data.labels["train"], recipe.sampler, seed, epoch)
                 draws = draw_augmentation(augmentation, len(order), side, seed, epoch)
                 torch.manual_seed(epoch_seed(seed, epoch, "dropout"))
                 steps = batches.training_batches(images, order, draws, recipe.batch_size, normalize)
-                train_loss, train_accuracy = train_epoch(learner, steps)
+                # Waits for the device once, at its end: the time is that of the steps, not of launching them.
+                train_means = train_epoch(learner, steps)
                 training_seconds = time.perf_counter() - start
                 val = validate(learner, val_images, normalize)
-                row = {
-                    "epoch": epoch,
-                    "lr": lr,
-                    "train_loss": train_loss,
-                    "train_accuracy": train_accuracy,
-                    "val_loss": val.loss,
-                    "val_nll": val.nll,
-                    "val_accuracy": val.accuracy,
-                    "val_batch_accuracy": val.batch_accuracy,
-                    "predicted_classes": len(val.predicted),
-                    "seconds": time.perf_counter() - start,
-                }
-                progress.history.append(row)
-                progress.only_class.append(val.predicted[0] if len(val.predicted) == 1 else -1)
-                progress.training_seconds += training_seconds
-                progress.images += len(order)
-                progress.peak_memory = max(progress.peak_memory, _peak_memory(device))
-                _advance(learner, progress, settings, max_epochs)
+                row = _row(epoch, lr, train_means, val, time.perf_counter() - start)
+                state.add(row, val, len(order), training_seconds, _peak_memory(device))
+                _advance(learner, state, settings, max_epochs)
                 board.write(row)
                 speed = len(order) / training_seconds
-                best, memory = progress.best_epoch, progress.peak_memory
-                report(epoch_line(recipe.experiment, seed, progress.history, max_epochs, best, speed, memory))
-                if epoch % checkpoint_every == 0 or progress.finished:
-                    checkpoints.save(epoch, {"learner": learner.state_dict(), "progress": vars(progress)})
-    return _result(recipe, seed, data, model, learner, progress, max_epochs, checkpoint_dir)
+                best, memory = state.best_epoch, state.peak_memory
+                report(epoch_line(recipe.experiment, seed, state.history, max_epochs, best, speed, memory))
+                # The last epoch too: a run killed before its outputs are written trains nothing again.
+                if epoch % checkpoint_every == 0 or state.finished:
+                    checkpoints.save(epoch, {"learner": learner.state_dict(), "run": vars(state)})
+    return _result(recipe, seed, data, model, learner, state, max_epochs, checkpoint_dir)
 
 
 def _check(recipe: Recipe, data: "PackedData", class_weights: np.ndarray | None) -> None:
@@ -168,43 +181,41 @@ def _check(recipe: Recipe, data: "PackedData", class_weights: np.ndarray | None)
     if recipe.weighted and (class_weights is None or len(class_weights) != len(data.classes)):
         found = "none" if class_weights is None else str(len(class_weights))
         raise StudyError(
-            f"experiment '{recipe.experiment}', column 'loss': weighted_cross_entropy needs a weight for each of the "
+            f"experiment '{recipe.experiment}', column 'loss': {recipe.loss} needs a weight for each of the "
             f"{len(data.classes)} classes, found {found}"
         )
 
 
-def _resume(checkpoints: Checkpoints, learner: Learner) -> Progress:
+def _resume(checkpoints: Checkpoints, learner: Learner) -> RunState:
     """Where the run stands: after its newest checkpoint, or at the start."""
     if learner.device.type == "cuda":
         torch.cuda.reset_peak_memory_stats(learner.device)
-    found = checkpoints.load()
-    if found is None:
-        return Progress(best_weights=learner.weights(), started=_now())
-    _, state = found
-    learner.load_state_dict(state["learner"])
-    progress = Progress(**state["progress"])
-    progress.best_weights = {name: value.to(learner.device) for name, value in progress.best_weights.items()}
-    progress.resumes += 1
-    return progress
+    checkpoint = checkpoints.load()
+    if checkpoint is None:
+        return RunState(best_weights=learner.weights(), started=_now())
+    _, saved = checkpoint
+    learner.load_state_dict(saved["learner"])
+    state = RunState(**saved["run"])
+    state.best_weights = {name: value.to(learner.device) for name, value in state.best_weights.items()}
+    state.resumes += 1
+    return state
 
 
-def _advance(learner: Learner, progress: Progress, settings: TrainingSettings, max_epochs: int) -> None:
+def _advance(learner: Learner, state: RunState, settings: TrainingSettings, max_epochs: int) -> None:
     """Take the last epoch into account: best epoch, learning rate, whether to go on."""
-    row = progress.history[-1]
+    row = state.history[-1]
     epoch = row["epoch"]
     if not is_finite(row):
-        progress.finished = True
+        state.finished = True
         return
     # Epochs before `best_from_epoch` count only among themselves, so that a run that ends early has a best one too.
-    if not progress.best_epoch or _rank(row, settings) > _rank(progress.history[progress.best_epoch - 1], settings):
-        progress.best_epoch = epoch
-        progress.best_weights = learner.weights()
-    lr = learner.lr
+    if not state.best_epoch or _rank(row, settings) > _rank(state.history[state.best_epoch - 1], settings):
+        state.best_epoch = epoch
+        # A copy, on the device: the next step changes the weights in place, and most best epochs are soon outdone.
+        state.best_weights = learner.weights()
     learner.scheduler.after_epoch(row["val_loss"])
-    if learner.lr < lr:
-        progress.lr_drops.append(epoch)
-    progress.stopped_early = learner.stopping.step(row["val_loss"]) and epoch < max_epochs
-    progress.finished = progress.stopped_early or epoch == max_epochs
+    state.stopped_early = learner.stopping.step(row["val_loss"]) and epoch < max_epochs
+    state.finished = state.stopped_early or epoch == max_epochs
 
 
 def _rank(row: dict[str, Any], settings: TrainingSettings) -> tuple[bool, float]:
@@ -228,10 +239,11 @@ def _device_name(device: torch.device) -> str:
     return f"cuda ({torch.cuda.get_device_name(device)})" if device.type == "cuda" else device.type
 
 
+@only_words
 def _opening_line(
-    recipe: Recipe, seed: int, images: batches.Images, val_images: batches.Images, learner: Learner, progress: Progress
+    recipe: Recipe, seed: int, images: batches.Images, val_images: batches.Images, learner: Learner, state: RunState
 ) -> str:
-    where = f"continues after epoch {len(progress.history)}" if progress.history else "starts"
+    where = f"continues after epoch {len(state.history)}" if state.history else "starts"
     return (
         f"{recipe.experiment} seed {seed} {where}: {models.parameter_count(learner.model):,} parameters, "
         f"{len(images):,} training and {len(val_images):,} validation images, "
@@ -240,18 +252,17 @@ def _opening_line(
     )
 
 
-def _ending(recipe: Recipe, data: "PackedData", learner: Learner, progress: Progress) -> Ending:
+def _ending(data: "PackedData", learner: Learner, state: RunState) -> Ending:
     counts = np.bincount(data.labels["val"], minlength=len(data.classes)).astype(float)
     if learner.criterion.weights is not None:
         counts *= learner.criterion.weights.double().cpu().numpy()
     return Ending(
-        history=progress.history,
-        only_class=[data.classes[index] if index >= 0 else None for index in progress.only_class],
+        history=state.history,
+        only_class=[data.classes[index] if index >= 0 else None for index in state.only_class],
         share=dict(zip(data.classes, (counts / counts.sum()).tolist(), strict=True)),
-        best_epoch=progress.best_epoch or None,
-        stopped_early=progress.stopped_early,
+        best_epoch=state.best_epoch or None,
+        stopped_early=state.stopped_early,
         patience=learner.stopping.patience,
-        double_softmax=recipe.activation == "softmax",
     )
 
 
@@ -261,35 +272,36 @@ def _result(
     data: "PackedData",
     model: models.ModelSettings,
     learner: Learner,
-    progress: Progress,
+    state: RunState,
     max_epochs: int,
     checkpoint_dir: Path | None,
 ) -> TrainingResult:
-    outcome, reason = judge(_ending(recipe, data, learner, progress))
+    ending = _ending(data, learner, state)
+    rates = [*(row["lr"] for row in state.history), learner.lr]
     _, channels, _, side = data.images["train"].shape
     return TrainingResult(
         experiment=recipe.experiment,
         seed=seed,
-        outcome=outcome,
-        reason=reason,
-        epochs=len(progress.history),
+        outcome=judge(ending),
+        epochs=len(state.history),
         max_epochs=max_epochs,
-        best_epoch=progress.best_epoch or None,
-        best_val_accuracy=progress.best_accuracy if progress.best_epoch else None,
-        images_per_second=progress.images / progress.training_seconds,
-        peak_memory_bytes=progress.peak_memory,
-        seconds=sum(row["seconds"] for row in progress.history),
+        best_epoch=state.best_epoch or None,
+        best_val_accuracy=state.best_accuracy,
+        images_per_second=state.images / state.training_seconds,
+        peak_memory_bytes=state.peak_memory,
+        seconds=sum(row["seconds"] for row in state.history),
         parameters=models.parameter_count(learner.model),
         device=_device_name(learner.device),
         precision=learner.precision.name,
-        lr_drops=progress.lr_drops,
+        lr_drops=learner.schedule.drops(rates).tolist(),  # position 1 is the second epoch: it fell after epoch 1
+        facts=facts(ending),
         recipe=dict(recipe.hyperparameters),
-        history=progress.history,
-        weights={name: value.cpu().contiguous() for name, value in progress.best_weights.items()},
+        history=state.history,
+        weights={name: value.cpu().contiguous() for name, value in state.best_weights.items()},
         description={
             "experiment": recipe.experiment,
             "seed": seed,
-            "epoch": progress.best_epoch,
+            "epoch": state.best_epoch,
             "classes": list(data.classes),
             "model": model.name,
             "width": model.width,
@@ -300,15 +312,15 @@ def _result(
             "mean": list(batches.MEAN),
             "std": list(batches.STD),
         },
-        made={
+        provenance={
             "device": _device_name(learner.device),
             "precision": learner.precision.name,
             "step": "graph" if learner.graph and not learner.graph.failed else "eager",
             **devices.environment(learner.device),
             "threads": torch.get_num_threads(),
-            "started": progress.started,
+            "started": state.started,
             "ended": _now(),
-            "resumes": progress.resumes,
+            "resumes": state.resumes,
         },
         checkpoint_dir=checkpoint_dir,
     )

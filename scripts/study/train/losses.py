@@ -1,6 +1,11 @@
-"""The loss that a recipe trains with, and the loss that is comparable between recipes."""
+"""The losses that the columns `loss` and `activation` name, and the loss that is comparable between recipes.
+
+To add a loss: its name in the schema (config/schemas/config.schema.yaml, `$defs.recipe`), under `weighted` too if it
+weighs the classes, and its record in LOSSES.
+"""
 
 from collections.abc import Callable
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
@@ -15,17 +20,48 @@ ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {
 }
 
 
-class Criterion:
-    """Cross entropy behind an activation, per image, so that means over an epoch are exact over images.
+@dataclass(frozen=True)
+class Loss:
+    """What one image costs.
 
-    Args:
-        activation: a key of ACTIVATIONS.
-        weights: float (K,) weight of each class, on the device of the logits; None for all ones.
+    Attributes:
+        per_image: of the activated logits, float32 (B, K), and labels, int64 (B,): float32 (B,).
+        weighted: whether an image counts by the weight of its class.
     """
 
-    def __init__(self, activation: str, weights: Tensor | None = None) -> None:
+    per_image: Callable[[Tensor, Tensor], Tensor]
+    weighted: bool
+
+
+def cross_entropy(outputs: Tensor, labels: Tensor) -> Tensor:
+    """−ln softmax(outputs) of the true class, float32 (B,)."""
+    return functional.cross_entropy(outputs, labels, reduction="none")
+
+
+LOSSES = {
+    "cross_entropy": Loss(cross_entropy, weighted=False),
+    "weighted_cross_entropy": Loss(cross_entropy, weighted=True),
+}
+
+
+class Criterion:
+    """A loss behind an activation, per image, so that means over an epoch are exact over images.
+
+    Args:
+        loss: a key of LOSSES.
+        activation: a key of ACTIVATIONS.
+        weights: float (K,) weight of each class, on the device of the logits; a loss that is not weighted leaves them.
+
+    Raises:
+        ValueError: a weighted loss has no weights.
+    """
+
+    def __init__(self, loss: str, activation: str, weights: Tensor | None = None) -> None:
+        self.loss = LOSSES[loss]
         self.activation = ACTIVATIONS[activation]
-        self.weights = None if weights is None else weights.float()
+        if self.loss.weighted and weights is None:
+            raise ValueError(f"{loss} needs the weights of the classes")
+        self.weights = weights.float() if self.loss.weighted and weights is not None else None
 
     def __call__(self, logits: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
         """Weighted losses and weights of a batch; their sums' quotient is the mean loss, as `CrossEntropyLoss` has it.
@@ -37,7 +73,7 @@ class Criterion:
         Returns:
             float32 (B,) weight times loss of each image, and float32 (B,) its weight.
         """
-        losses = functional.cross_entropy(self.activation(logits.float()), labels, reduction="none")
+        losses = self.loss.per_image(self.activation(logits.float()), labels)
         if self.weights is None:
             return losses, torch.ones_like(losses)
         weights = self.weights[labels]
@@ -51,4 +87,4 @@ def probabilities(logits: Tensor) -> Tensor:
 
 def common_nll(logits: Tensor, labels: Tensor) -> Tensor:
     """−ln of the predicted probability of the true class, float32 (B,): comparable between activations."""
-    return functional.cross_entropy(logits.float(), labels, reduction="none")
+    return cross_entropy(logits.float(), labels)

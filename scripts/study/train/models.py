@@ -169,25 +169,25 @@ def load_weights(model: nn.Module, head: str, path: Path) -> None:
     Raises:
         StudyError: naming the keys that are missing, not known or of another shape.
     """
-    given = read_state_dict(path)
+    tensors = read_state_dict(path)
     expected = model.state_dict()
     in_head = {key for key in expected if key.startswith(f"{head}.")}
     # older files lack this counter, which only a batch norm without momentum reads
     optional = in_head | {key for key in expected if key.endswith("num_batches_tracked")}
-    missing = [key for key in expected if key not in given and key not in optional]
+    missing = [key for key in expected if key not in tensors and key not in optional]
     known_parts = {key.split(".")[0] for key in expected}
     replaced = (f"{head}.weight", f"{head}.bias")
-    unknown = [k for k in given if k not in expected and k.split(".")[0] in known_parts and k not in replaced]
+    unknown = [k for k in tensors if k not in expected and k.split(".")[0] in known_parts and k not in replaced]
     shapes = [
-        f"{key} {tuple(given[key].shape)} instead of {tuple(value.shape)}"
+        f"{key} {tuple(tensors[key].shape)} instead of {tuple(value.shape)}"
         for key, value in expected.items()
-        if key in given and given[key].shape != value.shape
+        if key in tensors and tensors[key].shape != value.shape
     ]
     problems = {"missing": missing, "not in the model": unknown, "of another shape": shapes}
     if any(problems.values()):
         text = "; ".join(f"{what}: {_some(keys)}" for what, keys in problems.items() if keys)
         raise StudyError(f"{path}: these weights don't fit the model of the config key 'model'; {text}")
-    model.load_state_dict({key: given.get(key, value) for key, value in expected.items()})
+    model.load_state_dict({key: tensors.get(key, value) for key, value in expected.items()})
 
 
 def _some(keys: list[str], limit: int = 4) -> str:

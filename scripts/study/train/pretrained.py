@@ -1,9 +1,9 @@
 """torchvision's pretrained weights: where they are published, and whether a file is them."""
 
-import hashlib
 from pathlib import Path
 
 from study.errors import StudyError
+from study.files import file_sha256
 
 WEIGHTS = "IMAGENET1K_V1"
 
@@ -32,11 +32,10 @@ def check(path: Path, model: str) -> None:
         StudyError: its SHA-256 is another one; it names both and says what to do.
     """
     url, digits = published(model)
-    with path.open("rb") as file:
-        found = hashlib.file_digest(file, "sha256").hexdigest()
-    if not found.startswith(digits):
+    digest = file_sha256(path)
+    if not digest.startswith(digits):
         raise StudyError(
-            f"{path}: the file has the SHA-256 {found}, allowed is one that begins with {digits}, torchvision's "
+            f"{path}: the file has the SHA-256 {digest}, allowed is one that begins with {digits}, torchvision's "
             f"{WEIGHTS} of {model}. Delete it and run again to have it fetched, or place the file of {url} there; to "
             "start from other weights, set the config key 'model.weights' to the path of their file"
         )

@@ -11,7 +11,10 @@ from typing import Any
 
 from torch import Tensor
 
-from study.train.checkpoints import clear, write_atomically
+from study.files import json_text, write_atomically
+from study.names import HISTORY_COLUMNS
+from study.provenance import only_words
+from study.train.checkpoints import clear
 
 # columns of history.csv -> tags in TensorBoard
 SCALARS = {
@@ -30,17 +33,17 @@ class TrainingResult:
     """A finished run. The fields up to `recipe` are those of run.json.
 
     Attributes:
+        facts: what a sentence about the outcome needs, see `study.train.outcome.facts`.
         history: one row per epoch, columns of history.csv.
         weights: state dict of the best epoch (of the initial model if there is none), contiguous, on the CPU.
         description: of the weights, kept in their file: what they are and how images are prepared for them.
-        made: what only training knows of the provenance: device, precision, threads, start, end, resumes.
+        provenance: what only training knows of it: device, precision, threads, start, end, resumes.
         checkpoint_dir: what is of no more use once the outputs are written.
     """
 
     experiment: str
     seed: int
     outcome: str
-    reason: str
     epochs: int
     max_epochs: int
     best_epoch: int | None
@@ -52,25 +55,31 @@ class TrainingResult:
     device: str
     precision: str
     lr_drops: list[int]
+    facts: dict[str, Any]
     recipe: dict[str, Any]
     history: list[dict[str, Any]]
     weights: dict[str, Tensor]
     description: dict[str, Any]
-    made: dict[str, Any]
+    provenance: dict[str, Any]
     checkpoint_dir: Path | None
 
 
-NOT_IN_RUN_JSON = ("history", "weights", "description", "made", "checkpoint_dir")
+NOT_IN_RUN_JSON = ("history", "weights", "description", "provenance", "checkpoint_dir")
 
 # The only key of the metadata of best.safetensors: safetensors writes several in an order that changes between runs.
 DESCRIPTION = "description"
 
 
-def write_outputs(result: TrainingResult, history: Path, weights: Path, run: Path, provenance: dict[str, Any]) -> None:
+def write_outputs(
+    result: TrainingResult, history: Path, weights: Path, run: Path, provenance: dict[str, Any]
+) -> dict[str, Any]:
     """Write history.csv, best.safetensors and run.json, each atomically, then remove the run's checkpoints.
 
     Args:
         provenance: what the caller knows of the run's origin; what training knows is added.
+
+    Returns:
+        The content of run.json.
     """
     from safetensors.torch import save
 
@@ -83,23 +92,26 @@ def write_outputs(result: TrainingResult, history: Path, weights: Path, run: Pat
     }
     for path, content in contents.items():
         write_atomically(path, content)
-    values = {f.name: getattr(result, f.name) for f in fields(result) if f.name not in NOT_IN_RUN_JSON}
-    values["sha256"] = {path.name: hashlib.sha256(content).hexdigest() for path, content in contents.items()}
-    values["provenance"] = {**provenance, **result.made}
-    write_atomically(run, (json.dumps(values, indent=2, ensure_ascii=False) + "\n").encode())
+    record = {f.name: getattr(result, f.name) for f in fields(result) if f.name not in NOT_IN_RUN_JSON}
+    record["sha256"] = {path.name: hashlib.sha256(content).hexdigest() for path, content in contents.items()}
+    record["provenance"] = {**provenance, **result.provenance}
+    # Last, so that a run.json stands for outputs that are all there; and only then are the checkpoints of no more use.
+    write_atomically(run, json_text(record).encode())
     if result.checkpoint_dir:
         clear(result.checkpoint_dir)
+    return record
 
 
 def history_csv(history: Sequence[dict[str, Any]]) -> str:
     """The rows as CSV; floats in the shortest form that reads back as the same number."""
     text = io.StringIO()
-    writer = csv.DictWriter(text, fieldnames=list(history[0]), lineterminator="\n")
+    writer = csv.DictWriter(text, fieldnames=HISTORY_COLUMNS, lineterminator="\n")
     writer.writeheader()
     writer.writerows(history)
     return text.getvalue()
 
 
+@only_words
 def epoch_line(
     experiment: str,
     seed: int,
@@ -126,13 +138,14 @@ def epoch_line(
     )
 
 
+@only_words
 def _duration(seconds: float) -> str:
     minutes, rest = divmod(round(seconds), 60)
     return f"{minutes // 60}:{minutes % 60:02d}:{rest:02d}" if minutes >= 60 else f"{minutes}:{rest:02d}"
 
 
-class Board:
-    """TensorBoard's scalars of a run. Event files of an interrupted attempt are replaced by what was restored.
+class TensorBoardLog:
+    """The scalars of a run for TensorBoard. Event files of an interrupted attempt are replaced by what was restored.
 
     Args:
         folder: None writes nothing.
@@ -159,7 +172,7 @@ class Board:
             self.writer.add_scalar(tag, row[column], row["epoch"])
         self.writer.flush()
 
-    def __enter__(self) -> "Board":
+    def __enter__(self) -> "TensorBoardLog":
         return self
 
     def __exit__(self, *exception: object) -> None:

@@ -6,8 +6,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from study.train import checkpoints
-from study.train.checkpoints import Checkpoints, clear, write_atomically
+from study.train.checkpoints import Checkpoints, clear
 
 
 @pytest.fixture
@@ -179,27 +178,3 @@ def test_clear_removes_checkpoints_and_nothing_else(run, folder, lines):
     (folder / "notes.txt").write_text("mine")
     clear(folder)
     assert [path.name for path in files(folder)] == ["notes.txt"]
-
-
-class TestWriteAtomically:
-    def test_replaces_the_file(self, tmp_path):
-        write_atomically(tmp_path / "file", b"old")
-        write_atomically(tmp_path / "file", b"n", memoryview(b"ew"))
-        assert (tmp_path / "file").read_bytes() == b"new"
-        assert files(tmp_path) == [tmp_path / "file"]
-
-    def test_flushes_file_and_folder(self, tmp_path, monkeypatch):
-        flushed = []
-        real = os.fsync
-        monkeypatch.setattr(
-            checkpoints.os, "fsync", lambda d: (flushed.append(str(Path(f"/proc/self/fd/{d}").readlink())), real(d))
-        )
-        write_atomically(tmp_path / "file", b"new")
-        assert flushed == [str(tmp_path / ".file.tmp"), str(tmp_path)]
-
-    def test_an_error_leaves_the_old_file_alone(self, tmp_path):
-        write_atomically(tmp_path / "file", b"old")
-        with pytest.raises(TypeError):
-            write_atomically(tmp_path / "file", b"half", "not bytes")
-        assert (tmp_path / "file").read_bytes() == b"old"
-        assert files(tmp_path) == [tmp_path / "file"]

@@ -33,13 +33,13 @@ class Recorder:
         self.optimizer: torch.optim.Optimizer | None = None
         monkeypatch.setattr(graphs, "supported", lambda device, precision: True)
         monkeypatch.setattr(graphs, "capture", self.capture)
-        make = learner.make_optimizer
+        build = learner.build_optimizer
 
         def keep(*arguments):
-            self.optimizer = make(*arguments)
+            self.optimizer = build(*arguments)
             return self.optimizer
 
-        monkeypatch.setattr(learner, "make_optimizer", keep)
+        monkeypatch.setattr(learner, "build_optimizer", keep)
 
     def capture(self, step: Callable[[], None]) -> Callable[[], None]:
         for _ in range(graphs.WARM_UP):
@@ -93,7 +93,7 @@ class TestReplays:
         recorder = Recorder(monkeypatch)
         replayed = small(recipe, **weights)
         assert same(plain, replayed)
-        assert plain.made["step"] == "eager" and replayed.made["step"] == "graph"
+        assert plain.provenance["step"] == "eager" and replayed.provenance["step"] == "graph"
         rates = list(dict.fromkeys(row["lr"] for row in plain.history))
         assert recorder.rates == rates  # recorded once for each learning rate
         assert len(rates) > 1
@@ -123,7 +123,7 @@ class TestReplays:
         recorder = Recorder(monkeypatch)
         result = small(settings=replace(PLATEAUS, cuda_graphs=False))
         assert recorder.replays == 0
-        assert result.made["step"] == "eager"
+        assert result.provenance["step"] == "eager"
 
     @pytest.mark.parametrize(
         ("device", "precision", "expected"),
@@ -138,7 +138,7 @@ class TestReplays:
         plain = small(recipe)
         recorder = Recorder(monkeypatch)
         replayed = small(recipe)
-        assert replayed.made["step"] == "graph" and recorder.replays == 4
+        assert replayed.provenance["step"] == "graph" and recorder.replays == 4
         assert plain.outcome == replayed.outcome == "diverged"
 
 
@@ -149,7 +149,7 @@ class TestFailures:
         lines: list[str] = []
         result = small(report=lines.append, **changes)
         assert same(eager, result)
-        assert result.made["step"] == "eager"
+        assert result.provenance["step"] == "eager"
         return [line for line in lines if "CUDA graph" in line]
 
     @pytest.mark.parametrize("wrong", ["nothing", "twice", "other dropout", "other batch", "sums"])
@@ -244,9 +244,9 @@ class TestTolerance:
 
         recorder.run = run
         result = small(recipe.but(max_epochs=1), settings=self.settings)
-        assert result.made["step"] == ("graph" if wrong == "rounding" else "eager")
+        assert result.provenance["step"] == ("graph" if wrong == "rounding" else "eager")
         exact = small(recipe.but(max_epochs=1))
-        assert exact.made["step"] == "eager"
+        assert exact.provenance["step"] == "eager"
 
 
 @pytest.mark.parametrize(("nesterov", "weight_decay"), [(False, 0.0), (True, 0.1)])
@@ -301,9 +301,9 @@ class TestCuda:
         settings = replace(settings, **{k: changes.pop(k) for k in list(changes) if hasattr(settings, k)})
         result = small(recipe, settings=settings, model=model, report=lines.append, **changes)
         gc.collect()  # a graph and its memory
-        assert result.made["step"] == ("graph" if settings.cuda_graphs and settings.precision != "fp16" else "eager"), (
-            lines
-        )
+        assert result.provenance["step"] == (
+            "graph" if settings.cuda_graphs and settings.precision != "fp16" else "eager"
+        ), lines
         return result
 
     @pytest.mark.parametrize("precision", ["fp32", "auto", "fp16"])
@@ -353,6 +353,6 @@ class TestCuda:
         except StudyError as error:  # up to PyTorch 2.12 the GPU's random numbers do not survive it
             assert "resources.cuda_graphs" in str(error)
             return
-        assert result.made["step"] == "eager"
+        assert result.provenance["step"] == "eager"
         assert any("it cannot be recorded" in line for line in lines)
         assert same(plain, result)

@@ -4,7 +4,8 @@ import pytest
 import torch
 from torch.nn import CrossEntropyLoss
 
-from study.train.losses import ACTIVATIONS, Criterion, common_nll, probabilities
+from study.recipe import HYPERPARAMETERS
+from study.train.losses import ACTIVATIONS, LOSSES, Criterion, common_nll, probabilities
 
 
 def logits_and_labels(batch: int = 32, classes: int = 7) -> tuple[torch.Tensor, torch.Tensor]:
@@ -13,14 +14,47 @@ def logits_and_labels(batch: int = 32, classes: int = 7) -> tuple[torch.Tensor, 
     return logits, torch.randint(classes, (batch,), generator=generator)
 
 
+def test_losses_and_activations_are_those_of_the_schema():
+    column = HYPERPARAMETERS["loss"]
+    assert tuple(LOSSES) == column.choices
+    assert [name for name, loss in LOSSES.items() if loss.weighted] == column.node["weighted"]
+    assert tuple(ACTIVATIONS) == HYPERPARAMETERS["activation"].choices
+
+
+@pytest.mark.parametrize("activation", ACTIVATIONS)
+@pytest.mark.parametrize("loss", LOSSES)
+class TestEveryLoss:
+    def test_takes_a_step_with_and_without_weights(self, loss, activation):
+        weights = torch.linspace(0.5, 2, 7)
+        logits, labels = logits_and_labels()
+        logits.requires_grad_()
+        losses, image_weights = Criterion(loss, activation, weights)(logits, labels)
+        assert losses.shape == image_weights.shape == labels.shape and losses.dtype == torch.float32
+        assert torch.equal(image_weights, weights[labels] if LOSSES[loss].weighted else torch.ones(32))
+        (losses.sum() / image_weights.sum()).backward()
+        assert logits.grad.isfinite().all() and logits.grad.any()
+
+    def test_a_weighted_loss_needs_its_weights(self, loss, activation):
+        if LOSSES[loss].weighted:
+            with pytest.raises(ValueError, match=f"{loss} needs the weights of the classes"):
+                Criterion(loss, activation)
+        else:
+            assert Criterion(loss, activation).weights is None
+
+
 class TestCriterion:
+    @pytest.mark.parametrize("names", [("focal", "logits"), ("cross_entropy", "sigmoid")])
+    def test_an_unknown_name_is_an_error(self, names):
+        with pytest.raises(KeyError):
+            Criterion(*names)
+
     @pytest.mark.parametrize("activation", ACTIVATIONS)
-    @pytest.mark.parametrize("weighted", [False, True])
-    def test_mean_and_gradient_are_those_of_cross_entropy_loss(self, activation, weighted):
-        weights = torch.linspace(0.5, 2, 7) if weighted else None
+    @pytest.mark.parametrize("loss", ["cross_entropy", "weighted_cross_entropy"])
+    def test_mean_and_gradient_are_those_of_cross_entropy_loss(self, activation, loss):
+        weights = torch.linspace(0.5, 2, 7) if loss == "weighted_cross_entropy" else None
         logits, labels = logits_and_labels()
         ours, theirs = logits.clone().requires_grad_(), logits.clone().requires_grad_()
-        losses, image_weights = Criterion(activation, weights)(ours, labels)
+        losses, image_weights = Criterion(loss, activation, weights)(ours, labels)
         mean = losses.sum() / image_weights.sum()
         expected = CrossEntropyLoss(weight=weights)(ACTIVATIONS[activation](theirs), labels)
         mean.backward()
@@ -29,7 +63,7 @@ class TestCriterion:
         torch.testing.assert_close(ours.grad, theirs.grad)
 
     def test_sums_over_batches_give_the_mean_over_all_images(self):
-        criterion = Criterion("logits", torch.linspace(0.5, 2, 7))
+        criterion = Criterion("weighted_cross_entropy", "logits", torch.linspace(0.5, 2, 7))
         logits, labels = logits_and_labels(33)
         parts = [criterion(logits[i : i + 8], labels[i : i + 8]) for i in range(0, 33, 8)]
         mean = sum(part[0].sum() for part in parts) / sum(part[1].sum() for part in parts)
@@ -38,17 +72,20 @@ class TestCriterion:
 
     def test_half_precision_logits_give_a_float32_loss(self):
         logits, labels = logits_and_labels()
-        losses, _ = Criterion("softmax")(logits.bfloat16(), labels)
+        losses, _ = Criterion("cross_entropy", "softmax")(logits.bfloat16(), labels)
         assert losses.dtype == torch.float32
 
     def test_log_softmax_in_front_changes_nothing(self):
         logits, labels = logits_and_labels()
-        torch.testing.assert_close(Criterion("log_softmax")(logits, labels), Criterion("logits")(logits, labels))
+        torch.testing.assert_close(
+            Criterion("cross_entropy", "log_softmax")(logits, labels),
+            Criterion("cross_entropy", "logits")(logits, labels),
+        )
 
     def test_double_softmax_confines_the_loss(self):
         """For 7 classes between ln((e + 6) / e) = 1.1654 and ln(e + 6) = 2.1654."""
         certain = 100 * torch.eye(7)[:1]
-        criterion = Criterion("softmax")
+        criterion = Criterion("cross_entropy", "softmax")
         right, wrong = (criterion(certain, torch.tensor([label]))[0].item() for label in (0, 1))
         assert right == pytest.approx(math.log((math.e + 6) / math.e)) == pytest.approx(1.1654, abs=5e-5)
         assert wrong == pytest.approx(math.log(math.e + 6)) == pytest.approx(2.1654, abs=5e-5)
@@ -72,7 +109,7 @@ class TestCriterion:
     @pytest.mark.parametrize(("accuracy", "loss"), [(0.2422, 1.9232), (0.1667, 1.9987)])
     def test_a_saturated_run_sits_at_the_reported_loss(self, accuracy, loss):
         labels = (torch.arange(10_000) >= round(accuracy * 10_000)).long()  # class 0 is always predicted
-        losses, _ = Criterion("softmax")(100 * torch.eye(7)[:1].expand(10_000, 7), labels)
+        losses, _ = Criterion("cross_entropy", "softmax")(100 * torch.eye(7)[:1].expand(10_000, 7), labels)
         assert losses.mean().item() == pytest.approx(loss, abs=5e-5)
 
 
