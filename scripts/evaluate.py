@@ -1,6 +1,5 @@
 """Predict the validation and test images with the best epoch's weights, and score the predictions."""
 
-import json
 from pathlib import Path
 
 from study.rule_log import logged
@@ -10,6 +9,7 @@ with logged(snakemake.log[0], threads=snakemake.threads) as say:
 
     from study.data import packed
     from study.evaluate import metrics, prediction
+    from study.files import write_json, write_table
     from study.train.loop import TrainingSettings
     from study.train.models import ModelSettings
 
@@ -22,10 +22,10 @@ with logged(snakemake.log[0], threads=snakemake.threads) as say:
         TrainingSettings(**settings["training"], gpu_slots=slots),
         report=say,
     )
-    predictions.to_csv(snakemake.output.predictions, index=False, lineterminator="\n")
+    write_table(predictions, snakemake.output.predictions)
     # Of the file, not of the float32 values in memory: whoever reads it gets the same metrics to the last digit.
     scores = metrics.evaluate(metrics.read_predictions(snakemake.output.predictions), snakemake.params.ece_bins)
-    Path(snakemake.output.metrics).write_text(json.dumps(scores, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+    write_json(scores, snakemake.output.metrics)
     for split, values in scores.items():
         nll = "not finite" if values["nll"] is None else f"{values['nll']:.4f}"
         say(f"{split}: accuracy {values['accuracy']:.4f}, macro-F1 {values['macro_f1']:.4f}, NLL {nll}")

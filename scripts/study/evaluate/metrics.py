@@ -15,9 +15,7 @@ from numpy.typing import NDArray
 from sklearn.metrics import accuracy_score, confusion_matrix, f1_score, recall_score
 
 from study.errors import StudyError
-
-PROBABILITY = "p_"
-SPLITS = ("val", "test")
+from study.names import EVALUATED_SPLITS, PROBABILITY
 
 # Clipped as scikit-learn's log_loss does: a wrong answer given with certainty costs 36.04 nats, not infinity.
 SMALLEST_PROBABILITY = float(np.finfo(np.float64).eps)
@@ -68,13 +66,18 @@ def evaluate(predictions: pd.DataFrame, ece_bins: int) -> dict[str, Any]:
     unknown = sorted(set(predictions["label"].astype(str)) - set(classes))
     if unknown:
         name = unknown[0]
-        raise StudyError(f"predictions: label '{name}' has no column p_{name}; allowed: {', '.join(classes)}")
-    return {split: _evaluate_split(predictions[predictions["split"] == split], split, ece_bins) for split in SPLITS}
+        raise StudyError(
+            f"predictions: label '{name}' has no column {PROBABILITY}{name}; allowed: {', '.join(classes)}"
+        )
+    return {
+        split: _evaluate_split(predictions[predictions["split"] == split], split, ece_bins)
+        for split in EVALUATED_SPLITS
+    }
 
 
 def _evaluate_split(predictions: pd.DataFrame, split: str, ece_bins: int) -> dict[str, Any]:
     if predictions.empty:
-        raise StudyError(f"predictions: no row with split '{split}'; both {' and '.join(SPLITS)} are needed")
+        raise StudyError(f"predictions: no row with split '{split}'; both {' and '.join(EVALUATED_SPLITS)} are needed")
     classes = class_names(predictions)
     labels, predicted, probabilities = decode(predictions)
     present = np.unique(labels)

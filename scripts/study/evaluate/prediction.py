@@ -1,4 +1,4 @@
-"""Predictions of saved weights for the validation and test images."""
+"""Predicts the validation and test images with the weights that a run saved; `metrics` scores what comes out."""
 
 import json
 from collections.abc import Callable
@@ -11,6 +11,7 @@ import torch
 from torch import nn
 
 from study.errors import StudyError
+from study.names import EVALUATED_SPLITS, PROBABILITY
 from study.train import devices, models
 from study.train.batches import Images, Normalize, evaluation_batches
 from study.train.learner import TrainingSettings
@@ -19,8 +20,6 @@ from study.train.run_files import DESCRIPTION
 
 if TYPE_CHECKING:
     from study.data.packed import PackedData
-
-SPLITS = ("val", "test")
 
 
 def predict(
@@ -50,13 +49,13 @@ def predict(
         devices.configure(device, precision, settings.deterministic)
         network = network.to(device).to(memory_format=torch.channels_last).eval()
         parts = []
-        for split in SPLITS:
+        for split in EVALUATED_SPLITS:
             images = Images.load(data.images[split], data.labels[split], device, settings.gpu_slots)
-            predicted = _probabilities(network, images, precision, device)
+            values = _probabilities(network, images, precision, device)
             names = np.array(data.classes, dtype=object)[data.labels[split]]
             identity = pd.DataFrame({"image_id": data.image_ids[split], "split": split, "label": names})
-            columns = [f"p_{name}" for name in data.classes]
-            parts.append(pd.concat([identity, pd.DataFrame(predicted, columns=columns)], axis=1))
+            columns = [PROBABILITY + name for name in data.classes]
+            parts.append(pd.concat([identity, pd.DataFrame(values, columns=columns)], axis=1))
     return pd.concat(parts, ignore_index=True)
 
 
@@ -82,12 +81,12 @@ def _check(weights: Path, data: "PackedData", model: models.ModelSettings) -> No
         "image_size": side,
         "channels": channels,
     }
-    found = read_description(weights)
+    description = read_description(weights)
     for name, value in wanted.items():
-        if found.get(name) != value:
+        if description.get(name) != value:
             raise StudyError(
-                f"{weights}: trained with {name} {found.get(name)}, used with {name} {value}; train again, or evaluate "
-                "with the configuration and data of the training"
+                f"{weights}: trained with {name} {description.get(name)}, used with {name} {value}; train again, or "
+                "evaluate with the configuration and data of the training"
             )
 
 
