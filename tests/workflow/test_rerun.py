@@ -6,6 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+import yaml
 from conftest import RECIPES, Workspace
 
 
@@ -48,6 +49,28 @@ def change_the_class_weights(workspace: Workspace) -> None:
     workspace.configure(loss={"class_weights": "balanced"})
 
 
+def add_a_column(workspace: Workspace) -> None:
+    """AMSGrad, at its default in both recipes, as the next version of the pipeline might bring it."""
+    path = workspace.root / "config/schemas/config.schema.yaml"
+    schema = yaml.safe_load(path.read_text(encoding="utf-8"))
+    schema["$defs"]["recipe"]["properties"]["amsgrad"] = {
+        "type": "boolean",
+        "default": False,
+        "only_with": {"optimizer": ["Adam"]},
+        "label": "AMSGrad",
+        "treatment": "optimizer",
+        "description": "The variant of Adam of Reddi et al. 2018.",
+    }
+    path.write_text(yaml.safe_dump(schema, allow_unicode=True, sort_keys=False), encoding="utf-8")
+
+
+def add_a_column_and_use_it(workspace: Workspace) -> None:
+    add_a_column(workspace)
+    header, plain, weighted = RECIPES.splitlines()
+    table = "\n".join([f"{header}\tamsgrad", f"{plain}\t", f"{weighted}\ttrue"]) + "\n"
+    (workspace.root / "config/small.tsv").write_text(table, encoding="utf-8")
+
+
 @pytest.mark.parametrize(
     ("change", "trainings"),
     [
@@ -58,6 +81,7 @@ def change_the_class_weights(workspace: Workspace) -> None:
         (change_augmentation, 2),
         (add_a_seed, 2),
         (change_the_class_weights, 1),
+        (add_a_column_and_use_it, 1),
     ],
     ids=lambda value: getattr(value, "__name__", str(value)),
 )
@@ -95,6 +119,14 @@ def change_resources(workspace: Workspace) -> None:
     workspace.configure(resources={"train_threads": 1, "train_mem_mb": 1000}, checkpoints={"every": 5})
 
 
+def reword(workspace: Workspace) -> None:
+    """A sentence about an outcome, a line of the log and the message of an error."""
+    replace(workspace, "scripts/study/compare/reasons.py", "epochs were trained", "epochs were run")
+    replace(workspace, "scripts/study/train/loop.py", "training and ", "images to train on and ")
+    replace(workspace, "scripts/study/train/checkpoints.py", "checkpoint not used", "this checkpoint is not used")
+    replace(workspace, "scripts/study/train/loop.py", "the validation split holds no image", "no validation image")
+
+
 def move_the_folder(workspace: Workspace) -> None:
     target = workspace.root.with_name("moved")
     shutil.move(workspace.root, target)
@@ -110,6 +142,8 @@ def move_the_folder(workspace: Workspace) -> None:
         change_what_is_only_shown,
         change_metrics,
         change_resources,
+        reword,
+        add_a_column,
         move_the_folder,
     ],
     ids=lambda value: value.__name__,
