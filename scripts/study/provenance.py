@@ -50,13 +50,13 @@ def code_digest(script: Path) -> str:
 
 def _reachable(script: Path) -> set[Path]:
     """The script and every module of `study` that it imports, at any depth and in any function."""
-    found: set[Path] = set()
+    reached: set[Path] = set()
     waiting = [script]
     while waiting:
         path = waiting.pop()
-        if path in found:
+        if path in reached:
             continue
-        found.add(path)
+        reached.add(path)
         for node in ast.walk(_tree(path)):
             names = []
             if isinstance(node, ast.ImportFrom) and node.module and node.level == 0:
@@ -67,7 +67,7 @@ def _reachable(script: Path) -> set[Path]:
                 if name.startswith("study.") and name not in BOOKKEEPING:
                     module = script.parent / Path(*name.split("."))
                     waiting += [path for path in (module.with_suffix(".py"), module / "__init__.py") if path.is_file()]
-    return found
+    return reached
 
 
 @functools.cache
@@ -137,13 +137,13 @@ def git_state(directory: Path, *pathspecs: str) -> dict[str, Any]:
 
 def versions() -> dict[str, str]:
     """Versions of Python and of the installed packages that can change a result."""
-    found = {"python": platform.python_version()}
+    by_package = {"python": platform.python_version()}
     for package in PACKAGES:
         try:
-            found[package] = importlib.metadata.version(package)
+            by_package[package] = importlib.metadata.version(package)
         except importlib.metadata.PackageNotFoundError:
             continue
-    return found
+    return by_package
 
 
 def collect(*, code: str, data: str, recipe: dict[str, Any], settings: dict[str, Any]) -> dict[str, Any]:
