@@ -9,10 +9,12 @@ import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
 
+from study.compare.comparison import Comparison
 from study.compare.runs import Run, load_runs
 from study.evaluate.metrics import evaluate, read_predictions
 from study.recipe import Recipe
@@ -79,6 +81,13 @@ def study(
         sorted(folder.glob("train/*/*/history.csv")),
         sorted(folder.glob("evaluate/*/*/predictions.csv")) if predictions else (),
     )
+
+
+def comparison_of(runs: Sequence[Run], samples: int = 50, confidence: float = 0.95, **changes: Any) -> Comparison:
+    """The comparison of made-up runs; `changes` are fields of it, or values of the section metrics."""
+    metrics = {"confidence": confidence, "bootstrap_samples": samples, "ece_bins": 15, "ensemble_members": 5}
+    fields = {name: value for name, value in changes.items() if name not in metrics}
+    return Comparison(runs, metrics | {name: changes[name] for name in metrics if name in changes}, **fields)
 
 
 def write_run(folder: Path, made: Made, classes: Sequence[str] = CLASSES, images: int = 400) -> None:

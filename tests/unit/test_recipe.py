@@ -5,7 +5,9 @@ from pathlib import Path
 import pytest
 
 from study.errors import StudyError
+from study.recipe import COLUMNS, HYPERPARAMETERS, NEUTRAL, TREATMENTS, Recipe, difference_in_words, lr_text
 from study.recipe_table import read_recipes
+from study.schema import SCHEMA
 
 HEADER = "experiment case optimizer lr min_lr batch_size max_epochs loss activation sampler momentum nesterov reported"
 ROW = "a 1 SGD 0.01 1e-10 64 100 cross_entropy softmax shuffle 0.9 false 0.61"
@@ -137,3 +139,63 @@ def test_tables_that_run_on_request_fit_the_fourteen(name: str) -> None:
     for recipe in list(recipes.values())[14:]:
         assert recipe.hyperparameters not in [one.hyperparameters for one in base]
         assert recipe.reported is None
+
+
+@pytest.mark.parametrize(
+    ("lr", "text"), [(1e-2, "1e-2"), (5e-4, "5e-4"), (1.5e-3, "1.5e-3"), (1e-10, "1e-10"), (0.5, "0.5"), (0.0, "0")]
+)
+def test_learning_rates_as_papers_write_them(lr: float, text: str) -> None:
+    assert lr_text(lr) == text
+
+
+def test_every_hyperparameter_has_a_treatment_or_says_that_it_is_neutral() -> None:
+    of_treatments = [column for columns in TREATMENTS.values() for column in columns]
+    assert all(TREATMENTS.values()) and len(of_treatments) == len(set(of_treatments))
+    for name, column in HYPERPARAMETERS.items():
+        assert (column.treatment == NEUTRAL) != (name in of_treatments), name
+    assert set(HYPERPARAMETERS) == set(COLUMNS) - {"experiment", "case", "reported", "reported_note"}
+
+
+def test_defaults_are_what_training_did_before_there_was_the_column() -> None:
+    """Finished runs rest on them: a recipe at a default is not told from one of a table without the column."""
+    defaults = {name: column.node["default"] for name, column in HYPERPARAMETERS.items() if column.optional}
+    assert {name: defaults[name] for name in ("momentum", "weight_decay", "nesterov")} == {
+        "momentum": 0.0, "weight_decay": 0.0, "nesterov": False,
+    }  # fmt: skip
+
+
+def test_what_decides_leaves_out_defaults() -> None:
+    needed = {"optimizer": "SGD", "lr": 0.1, "min_lr": 0.0, "batch_size": 8, "max_epochs": 2, "loss": "cross_entropy"}
+    recipe = Recipe.of("a", activation="logits", sampler="shuffle", momentum=0.9, **needed)
+    assert recipe.deciding == {**needed, "activation": "logits", "sampler": "shuffle", "momentum": 0.9}
+    assert recipe.hyperparameters["weight_decay"] == recipe.weight_decay == 0.0
+    assert recipe.but(weight_decay=0.1).deciding["weight_decay"] == 0.1
+    assert recipe == Recipe.of("a", **recipe.deciding)
+
+
+def test_a_column_that_does_not_exist_and_one_that_is_missing() -> None:
+    with pytest.raises(TypeError, match="a recipe has no column momentun"):
+        Recipe.of("a", momentun=0.9)
+    with pytest.raises(TypeError, match="a recipe needs the column lr, min_lr"):
+        Recipe.of("a", optimizer="SGD")
+    with pytest.raises(AttributeError, match="a recipe has no 'momentun'"):
+        _ = Recipe.of("a", **{n: 0 for n, c in HYPERPARAMETERS.items() if not c.optional}).momentun
+
+
+def test_differences_in_words(tmp_path: Path) -> None:
+    recipe = read_recipes(write(tmp_path, ROW))["a"]
+    other = recipe.but(sampler="balanced", loss="weighted_cross_entropy", batch_size=128, momentum=0.5)
+    assert difference_in_words(recipe, other, ["loss", "sampler"]) == "cross entropy with plain shuffling"
+    assert difference_in_words(other, recipe, ["batch_size", "lr"]) == "batch size 128"
+    assert difference_in_words(other, recipe, TREATMENTS["optimizer"]) == "momentum 0.5"
+
+
+def test_the_schema_of_the_columns_is_a_schema() -> None:
+    from jsonschema import Draft202012Validator
+
+    Draft202012Validator.check_schema(SCHEMA)
+    for column in HYPERPARAMETERS.values():
+        assert column.label and column.heading[0].isupper()
+        assert set(column.node.get("words", {})) <= set(column.choices)
+        for other, values in column.node.get("only_with", {}).items():
+            assert set(values) <= set(HYPERPARAMETERS[other].choices) and column.optional

@@ -5,12 +5,13 @@ from pathlib import Path
 import made_runs
 import pytest
 import yaml
-from made_runs import Made, recipe
+from made_runs import Made, comparison_of, recipe
 from snakemake.utils import update_config
 
-from study.compare.comparability import differing, note, short
+from study.compare.comparability import differing, in_short, note
+from study.compare.comparison import Comparison
 from study.compare.runs import Run
-from study.settings import compared
+from study.settings import reported_protocol
 
 CONFIG = Path(__file__).parents[3] / "config"
 
@@ -26,29 +27,33 @@ def settings_of(*layers: str) -> dict:
     config = yaml.safe_load((CONFIG / "config.yaml").read_text(encoding="utf-8"))
     for layer in layers:
         update_config(config, yaml.safe_load((CONFIG / f"{layer}.yaml").read_text(encoding="utf-8")))
-    return compared(config)
+    return reported_protocol(config)
+
+
+def beside(runs: list[Run], protocol: dict) -> Comparison:
+    return comparison_of(runs, reported_protocol=protocol)
 
 
 def test_the_original_study_is_comparable_but_for_its_epochs(runs: list[Run]) -> None:
     settings = settings_of("original")
     assert differing(settings, runs[0]) == {"max_epochs": (6, 100)}
-    assert short(settings, runs) == {"a": "max_epochs", "b": ""}
-    assert note(settings, runs).endswith("The reported ones were obtained with max_epochs 100 (here 6).")
-    assert note(settings, runs[1:]) == ""
+    assert in_short(beside(runs, settings)) == {"a": "max_epochs", "b": ""}
+    assert note(beside(runs, settings)).endswith("The reported ones were obtained with max_epochs 100 (here 6).")
+    assert note(beside(runs[1:], settings)) == ""
 
 
 def test_the_sound_protocol_differs_in_data_and_augmentation(runs: list[Run]) -> None:
-    unlike = differing(settings_of("fer2013"), runs[1])
-    assert list(unlike) == [
+    differs_in = differing(settings_of("fer2013"), runs[1])
+    assert list(differs_in) == [
         "data.duplicates", "data.contradictory", "data.oversample", "split.method", "augmentation.vertical_flip",
         "augmentation.shift", "augmentation.rotation",
     ]  # fmt: skip
-    text = note(settings_of("fer2013"), runs)
+    text = note(beside(runs, settings_of("fer2013")))
     assert "data.oversample disgust × 2 (here none)" in text and "split.method stratified (here official)" in text
 
 
 def test_weights_width_and_the_precision_that_was_used(runs: list[Run]) -> None:
     settings = settings_of("original", "quarter_width")
-    assert short(settings, runs[1:]) == {"b": "width, weights"}  # the runs were made in fp32
+    assert in_short(beside(runs[1:], settings)) == {"b": "width, weights"}  # the runs were made in fp32
     runs[1].record["precision"] = "bf16"
     assert differing(settings, runs[1])["training.precision"] == ("bf16", "fp32")

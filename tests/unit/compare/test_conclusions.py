@@ -5,21 +5,22 @@ from pathlib import Path
 
 import made_runs
 import pytest
-from made_runs import Made, fourteen, recipe
+from made_runs import Made, comparison_of, fourteen, recipe
 from statsmodels.stats.contingency_tables import mcnemar
 from statsmodels.stats.multitest import multipletests
 
-from study.compare.conclusions import conclusions, only_difference
+from study.compare.conclusions import CLAIMED, conclusions
+from study.compare.effects import only_difference
 from study.compare.runs import Run
-from study.recipe import read_recipes
+from study.recipe_table import read_recipes
 
 TABLE = Path(__file__).parents[3] / "config/experiments.tsv"
 
 
 def verdict_of(tmp_path: Path, a: Made, b: Made, images: int = 400) -> tuple[str, str]:
     """Verdict and sentence on the claim that `a` beats `b`, by the reported values."""
-    a, b = (replace(m, recipe=replace(m.recipe, reported=r)) for m, r in ((a, 0.7), (b, 0.6)))
-    table = conclusions(made_runs.study(tmp_path, [a, b], images=images), 0.95, 100)
+    a, b = (replace(m, recipe=m.recipe.but(reported=r)) for m, r in ((a, 0.7), (b, 0.6)))
+    table = conclusions(comparison_of(made_runs.study(tmp_path, [a, b], images=images), 100))
     row = table[table["kind"] == "batch size"].iloc[0]
     return row["verdict"], row["sentence"]
 
@@ -48,18 +49,18 @@ def test_two_failures_cannot_be_judged_and_one_is_named(tmp_path: Path) -> None:
 
 def test_pairs_differ_in_one_treatment_alone() -> None:
     recipes = read_recipes(TABLE)
-    assert only_difference(recipes["sgd_ver1"], recipes["sgd_ver4"]) == "batch size"
-    assert only_difference(recipes["sgd_ver2"], recipes["sgd_ver3"]) == "activation"
-    assert only_difference(recipes["sgd_ver1"], recipes["sgd_ver2"]) == "loss and sampler"
-    assert only_difference(recipes["adam_ver3"], recipes["adam_ver5"]) == "learning rate"
-    assert only_difference(recipes["sgd_ver1"], recipes["sgd_ver3"]) == ""
-    assert only_difference(recipes["sgd_ver1"], recipes["adam_ver1"]) == ""
+    assert only_difference(recipes["sgd_ver1"], recipes["sgd_ver4"], CLAIMED) == "batch size"
+    assert only_difference(recipes["sgd_ver2"], recipes["sgd_ver3"], CLAIMED) == "activation"
+    assert only_difference(recipes["sgd_ver1"], recipes["sgd_ver2"], CLAIMED) == "loss and sampler"
+    assert only_difference(recipes["adam_ver3"], recipes["adam_ver5"], CLAIMED) == "learning rate"
+    assert only_difference(recipes["sgd_ver1"], recipes["sgd_ver3"], CLAIMED) == ""
+    assert only_difference(recipes["sgd_ver1"], recipes["adam_ver1"], CLAIMED) == ""
 
 
 def test_the_studys_own_claims(tmp_path: Path) -> None:
     recipes = read_recipes(TABLE)
     made = [replace(m, recipe=recipes[m.recipe.experiment]) for m in fourteen()]
-    table = conclusions(made_runs.study(tmp_path, made), 0.95, 50)
+    table = conclusions(comparison_of(made_runs.study(tmp_path, made), 50))
     assert table["kind"].value_counts().to_dict() == {
         "best recipe": 1, "batch size": 4, "learning rate": 1, "activation": 3, "loss and sampler": 3, "failure": 3,
     }  # fmt: skip
@@ -72,7 +73,7 @@ def test_the_studys_own_claims(tmp_path: Path) -> None:
 def test_the_best_reported_recipe_is_judged_among_those_reported(tmp_path: Path) -> None:
     made = [Made(recipe("a", reported=0.7), 0.9), Made(recipe("b", lr=0.1, reported=0.6), 0.5)]
     added = Made(recipe("added", activation="log_softmax", reported=None), 0.97)
-    claim = conclusions(made_runs.study(tmp_path, [*made, added]), 0.95, 50).iloc[0]
+    claim = conclusions(comparison_of(made_runs.study(tmp_path, [*made, added]), 50)).iloc[0]
     assert (claim["experiment_a"], claim["verdict"]) == ("a", "holds")
     assert claim["sentence"] == "Reported as the best of 2: a. Here it is chosen as well."
 
@@ -82,10 +83,10 @@ def test_p_values_are_statsmodels(tmp_path: Path) -> None:
         Made(recipe("a", reported=0.7), 0.75), Made(recipe("b", batch_size=128, reported=0.6), 0.7),
         Made(recipe("c", lr=0.1, reported=0.5), 0.65),
     ])  # fmt: skip
-    table = conclusions(runs, 0.95, 50)
+    table = conclusions(comparison_of(runs, 50))
 
     def p(one: Run, two: Run) -> float:
-        a, b = one.scores["test"].correct, two.scores["test"].correct
+        a, b = one.correct, two.correct
         return float(mcnemar([[(a & b).sum(), (a & ~b).sum()], [(~a & b).sum(), (~a & ~b).sum()]], exact=True).pvalue)
 
     expected = multipletests([p(runs[0], runs[1]), p(runs[0], runs[2])], method="holm")[1]
@@ -97,10 +98,10 @@ def test_p_values_are_statsmodels(tmp_path: Path) -> None:
 def test_seeds_have_to_agree(tmp_path: Path) -> None:
     made = [Made(recipe("a", reported=0.7), skill, seed=seed) for seed, skill in enumerate((0.9, 0.4))]
     made += [Made(recipe("b", batch_size=128, reported=0.6), skill, seed=seed) for seed, skill in enumerate((0.5, 0.8))]
-    table = conclusions(made_runs.study(tmp_path, made), 0.95, 50)
+    table = conclusions(comparison_of(made_runs.study(tmp_path, made), 50))
     assert table[table["kind"] == "batch size"]["verdict"].item() == "not distinguishable"
 
 
 def test_nothing_reported_nothing_claimed(tmp_path: Path) -> None:
     runs = made_runs.study(tmp_path, [Made(recipe(name, reported=None)) for name in "ab"])
-    assert conclusions(runs, 0.95, 50).empty
+    assert conclusions(comparison_of(runs, 50)).empty

@@ -1,6 +1,5 @@
 """Every sentence about a run is one that its history bears out."""
 
-import itertools
 import math
 from dataclasses import replace
 from pathlib import Path
@@ -12,11 +11,10 @@ import pandas as pd
 import pytest
 import small_run
 import torch
-from made_runs import CLASSES, fourteen, recipe
+from made_runs import CLASSES, comparison_of, fourteen, recipe
 from torch.nn.functional import cross_entropy
-from torch.optim.lr_scheduler import ReduceLROnPlateau
 
-from study.compare.diagnosis import COLUMNS, diagnose, diagnoses, reachable_floor, spans
+from study.compare.diagnosis import COLUMNS, diagnose, diagnoses, spans
 from study.compare.runs import Run
 
 SETTINGS = {
@@ -135,13 +133,13 @@ def test_the_gradient_that_is_left_of_a_mistake_10_logits_apart(classes: int) ->
 
 
 def test_a_real_run_that_saturates(tmp_path: Path) -> None:
-    result = small_run.small_train(replace(small_run.RECIPE, activation="softmax", lr=0.1, max_epochs=8))
+    result = small_run.small_train(small_run.RECIPE.but(activation="softmax", lr=0.1, max_epochs=8))
     record = small_run.write(result, tmp_path)
     labels = small_run.small_data().labels["val"]
     confusion = np.diag(np.bincount(labels)).tolist()
     scores = {"confusion": confusion, "recall": dict.fromkeys(small_run.CLASSES, 1.0), "images": len(labels)}
     run = Run(
-        replace(small_run.RECIPE, activation="softmax", lr=0.1), 3, record, {"val": scores, "test": scores},
+        small_run.RECIPE.but(activation="softmax", lr=0.1), 3, record, {"val": scores, "test": scores},
         pd.read_csv(tmp_path / "history.csv"),
     )  # fmt: skip
     sentences = diagnose(run, vars(small_run.SETTINGS))
@@ -198,9 +196,7 @@ def test_a_plateau_at_the_best_constant_answer(weighted: bool) -> None:
     run = made(3, "collapsed", changes, val_nll=nll, val_accuracy=HAPPY, predicted_classes=1)
     found = said(run, dict(zip(CLASSES, weights.tolist(), strict=True)))
     assert f"in every epoch: validation NLL within 0.02 of {nll:.4f}, what the best answer that is the same" in found
-    assert "told no class" not in said(
-        replace(run, recipe=replace(run.recipe, sampler="balanced", loss="cross_entropy"))
-    )
+    assert "told no class" not in said(replace(run, recipe=run.recipe.but(sampler="balanced", loss="cross_entropy")))
 
 
 # --------------------------------------------------------------------------------------------------------- divergence
@@ -214,48 +210,6 @@ def test_divergence_names_the_first_loss_and_the_epoch_before() -> None:
     )
     late = made(1, "diverged", val_loss=[math.inf])
     assert "The validation loss was the first that is not finite, in epoch 1 at lr 1e-2." in said(late)
-
-
-# ------------------------------------------------------------------------------------------------------ learning rate
-
-
-@pytest.mark.parametrize(("factor", "eps"), [(0.1, 1e-8), (0.5, 1e-8), (0.1, 0.0), (0.9, 1e-4), (0.5, 1.0)])
-def test_the_floor_is_where_pytorch_ends_on_a_constant_loss(factor: float, eps: float) -> None:
-    for lr, min_lr in itertools.product([1e-2, 5e-4, 1e-5, 1e-8, 3e-8], [0.0, 1e-12, 1e-10, 1e-8, 1e-7, 1e-3]):
-        optimizer = torch.optim.SGD([torch.nn.Parameter(torch.zeros(1))], lr=lr)
-        scheduler = ReduceLROnPlateau(optimizer, factor=factor, patience=0, min_lr=min_lr, eps=eps)
-        for _ in range(400):
-            scheduler.step(1.0)
-        assert reachable_floor(lr, min_lr, factor, eps) == optimizer.param_groups[0]["lr"], (lr, min_lr)
-
-
-def test_lr_drops_floor_and_a_min_lr_out_of_reach() -> None:
-    lr = 1e-2 * 0.1 ** np.array([0, 0, 1, 2, 3, 4, 5, 6, 6, 6])
-    sentences = diagnose(made(10, lr=lr), SETTINGS)
-    assert (
-        "The lr fell 6 times, from 1e-2 to 1e-8, after epochs 2, 3, 4, 5, 6 and 7; 3 epochs at its floor of 1e-8, from "
-        "epoch 8 on." in sentences
-    )
-    assert (
-        "The recipe's min_lr of 1e-10 is never reached: ReduceLROnPlateau ignores reductions of eps = 1e-8 or less."
-        in sentences
-    )
-
-
-def test_a_min_lr_within_reach_is_the_floor() -> None:
-    found = said(made(3, recipe_changes={"min_lr": 1e-3}, lr=[1e-2, 1e-2, 1e-3]))
-    assert "The lr fell once, from 1e-2 to 1e-3, after epoch 2; 1 epoch at its floor of 1e-3, from epoch 3 on." in found
-    assert "never reached" not in found
-
-
-def test_an_lr_that_stays() -> None:
-    assert "The lr stayed at 1e-2; its floor of 1e-8 was not reached." in said(made(3))
-    assert "The lr stayed at 1e-2 and cannot fall." in said(made(3, recipe_changes={"min_lr": 1e-2}))
-
-
-def test_many_drops_are_cut_short() -> None:
-    lr = 1e-2 * 0.9 ** np.arange(30)
-    assert "fell 29 times, from 1e-2 to 4.71e-4, after epochs 1, 2, 3, 4, 5, 6, …, 29;" in said(made(30, lr=lr))
 
 
 # ------------------------------------------------------------------------------------------------------------- ending
@@ -288,7 +242,7 @@ def test_still_improving_when_the_epochs_ended() -> None:
     run.record.update(best_epoch=4, max_epochs=4)
     words = "The last epoch is the best one: still improving when its epochs ended"
     assert f"{words} (the study allows 4 of the recipe's 100)." in said(run)
-    assert f"{words}." in said(replace(run, recipe=replace(run.recipe, max_epochs=4)))
+    assert f"{words}." in said(replace(run, recipe=run.recipe.but(max_epochs=4)))
     assert words not in said(made(1))
     run.record["best_epoch"] = 3
     assert words not in said(run)
@@ -308,7 +262,7 @@ def test_spans() -> None:
 
 def test_every_run_has_a_row(tmp_path: Path) -> None:
     runs = made_runs.study(tmp_path, fourteen())
-    table = diagnoses(runs, SETTINGS)
+    table = diagnoses(comparison_of(runs, training=SETTINGS))
     assert list(table.columns) == COLUMNS
     assert list(table["experiment"]) == [run.experiment for run in runs]
     assert table["what_happened"].str.endswith(".").all()

@@ -4,20 +4,19 @@ from pathlib import Path
 
 import made_runs
 import pytest
-from made_runs import Made, recipe
+from made_runs import Made, comparison_of, recipe
 from statsmodels.stats.multitest import multipletests
 
-from study.compare import tables
-from study.compare.effects import COLUMNS, effects
+from study.compare.effects import COLUMNS, effects, only_difference
 from study.compare.runs import Run
-from study.recipe import read_recipes
+from study.recipe_table import read_recipes
 
 CONFIG = Path(__file__).parents[3] / "config"
 WEIGHTED = {"loss": "weighted_cross_entropy"}
 
 
 def effects_of(runs: list[Run], confidence: float = 0.95):
-    return effects(tables.pairwise(runs, confidence, 200), runs, confidence)
+    return effects(comparison_of(runs, 200, confidence))
 
 
 def test_the_effect_is_with_minus_without_whatever_the_order_of_the_table(tmp_path: Path) -> None:
@@ -52,8 +51,8 @@ def test_only_pairs_that_differ_in_one_treatment_count(tmp_path: Path) -> None:
 def test_p_values_are_corrected_over_the_effects_alone(tmp_path: Path) -> None:
     made = [Made(recipe("a"), 0.6), Made(recipe("b", batch_size=128), 0.7), Made(recipe("c", lr=0.1), 0.64)]
     runs = made_runs.study(tmp_path, made)
-    pairs = tables.pairwise(runs, 0.95, 100)
-    table = effects(pairs, runs, 0.95)
+    comparison = comparison_of(runs, 100)
+    pairs, table = comparison.pairs, effects(comparison)
     assert list(table["treatment"]) == ["learning rate", "batch size"]
     ours = [pairs[(pairs.experiment_a == "a") & (pairs.experiment_b == b)]["p_mcnemar"].iloc[0] for b in ("c", "b")]
     assert list(table["p_holm"]) == pytest.approx(list(multipletests(ours, method="holm")[1]))
@@ -85,14 +84,11 @@ def test_one_recipe_has_no_effects(tmp_path: Path) -> None:
 
 
 def test_the_ablations_separate_what_the_study_changed_together() -> None:
-    from study.compare.conclusions import only_difference
-    from study.compare.effects import TREATMENTS
-
     recipes = read_recipes(["experiments.tsv", "ablations.tsv"], CONFIG)
     alone = {"loss weighting": "weighted", "sampler": "balanced", "activation": "log_softmax"}
     for treatment, name in alone.items():
-        assert only_difference(recipes["sgd_ver1"], recipes[f"sgd_ver1_{name}"], TREATMENTS) == treatment
+        assert only_difference(recipes["sgd_ver1"], recipes[f"sgd_ver1_{name}"]) == treatment
     for name in ("adam_ver1", "adam_ver2", "adam_ver4"):
-        assert only_difference(recipes[name], recipes[f"{name}_log_softmax"], TREATMENTS) == "activation"
-    assert only_difference(recipes["sgd_ver1_weighted"], recipes["sgd_ver2"], TREATMENTS) == "sampler"
-    assert only_difference(recipes["sgd_ver1_balanced"], recipes["sgd_ver2"], TREATMENTS) == "loss weighting"
+        assert only_difference(recipes[name], recipes[f"{name}_log_softmax"]) == "activation"
+    assert only_difference(recipes["sgd_ver1_weighted"], recipes["sgd_ver2"]) == "sampler"
+    assert only_difference(recipes["sgd_ver1_balanced"], recipes["sgd_ver2"]) == "loss weighting"

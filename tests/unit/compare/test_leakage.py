@@ -5,7 +5,7 @@ from pathlib import Path
 import made_runs
 import pandas as pd
 import pytest
-from made_runs import Made, recipe
+from made_runs import Made, comparison_of, recipe
 from sklearn.metrics import accuracy_score
 
 from study.compare.leakage import COLUMNS, leakage, leakage_facts
@@ -34,7 +34,7 @@ def manifest(run: Run, copied: list[str]) -> pd.DataFrame:
 def test_images_with_a_copy_in_training_are_scored_apart(run: Run) -> None:
     scores = run.scores["test"]
     copied = sorted(scores.image_ids)[:30]
-    table = leakage([run], manifest(run, copied), 0.95)
+    table = leakage(comparison_of([run], manifest=manifest(run, copied)))
     assert list(table.columns) == COLUMNS
     test = table[table["split"] == "test"].iloc[0]
     assert (test["images"], test["copied"]) == (400, 30)
@@ -50,13 +50,15 @@ def test_images_with_a_copy_in_training_are_scored_apart(run: Run) -> None:
 def test_a_dropped_training_image_leaks_nothing(run: Run) -> None:
     images = manifest(run, list(run.scores["test"].image_ids[:5]))
     images.loc[images["split"] == "train", "status"] = "dropped"
-    assert leakage([run], images, 0.95)["copied"].sum() == 0
+    assert leakage(comparison_of([run], manifest=images))["copied"].sum() == 0
 
 
 def test_the_facts_name_counts_and_accuracies(run: Run) -> None:
-    table = leakage([run], manifest(run, list(run.scores["test"].image_ids[:40])), 0.95)
+    table = leakage(comparison_of([run], manifest=manifest(run, list(run.scores["test"].image_ids[:40]))))
     (fact,) = leakage_facts(table, "a")
     assert fact.startswith("40 of 400 test images have an exact copy in training: a classifies ")
-    everything = leakage([run], manifest(run, [*run.scores["test"].image_ids, *run.scores["val"].image_ids]), 0.95)
+    everything = leakage(
+        comparison_of([run], manifest=manifest(run, [*run.scores["test"].image_ids, *run.scores["val"].image_ids]))
+    )
     assert [fact.endswith("of these.") for fact in leakage_facts(everything, "a")] == [True, True]
-    assert leakage_facts(leakage([run], manifest(run, []), 0.95), "a") == []
+    assert leakage_facts(leakage(comparison_of([run], manifest=manifest(run, []))), "a") == []

@@ -7,7 +7,7 @@ import yaml
 from snakemake.utils import update_config
 
 from study.compare.questionable import QUESTIONABLE, questionable
-from study.recipe import read_recipes
+from study.recipe_table import read_recipes
 
 CONFIG = Path(__file__).parents[3] / "config"
 RECIPES = read_recipes(CONFIG / "experiments.tsv")

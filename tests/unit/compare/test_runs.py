@@ -8,7 +8,7 @@ import pandas as pd
 import pytest
 from made_runs import Made, recipe
 
-from study.compare.runs import Run, by_experiment, choose, load_runs
+from study.compare.runs import Run, by_recipe, choose, load_runs
 from study.errors import StudyError
 
 
@@ -28,20 +28,20 @@ def test_runs_follow_the_table_of_recipes_then_seeds(tmp_path: Path) -> None:
     assert [(run.experiment, run.seed) for run in runs] == [("zeta", 0), ("zeta", 1), ("alpha", 0)]
     assert runs[0].history["epoch"].tolist() == list(range(1, 13))
     assert runs[0].scores["test"].correct.mean() == runs[0].test_accuracy
-    assert list(by_experiment(runs)) == ["zeta", "alpha"]
+    assert list(by_recipe(runs, 0.95)) == ["zeta", "alpha"]
 
 
 def test_winner_is_chosen_on_validation(tmp_path: Path) -> None:
     runs = made_runs.study(tmp_path, [Made(recipe("weak"), 0.3), Made(recipe("strong"), 0.8)])
     runs[0].metrics["test"]["accuracy"] = 1.0  # a test score must not matter
-    assert choose(runs) == "strong"
+    assert choose(by_recipe(runs, 0.95).values()).name == "strong"
 
 
 def test_a_failed_recipe_wins_only_among_failures(tmp_path: Path) -> None:
     runs = made_runs.study(tmp_path, [Made(recipe("weak"), 0.0), Made(recipe("lost"), 0.9, "diverged")])
     assert runs[1].val_accuracy > runs[0].val_accuracy
-    assert choose(runs) == "weak"
-    assert choose(runs[1:]) == "lost"
+    assert choose(by_recipe(runs, 0.95).values()).name == "weak"
+    assert choose(by_recipe(runs[1:], 0.95).values()).name == "lost"
 
 
 def test_missing_file_is_named(tmp_path: Path) -> None:

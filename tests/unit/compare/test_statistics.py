@@ -9,13 +9,13 @@ from scipy.stats import binomtest, bootstrap, multivariate_normal, t, wilcoxon
 from sklearn.metrics import balanced_accuracy_score, f1_score
 
 from study.compare.statistics import (
-    crossed,
+    draw_counts,
     holm,
     mcnemar,
     mean_interval,
+    over_seeds_and_images,
     percentile_interval,
     resampled_scores,
-    resamples,
     seeds_needed,
     sign_flips,
     smallest_p,
@@ -90,15 +90,15 @@ def answers() -> tuple[np.ndarray, np.ndarray, np.ndarray]:
 
 
 def test_every_resample_holds_as_many_images() -> None:
-    counts = resamples(50, 20, seed=1)
+    counts = draw_counts(50, 20, seed=1)
     assert (counts.sum(axis=1) == 50).all()
-    assert (counts == resamples(50, 20, seed=1)).all()
-    assert (counts != resamples(50, 20, seed=2)).any()
+    assert (counts == draw_counts(50, 20, seed=1)).all()
+    assert (counts != draw_counts(50, 20, seed=2)).any()
 
 
 def test_resampled_scores_are_scikit_learns_on_the_drawn_images(answers: tuple[np.ndarray, ...]) -> None:
     labels, predicted, nll = answers
-    counts = resamples(len(labels), 25, seed=3)
+    counts = draw_counts(len(labels), 25, seed=3)
     scores = resampled_scores(labels, predicted, nll, 4, counts)
     for row, count in enumerate(counts.astype(int)):
         drawn = np.repeat(np.arange(len(labels)), count)
@@ -114,7 +114,7 @@ def test_resampled_scores_are_scikit_learns_on_the_drawn_images(answers: tuple[n
 
 def test_percentile_interval_agrees_with_scipys_bootstrap(answers: tuple[np.ndarray, ...]) -> None:
     labels, predicted, nll = answers
-    ours = percentile_interval(resampled_scores(labels, predicted, nll, 4, resamples(250, 4000, 0))["nll"], 0.95)
+    ours = percentile_interval(resampled_scores(labels, predicted, nll, 4, draw_counts(250, 4000, 0))["nll"], 0.95)
     theirs = bootstrap((nll,), np.mean, n_resamples=4000, method="percentile", rng=1).confidence_interval
     assert ours == pytest.approx((theirs.low, theirs.high), abs=0.02)
 
@@ -124,14 +124,14 @@ def test_paired_difference_is_tighter_than_two_intervals() -> None:
     random = np.random.default_rng(2)
     both = np.exp(multivariate_normal([0, 0], [[1, 0.95], [0.95, 1]]).rvs(400, random_state=random))
     zero = np.zeros(400, np.int64)
-    counts = resamples(400, 1000, 0)
+    counts = draw_counts(400, 1000, 0)
     a, b = (resampled_scores(zero, zero, both[:, k], 1, counts)["nll"] for k in (0, 1))
     assert (a - b).std() < 0.5 * math.hypot(a.std(), b.std())
 
 
 def test_a_diverged_network_has_no_nll_interval(answers: tuple[np.ndarray, ...]) -> None:
     labels, predicted, _ = answers
-    scores = resampled_scores(labels, predicted, np.full(250, np.nan), 4, resamples(250, 10, 0))
+    scores = resampled_scores(labels, predicted, np.full(250, np.nan), 4, draw_counts(250, 10, 0))
     assert np.isnan(percentile_interval(scores["nll"], 0.95)).all()
 
 
@@ -174,14 +174,14 @@ def test_crossed_bootstrap_is_the_naive_loop_over_seeds_and_images() -> None:
     random = np.random.default_rng(1)
     right = random.random((4, 60)) < random.uniform(0.3, 0.95, (4, 1))  # seeds × images
     zero = np.zeros(60, np.int64)
-    counts = resamples(60, 4000, 0)
+    counts = draw_counts(60, 4000, 0)
     rows = [resampled_scores(zero, zero, row.astype(float), 1, counts)["nll"] for row in right]
-    ours = crossed(np.array(rows), seed=0)
+    ours = over_seeds_and_images(np.array(rows), seed=0)
     naive = [right[random.integers(4, size=4)][:, random.integers(60, size=60)].mean() for _ in range(4000)]
     assert ours.mean() == pytest.approx(right.mean(), abs=0.01)
     assert ours.std() == pytest.approx(np.std(naive), rel=0.06)
     assert percentile_interval(ours, 0.95) == pytest.approx(np.quantile(naive, [0.025, 0.975]), abs=0.025)
-    assert (crossed(np.array(rows[:1]), 0) == rows[0]).all()
+    assert (over_seeds_and_images(np.array(rows[:1]), 0) == rows[0]).all()
 
 
 def test_paired_bootstrap_raises_false_alarms_at_the_stated_rate() -> None:
@@ -191,7 +191,7 @@ def test_paired_bootstrap_raises_false_alarms_at_the_stated_rate() -> None:
     for trial in range(200):
         hardness = random.random(200)
         a, b = (np.where(hardness + random.normal(0, 0.3, 200) < 0.7, 0, 1) for _ in range(2))
-        counts = resamples(200, 300, trial)
+        counts = draw_counts(200, 300, trial)
         zero, nll = np.zeros(200, np.int64), np.zeros(200)
         one, two = (resampled_scores(zero, guess, nll, 2, counts)["accuracy"] for guess in (a, b))
         low, high = percentile_interval(one - two, 0.95)

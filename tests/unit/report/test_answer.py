@@ -6,9 +6,9 @@ from typing import Any
 
 import made_runs
 import pytest
-from made_runs import Made, fourteen, recipe
+from made_runs import Made, comparison_of, fourteen, recipe
 
-from study.compare.runs import Run, choose
+from study.compare.runs import Run
 from study.report.answer import audit_facts, caution, headline
 
 AUDIT: dict[str, Any] = {
@@ -38,29 +38,31 @@ def runs(tmp_path: Path) -> list[Run]:
 
 
 def test_headline_names_winner_interval_and_failures(runs: list[Run]) -> None:
-    text = headline(runs, 0.95)
+    text = headline(comparison_of(runs))
     assert "\n" not in text
-    assert text.startswith(f"{choose(runs)} is the best recipe of 14: chosen by its validation accuracy of ")
+    assert text.startswith(
+        f"{comparison_of(runs).best.name} is the best recipe of 14: chosen by its validation accuracy of "
+    )
     assert "95% interval" in text
     assert "Not distinguishable from it: " in text
     assert "Collapsed: adam_ver1, adam_ver4. Diverged: adam_ver2." in text
 
 
 def test_headline_of_one_recipe_and_of_failures_alone(runs: list[Run]) -> None:
-    assert headline(runs[:1], 0.95).startswith("sgd_ver1 is the only recipe: chosen by")
+    assert headline(comparison_of(runs[:1])).startswith("sgd_ver1 is the only recipe: chosen by")
     failed = [run for run in runs if run.failed]
-    assert headline(failed, 0.95).startswith("Every recipe failed; adam_ver")
+    assert headline(comparison_of(failed)).startswith("Every recipe failed; adam_ver")
 
 
 def test_headline_counts_failed_seeds(tmp_path: Path) -> None:
     made = [replace(Made(recipe("a")), seed=seed, outcome=("completed", "diverged")[seed]) for seed in (0, 1)]
-    text = headline(made_runs.study(tmp_path, made), 0.95)
+    text = headline(comparison_of(made_runs.study(tmp_path, made)))
     assert "Diverged in 1 of 2 seeds: a." in text
     assert "over 2 seeds" in text
 
 
 def test_one_seed_is_owned_up_to(runs: list[Run]) -> None:
-    assert "Each recipe was trained once" in caution(runs, 0.95)
+    assert "Each recipe was trained once" in caution(comparison_of(runs))
 
 
 def test_few_seeds_are_said_to_show_nothing_and_enough_are_not(tmp_path: Path) -> None:
@@ -68,10 +70,10 @@ def test_few_seeds_are_said_to_show_nothing_and_enough_are_not(tmp_path: Path) -
         made = [Made(recipe(name), seed=seed) for name in ("a", "b", "c") for seed in range(seeds)]
         return made_runs.study(tmp_path / str(seeds), made, images=40)
 
-    text = caution(study(3), 0.95)
+    text = caution(comparison_of(study(3)))
     assert "cannot give a p value below 0.25" in text
     assert "at least 6 seeds for one pair of recipes and 7 for 2 corrected ones" in text
-    assert "cannot" not in caution(study(7), 0.95)
+    assert "cannot" not in caution(comparison_of(study(7)))
 
 
 def test_data_in_words() -> None:

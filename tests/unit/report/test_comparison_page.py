@@ -6,10 +6,10 @@ from pathlib import Path
 
 import made_runs
 import pytest
-from made_runs import Made, fourteen, recipe
+from made_runs import Made, comparison_of, fourteen, recipe
 
+from study.compare.run_table import run_table
 from study.compare.runs import Run
-from study.compare.tables import comparison
 from study.report.comparison_page import comparison_html
 
 
@@ -38,7 +38,7 @@ def runs(tmp_path_factory: pytest.TempPathFactory) -> list[Run]:
 
 
 def test_a_row_per_run_best_test_accuracy_first(runs: list[Run]) -> None:
-    rows = Tags(comparison_html(comparison(runs, 0.95, 50), "made up")).rows[1:]
+    rows = Tags(comparison_html(run_table(comparison_of(runs)), "made up")).rows[1:]
     assert len(rows) == 14
     for row, run in zip(rows, sorted(runs, key=lambda run: -run.test_accuracy), strict=True):
         assert run.experiment in row
@@ -47,14 +47,14 @@ def test_a_row_per_run_best_test_accuracy_first(runs: list[Run]) -> None:
 
 def test_failures_are_marked_in_words_with_their_reason(runs: list[Run]) -> None:
     rows = {run.experiment: run for run in runs}
-    for row in Tags(comparison_html(comparison(runs, 0.95, 50), "made up")).rows[1:]:
+    for row in Tags(comparison_html(run_table(comparison_of(runs)), "made up")).rows[1:]:
         run = next(run for name, run in rows.items() if name in row)
         assert ("✕" in row) == run.failed
         assert (run.reason in row) == run.failed
 
 
 def test_nothing_comes_from_outside(runs: list[Run]) -> None:
-    html = comparison_html(comparison(runs, 0.95, 50), "made up")
+    html = comparison_html(run_table(comparison_of(runs)), "made up")
     assert "http" not in html.replace("http-equiv", "")
     assert "url(" not in html
     for tag, attributes in Tags(html).tags:
@@ -66,31 +66,38 @@ def test_nothing_comes_from_outside(runs: list[Run]) -> None:
 def test_text_of_the_data_is_escaped(tmp_path: Path) -> None:
     runs = made_runs.study(tmp_path, [Made(recipe("a")), Made(recipe("b"), 0.0, "collapsed")])
     runs[1].record["reason"] = '<script>alert(1)</script> & "quotes"'
-    html = comparison_html(comparison(runs, 0.95, 50), "<i>study</i>")
+    html = comparison_html(run_table(comparison_of(runs)), "<i>study</i>")
     assert "<script>alert" not in html
     assert "<i>study" not in html
     assert "&lt;script&gt;alert(1)&lt;/script&gt; &amp;" in html
 
 
 def test_reported_values_have_columns_only_where_given(runs: list[Run]) -> None:
-    plain, reported = (comparison_html(comparison(runs, 0.95, 50, shown), "s") for shown in (False, True))
+    plain, reported = (
+        comparison_html(run_table(comparison_of(runs, reported_protocol=shown)), "s") for shown in (None, {})
+    )
     assert "Reported accuracy" in reported
     assert "Reported accuracy" not in plain
 
 
 def test_seeds_have_a_column_only_if_there_are_several(runs: list[Run], tmp_path: Path) -> None:
-    assert ">Seed<" not in comparison_html(comparison(runs, 0.95, 50), "s")
+    assert ">Seed<" not in comparison_html(run_table(comparison_of(runs)), "s")
     seeds = made_runs.study(tmp_path, [Made(recipe("a"), seed=seed) for seed in (0, 1)])
-    assert ">Seed<" in comparison_html(comparison(seeds, 0.95, 50), "s")
+    assert ">Seed<" in comparison_html(run_table(comparison_of(seeds)), "s")
 
 
 @pytest.mark.parametrize("failed", [False, True])
 def test_bars_stay_on_their_axis(runs: list[Run], failed: bool) -> None:
-    table = comparison([run for run in runs if run.failed == failed], 0.95, 50)
+    table = run_table(comparison_of([run for run in runs if run.failed == failed]))
     bars = re.findall(r"left:([\d.-]+)%;width:([\d.-]+)%", comparison_html(table, "s"))
     assert len(bars) == 2 * len(table)
     assert all(float(left) >= 0 and float(left) + float(width) <= 100.01 for left, width in bars)
 
 
 def test_a_single_run(runs: list[Run]) -> None:
-    assert len(Tags(comparison_html(comparison(runs[:1], 0.95, 50), "s")).rows) == 2
+    assert len(Tags(comparison_html(run_table(comparison_of(runs[:1])), "s")).rows) == 2
+
+
+def test_a_column_that_the_table_lacks_is_an_error(runs: list[Run]) -> None:
+    with pytest.raises(KeyError, match="test_ece"):
+        comparison_html(run_table(comparison_of(runs)).drop(columns="test_ece"), "s")

@@ -1,47 +1,53 @@
 """Every figure is drawn for ordinary and awkward studies, says what it should, and comes out the same twice."""
 
 import xml.etree.ElementTree as ElementTree
-from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import made_runs
 import numpy as np
 import pandas as pd
 import pytest
-from made_runs import Made, fourteen, recipe
+from made_runs import Made, comparison_of, fourteen, recipe
 
 from study.compare.effects import effects
-from study.compare.runs import Run, choose
-from study.compare.tables import pairwise
+from study.compare.runs import Run
+from study.data.packed import PackedData
 from study.errors import StudyError
-from study.report import figures
+from study.files import write_table
+from study.names import SPLITS
+from study.report.all_figures import FIGURES, keys_of
 from study.report.figures.errors import most_confused
+from study.report.figures.material import Material
 from study.report.figures.recipes import batches_per_epoch
 from study.report.figures.style import name
 from study.train.batches import batch_bounds
 
 AWKWARD = ["<script>alert(1)</script>", "$x_1$ & $y$", "_hidden", "a long class name that does not end soon", "0", "\t"]
 
-Draw = Callable[[list[Run], Path], None]
-DRAWN: dict[str, Draw] = {
-    "curves": lambda runs, path: figures.curves(runs, runs[-1].experiment, path),
-    "case_curves": lambda runs, path: figures.case_curves(runs, runs[0].case, "Which <b>?", path),
-    "comparison": lambda runs, path: figures.comparison(runs, 0.95, True, path),
-    "lr_batch": lambda runs, path: figures.lr_batch(runs, runs[-1].recipe.optimizer, 29_144, path),
-    "effects": lambda runs, path: figures.effects(effects(pairwise(runs, 0.95, 20), runs, 0.95), path),
-    "recall": figures.recall,
-    "class_recall": lambda runs, path: figures.class_recall(runs, 0.95, path),
-    "reliability": lambda runs, path: figures.reliability(runs, 15, path),
-    "confused": lambda runs, path: figures.confused_pairs(runs, runs[-1].experiment, *pictures(runs), path),
-    "confusion": lambda runs, path: figures.confusion(runs, runs[-1].experiment, path),
-}
 
-
-def pictures(runs: list[Run]) -> tuple[np.ndarray, list[str]]:
-    """Packed test images that fit the runs, in another order than the scores."""
+def material(runs: list[Run], **changes: Any) -> Material:
+    """What figures need of made-up runs; the test images are in another order than the scores."""
     ids = [str(image_id) for image_id in runs[0].scores["test"].image_ids[::-1]]
-    return np.random.default_rng(0).integers(0, 256, (len(ids), 1, 8, 8), dtype=np.uint8), ids
+    pixels = np.random.default_rng(0).integers(0, 256, (len(ids), 1, 8, 8), dtype=np.uint8)
+    classes = tuple(runs[0].classes)
+    labels = np.arange(len(ids)) % len(classes)
+    counts = {"images": 29_144, "counts": dict.fromkeys(classes, 100)}
+    comparison = comparison_of(runs, 20, reported_protocol={})
+    fields = {
+        "questions": {str(case): "Which <b>?" for case in comparison.cases},
+        "pack": {"classes": list(classes), "splits": dict.fromkeys(SPLITS, counts)},
+        "class_weights": pd.DataFrame({"class": classes, "count": 100, "weight": 0.5}),
+        "effects": effects(comparison),
+        "packed": PackedData(
+            classes, dict.fromkeys(SPLITS, pixels), dict.fromkeys(SPLITS, labels), dict.fromkeys(SPLITS, ids), ""
+        ),
+    }
+    return Material(comparison, **{**fields, **changes})
+
+
+DRAWN = {figure.name: figure for figure in FIGURES}
 
 
 @pytest.fixture(scope="module")
@@ -54,15 +60,16 @@ def texts(path: Path) -> list[str]:
     return ["".join(node.itertext()) for node in ElementTree.parse(path).iter("{http://www.w3.org/2000/svg}text")]
 
 
-def draw(figure: str, runs: list[Run], folder: Path) -> list[str]:
-    path = folder / f"{figure}.svg"
-    DRAWN[figure](runs, path)
+def draw(name: str, runs: list[Run], folder: Path, key: str | int = "", **changes: Any) -> list[str]:
+    """The texts of a figure, of the last key if there are several."""
+    figure, path = DRAWN[name], folder / f"{name}.svg"
+    keys = [key] if key else keys_of(figure, {run.experiment: run.recipe for run in runs})[-1:]
+    figure.draw(material(runs, **changes), path, *keys)
     return texts(path)
 
 
 def test_curves_mark_lr_drops_and_best_epoch(runs: list[Run], tmp_path: Path) -> None:
-    figures.curves(runs, "sgd_ver1", tmp_path / "curves.svg")
-    shown = texts(tmp_path / "curves.svg")
+    shown = draw("curves", runs, tmp_path, "sgd_ver1")
     assert {"lr 1e-3", "lr 1e-4", "Epoch", "Loss (nats per image)", "Accuracy"} <= set(shown)
     assert f"best epoch: {runs[0].record['best_epoch']}" in shown
     assert "sgd_ver1: early stopped after 12 epochs" in shown
@@ -70,8 +77,7 @@ def test_curves_mark_lr_drops_and_best_epoch(runs: list[Run], tmp_path: Path) ->
 
 
 def test_curves_of_a_diverged_run_have_no_best_epoch(runs: list[Run], tmp_path: Path) -> None:
-    figures.curves(runs, "adam_ver2", tmp_path / "curves.svg")
-    shown = texts(tmp_path / "curves.svg")
+    shown = draw("curves", runs, tmp_path, "adam_ver2")
     assert "adam_ver2: diverged after 3 epochs" in shown
     assert not any("best epoch" in text for text in shown)
 
@@ -82,14 +88,14 @@ def test_comparison_says_winner_failures_and_reported(runs: list[Run], tmp_path:
     assert shown.count("✕ collapsed") == 2
     assert shown.count("✕ diverged") == 1
     assert "reported (validation)" in shown
-    assert f"interval of {choose(runs)}" in shown
+    assert f"interval of {comparison_of(runs).best.name}" in shown
     assert {run.experiment for run in runs} <= set(shown)
-    figures.comparison(runs, 0.95, False, tmp_path / "plain.svg")
+    DRAWN["comparison"].draw(Material(comparison_of(runs)), tmp_path / "plain.svg")
     assert "reported (validation)" not in texts(tmp_path / "plain.svg")
 
 
 def test_lr_batch_holds_the_optimizers_recipes(runs: list[Run], tmp_path: Path) -> None:
-    shown = " ".join(draw("lr_batch", runs, tmp_path))
+    shown = " ".join(draw("lr_batch", runs, tmp_path, "Adam"))
     for run in runs:
         assert (run.experiment in shown) == (run.recipe.optimizer == "Adam")
     assert "adam_ver1 ✕ collapsed" in shown
@@ -102,8 +108,7 @@ def test_lr_batch_says_what_the_best_recipe_of_a_cell_cost(tmp_path: Path) -> No
     runs = made_runs.study(tmp_path, [replace(one, seed=seed) for one in made for seed in (0, 1)])
     for run, epochs, seconds in zip(runs, (10, 20, 3, 3), (7000.0, 6000.0, 1.0, 1.0), strict=True):
         run.record.update(epochs=epochs, seconds=seconds)
-    figures.lr_batch(runs, "SGD", 10_001, tmp_path / "figure.svg")
-    shown = texts(tmp_path / "figure.svg")
+    shown = draw("lr_batch", runs, tmp_path, pack={"splits": {"train": {"images": 10_001}}})
     assert "1,500 steps · 1.8 h" in shown
     lines = [text for text in shown if text.startswith(("good", "lost"))]
     assert lines == [f"good {np.mean([run.test_accuracy for run in runs[:2]]):.1%}", "lost ✕ diverged in 2 of 2 seeds"]
@@ -112,8 +117,8 @@ def test_lr_batch_says_what_the_best_recipe_of_a_cell_cost(tmp_path: Path) -> No
 @pytest.mark.parametrize(("seconds", "words"), [(2.4, "2 s"), (99.4, "99 s"), (150.0, "2 min"), (6300.0, "1.8 h")])
 def test_lr_batch_says_wall_time_in_words(seconds: float, words: str, runs: list[Run], tmp_path: Path) -> None:
     run = replace(runs[0], record={**runs[0].record, "seconds": seconds, "epochs": 1})
-    figures.lr_batch([run], "SGD", 640, tmp_path / "figure.svg")
-    assert f"10 steps · {words}" in texts(tmp_path / "figure.svg")
+    shown = draw("lr_batch", [run], tmp_path, pack={"splits": {"train": {"images": 640}}})
+    assert f"10 steps · {words}" in shown
 
 
 def test_batches_per_epoch_are_those_of_the_training() -> None:
@@ -124,10 +129,9 @@ def test_batches_per_epoch_are_those_of_the_training() -> None:
 
 def effects_texts(runs: list[Run], folder: Path) -> tuple[pd.DataFrame, list[str]]:
     """The table of effects, and the texts of its figure when the table is read back from its file."""
-    table = effects(pairwise(runs, 0.95, 100), runs, 0.95)
-    table.to_csv(folder / "effects.csv", index=False)
-    figures.effects(pd.read_csv(folder / "effects.csv"), folder / "effects.svg")
-    return table, texts(folder / "effects.svg")
+    table = effects(comparison_of(runs, 100))
+    write_table(table, folder / "effects.csv")
+    return table, draw("effects", runs, folder, effects=pd.read_csv(folder / "effects.csv"))
 
 
 def test_effects_say_what_changed_by_how_much_and_the_verdict(tmp_path: Path) -> None:
@@ -173,9 +177,8 @@ def test_recall_names_the_rarest_class_first(runs: list[Run], tmp_path: Path) ->
 
 
 def test_confusion_shows_images_per_row(runs: list[Run], tmp_path: Path) -> None:
-    figures.confusion(runs, "sgd_ver1", tmp_path / "confusion.svg")
     count = sum(runs[0].metrics["test"]["confusion"][3])
-    assert f"happy ({count})" in texts(tmp_path / "confusion.svg")
+    assert f"happy ({count})" in draw("confusion", runs, tmp_path, "sgd_ver1")
 
 
 @pytest.mark.parametrize("figure", DRAWN)
@@ -222,29 +225,28 @@ def test_a_class_without_test_images_is_an_empty_row(tmp_path: Path) -> None:
     assert any(text.startswith("cat") and "rarest" in text for text in draw("recall", runs, tmp_path))
 
 
-def test_class_counts_and_weights(tmp_path: Path) -> None:
+def test_class_counts_and_weights(runs: list[Run], tmp_path: Path) -> None:
     counts = {"train": [700, 5, 90], "val": [150, 0, 20], "test": [150, 1, 20]}
     classes = ["01", "None", "<b>"]
     splits = {s: {"images": sum(n), "counts": dict(zip(classes, n, strict=True))} for s, n in counts.items()}
     weights = pd.DataFrame({"class": classes, "count": counts["train"], "weight": [0.12, 0.99375, 0.887]})
-    figures.class_counts({"classes": classes, "splits": splits}, weights, tmp_path / "counts.svg")
-    shown = texts(tmp_path / "counts.svg")
+    shown = draw("class_counts", runs, tmp_path, pack={"classes": classes, "splits": splits}, class_weights=weights)
     assert {"01", "None", "<b>", "700", "0.994"} <= set(shown)
 
 
 @pytest.mark.parametrize("channels", [1, 3])
-def test_samples_take_few_images_and_none(channels: int, tmp_path: Path) -> None:
+def test_samples_take_few_images_and_none(channels: int, runs: list[Run], tmp_path: Path) -> None:
     images = np.random.default_rng(0).integers(0, 256, (12, channels, 8, 8), dtype=np.uint8)
     labels = np.array([0] * 11 + [1])
-    figures.samples(images, labels, ["many", "one", "none"], tmp_path / "samples.svg", per_class=5)
-    shown = texts(tmp_path / "samples.svg")
+    packed = PackedData(("many", "one", "none"), {"train": images}, {"train": labels}, {}, "")
+    shown = draw("samples", runs, tmp_path, packed=packed)
     assert {"11 images", "1 images", "0 images"} <= set(shown)
     assert "data:image/png;base64," in (tmp_path / "samples.svg").read_text()
 
 
 def test_unknown_optimizer(runs: list[Run], tmp_path: Path) -> None:
     with pytest.raises(StudyError, match=r"no recipe uses the optimizer LBFGS; found: \['Adam', 'SGD'\]"):
-        figures.lr_batch(runs, "LBFGS", 100, tmp_path / "figure.svg")
+        draw("lr_batch", runs, tmp_path, "LBFGS")
 
 
 def test_long_names_keep_both_ends() -> None:
@@ -261,7 +263,7 @@ def test_reliability_names_every_recipe_with_its_error(runs: list[Run], tmp_path
 
 def test_class_recall_starts_with_the_recipe_chosen(runs: list[Run], tmp_path: Path) -> None:
     shown = draw("class_recall", runs, tmp_path)
-    assert choose(runs) in shown and "adam_ver1" not in shown
+    assert comparison_of(runs).best.name in shown and "adam_ver1" not in shown
     assert shown.index(next(t for t in shown if t.startswith("disgust, n = "))) < shown.index(
         next(t for t in shown if t.startswith("happy, n = "))
     )
@@ -274,9 +276,9 @@ def test_most_confused_pairs_are_counted_as_by_a_loop(runs: list[Run]) -> None:
     for label, guess in zip(scores.labels, scores.predicted, strict=True):
         if label != guess:
             counts[int(label), int(guess)] = counts.get((int(label), int(guess)), 0) + 1
-    found = most_confused(run, 5)
-    assert [len(rows) for *_, rows in found] == sorted(counts.values(), reverse=True)[:5]
-    for true, guess, rows in found:
+    confusions = most_confused(run, 5)
+    assert [len(rows) for *_, rows in confusions] == sorted(counts.values(), reverse=True)[:5]
+    for true, guess, rows in confusions:
         assert len(rows) == counts[true, guess]
         confidence = scores.probabilities[rows, guess]
         assert (np.diff(confidence) <= 0).all()

@@ -13,10 +13,9 @@ from made_runs import CLASSES, Made, fourteen
 from snakemake.utils import update_config
 from test_answer import AUDIT
 
-from study.compare.runs import choose
 from study.errors import StudyError
-from study.recipe import read_recipes
-from study.report.findings import Study, findings, load
+from study.recipe_table import read_recipes
+from study.report.findings import FinishedStudy, findings, load
 
 CONFIG = Path(__file__).parents[3] / "config"
 SPLITS = {split: {"images": 400} for split in ("train", "val", "test")}
@@ -29,7 +28,7 @@ def config_of(study: str) -> dict:
     return config
 
 
-def study(folder: Path, made: list[Made], name: str = "fer2013") -> Study:
+def study(folder: Path, made: list[Made], name: str = "fer2013") -> FinishedStudy:
     """The files of a study with made-up runs; ten test images have a copy in training."""
     runs = made_runs.study(folder, made)
     (folder / "data").mkdir()
@@ -54,13 +53,11 @@ def page(tmp_path_factory: pytest.TempPathFactory) -> str:
     """Of all fourteen recipes, and the first failure once more with log-softmax; two runs of the original study."""
     failed = fourteen()[6]
     assert failed.recipe.experiment == "adam_ver1"
-    mended = replace(
-        failed.recipe, experiment="adam_ver1_log_softmax", case=7, activation="log_softmax", reported_note=""
-    )
+    mended = failed.recipe.but(experiment="adam_ver1_log_softmax", case=7, activation="log_softmax", reported_note="")
     repaired = Made(mended, 0.66)
     folder = tmp_path_factory.mktemp("studies")
     made = fourteen()
-    made[1] = replace(made[1], recipe=replace(made[1].recipe, reported=0.6133))
+    made[1] = replace(made[1], recipe=made[1].recipe.but(reported=0.6133))
     sound = study(folder / "sound", [*made, repaired])
     return findings(sound, study(folder / "original", made[:2], "original"), "make findings")
 
@@ -95,9 +92,8 @@ def test_copies_are_counted_with_the_accuracy_on_them(page: str) -> None:
 def test_numbers_are_those_of_the_runs(tmp_path: Path) -> None:
     made = study(tmp_path, fourteen()[:6])
     text = findings(made, made, "make findings")
-    winner = choose(made.runs)
-    best = next(run for run in made.runs if run.experiment == winner)
-    assert f"**{winner}** is the best recipe of 6" in text
+    best = made.comparison.best.first
+    assert f"**{best.experiment}** is the best recipe of 6" in text
     assert f"{best.val_accuracy:.1%}" in text and f"{best.test_accuracy:.1%}" in text
     assert "Not measured yet: no family of recipes" in text
 

@@ -1,0 +1,109 @@
+"""Verdicts, pairs and resamples: made once, within the whole study and within a part of it."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import made_runs
+import pytest
+from made_runs import Made, comparison_of, fourteen, recipe
+from statsmodels.stats.multitest import multipletests
+
+from study.compare import comparison
+from study.compare.comparison import agreed
+from study.compare.runs import Run
+from study.compare.statistics import mcnemar
+from study.compare.verdicts import BEST, BETTER, NOT_DISTINGUISHABLE, WORSE
+
+
+@pytest.fixture(scope="module")
+def runs(tmp_path_factory: pytest.TempPathFactory) -> list[Run]:
+    return made_runs.study(tmp_path_factory.mktemp("runs"), fourteen())
+
+
+@pytest.fixture(scope="module")
+def seeds(tmp_path_factory: pytest.TempPathFactory) -> list[Run]:
+    made = [Made(recipe("a"), 0.7), Made(recipe("b"), 0.4), Made(recipe("c"), 0.0, "collapsed")]
+    made = [replace(one, seed=seed) for one in made for seed in (0, 1, 2)]
+    made[4] = replace(made[4], skill=0.0, outcome="diverged")
+    return made_runs.study(tmp_path_factory.mktemp("seeds"), made)
+
+
+def test_verdicts_compare_with_the_winner_of_validation_on_test(runs: list[Run]) -> None:
+    verdicts = comparison_of(runs).verdicts
+    best = max((run for run in runs if not run.failed), key=lambda run: run.val_accuracy)
+    assert verdicts[best.experiment, 0][0] == BEST
+    others = [run for run in runs if run is not best]
+    raw = [mcnemar(run.correct, best.correct) for run in others]
+    adjusted = multipletests(raw, method="holm")[1]
+    for run, p in zip(others, adjusted, strict=True):
+        verdict, shown = verdicts[run.experiment, 0]
+        assert shown == pytest.approx(p)
+        assert verdict == (
+            NOT_DISTINGUISHABLE if p > 0.05 else WORSE if run.test_accuracy < best.test_accuracy else BETTER
+        )
+    assert verdicts["adam_ver1", 0][0] == WORSE
+
+
+def test_test_may_contradict_validation(tmp_path: Path) -> None:
+    runs = made_runs.study(tmp_path, [Made(recipe("a"), 0.3), Made(recipe("b"), 0.9)])
+    runs[0].metrics["val"]["accuracy"] = 1.0
+    assert comparison_of(runs).verdicts["b", 0][0] == BETTER
+
+
+def test_a_recipe_differs_only_if_every_seed_does(seeds: list[Run]) -> None:
+    verdicts = comparison_of(seeds).verdicts
+    assert {verdicts["a", seed][0] for seed in (0, 1, 2)} == {BEST}
+    assert agreed([WORSE, WORSE, WORSE]) == WORSE
+    assert agreed([WORSE, NOT_DISTINGUISHABLE, WORSE]) == NOT_DISTINGUISHABLE
+    assert agreed([WORSE, BETTER]) == NOT_DISTINGUISHABLE
+
+
+def test_pairwise_lists_every_pair_once(runs: list[Run]) -> None:
+    table = comparison_of(runs, 200).pairs
+    assert len(table) == 14 * 13 // 2
+    row = table[(table["experiment_a"] == "sgd_ver1") & (table["experiment_b"] == "adam_ver1")].iloc[0]
+    assert row["accuracy_difference"] == pytest.approx(runs[0].test_accuracy - runs[6].test_accuracy)
+    assert row["accuracy_low"] < row["accuracy_difference"] < row["accuracy_high"]
+    assert row["distinguishable"]
+    gained = row["only_a_correct"] - row["only_b_correct"]
+    assert gained / row["images"] == pytest.approx(row["accuracy_difference"])
+    assert table["p_holm"].tolist() == pytest.approx(multipletests(table["p_mcnemar"], method="holm")[1])
+
+
+def test_pairs_share_their_seed(seeds: list[Run]) -> None:
+    assert (comparison_of(seeds, 20).pairs["seed"] != "all").sum() == 3 * 3
+
+
+def test_several_seeds_are_tested_over_seeds_as_well(seeds: list[Run]) -> None:
+    table = comparison_of(seeds, 200).pairs
+    over = table[table["seed"] == "all"]
+    assert len(over) == 3
+    for row in over.itertuples():
+        a, b = (
+            [r.test_accuracy for r in seeds if r.experiment == name] for name in (row.experiment_a, row.experiment_b)
+        )
+        assert row.accuracy_difference == pytest.approx(sum(a) / len(a) - sum(b) / len(b))
+        assert row.accuracy_low <= row.accuracy_difference <= row.accuracy_high
+        assert row.p_seeds >= 2.0 ** (1 - len(a))
+    assert not over["distinguishable"].any()  # so few seeds cannot show anything
+    assert table.loc[table["seed"] != "all", "p_seeds"].isna().all()
+
+
+def test_resamples_are_drawn_and_scored_once(runs: list[Run], monkeypatch: pytest.MonkeyPatch) -> None:
+    draws, scored = [], []
+    real = comparison.draw_counts, comparison.resampled_scores
+    monkeypatch.setattr(comparison, "draw_counts", lambda *a: draws.append(a) or real[0](*a))
+    monkeypatch.setattr(comparison, "resampled_scores", lambda *a: scored.append(a) or real[1](*a))
+    whole = comparison_of(runs)
+    assert len(whole.pairs) == 91
+    for case in whole.cases:
+        within = whole.of_case(case)
+        within.over_seeds_and_images(within.best, "macro_f1")
+    assert (len(draws), len(scored)) == (1, 14)
+
+
+def test_a_part_of_the_study_has_its_own_best_recipe(runs: list[Run]) -> None:
+    within = comparison_of(runs).of_case(1)
+    assert set(within.recipes) == {"sgd_ver1", "sgd_ver2", "sgd_ver3"}
+    assert within.best.name == "sgd_ver3" and within.best.verdict == BEST
+    assert within.recipes["sgd_ver1"].verdict == WORSE
