@@ -20,6 +20,26 @@ from study.evaluate.metrics import evaluate, read_predictions
 from study.recipe import Recipe
 
 CLASSES = ("angry", "disgust", "fear", "happy", "neutral", "sad", "surprise")
+# Of audit.json, what sentences are made from.
+AUDIT: dict[str, Any] = {
+    "expected": [],
+    "source": {"images": 40},
+    "kept": {"images": 35},
+    "found": {
+        "unreadable": 1, "duplicate_groups": 3, "duplicate_images": 7, "contradictory_groups": 2, "blank": 0,
+        "odd_size": 0, "odd_mode": 0,
+    },
+    "done": {
+        "duplicates": {"policy": "group", "dropped": 0},
+        "contradictory": {"policy": "drop", "dropped": 4},
+        "unreadable": {"policy": "drop", "dropped": 1},
+        "oversampled": {"*x*": 5},
+    },
+    "leakage": {
+        "official": None,
+        "final": {"val": {"images": 6}, "test": {"images": 6}, "total": 2},
+    },
+}  # fmt: skip
 SHARES = (0.14, 0.015, 0.14, 0.25, 0.17, 0.17, 0.115)
 
 
@@ -102,7 +122,7 @@ def write_run(folder: Path, made: Made, classes: Sequence[str] = CLASSES, images
     (evaluate_ / "metrics.json").write_text(json.dumps(metrics, allow_nan=False))
     curve = history(made, len(classes))
     curve.to_csv(train / "history.csv", index=False)
-    (train / "run.json").write_text(json.dumps(record(made, curve), allow_nan=False))
+    (train / "run.json").write_text(json.dumps(record(made, curve, classes), allow_nan=False))
 
 
 def predictions(made: Made, classes: Sequence[str] = CLASSES, images: int = 400) -> pd.DataFrame:
@@ -157,20 +177,20 @@ def history(made: Made, classes: int) -> pd.DataFrame:
     return table
 
 
-def record(made: Made, curve: pd.DataFrame) -> dict[str, object]:
+def record(made: Made, curve: pd.DataFrame, classes: Sequence[str]) -> dict[str, object]:
     """The content of run.json."""
-    reasons = {
-        "completed": f"all {made.epochs} epochs run",
-        "early_stopped": "no lower validation loss in 10 epochs",
-        "collapsed": "every validation image was called by one class since epoch 2",
-        "diverged": "the training loss was not finite in epoch 3",
-    }
+    only_class = classes[3 % len(classes)]  # as `predictions` has it
     best = None if made.outcome == "diverged" else int(curve["val_accuracy"].idxmax())
     return {
         "experiment": made.recipe.experiment,
         "seed": made.seed,
         "outcome": made.outcome,
-        "reason": reasons[made.outcome],
+        "facts": {
+            "classes": len(classes),
+            "only_class": {"name": only_class, "since": 2, "share": 0.25} if made.outcome == "collapsed" else None,
+            "only_class_at_best": only_class if made.outcome == "collapsed" else None,
+            "early_stopping_patience": 10,
+        },
         "epochs": made.epochs,
         "max_epochs": made.epochs if made.outcome == "completed" else made.epochs + 6,
         "best_epoch": None if best is None else int(curve["epoch"][best]),

@@ -14,7 +14,7 @@ Entry points:
 import functools
 import math
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -102,7 +102,7 @@ def _flag(text: str) -> bool:
         raise ValueError from None
 
 
-_READ = {"integer": int, "number": float, "boolean": _flag}
+_READ: dict[str, Callable[[str], Any]] = {"integer": int, "number": float, "boolean": _flag}
 
 
 @functools.cache

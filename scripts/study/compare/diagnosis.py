@@ -51,16 +51,15 @@ def diagnoses(comparison: Comparison) -> pd.DataFrame:
 
 
 def diagnose(run: Run, settings: Mapping[str, Any], class_weights: Mapping[str, float] | None = None) -> list[str]:
-    """Sentences about a finished run: the verdict of its training first, then what else its history shows.
+    """Sentences about a finished run: the reason for its outcome first, then what else its history shows.
 
     Args:
         settings: the config's section `training`.
         class_weights: weight of each class in a weighted loss; without it nothing is said about the saturation of
             recipes with a weighted loss, which needs them.
     """
-    said = [run.reason if run.reason.endswith(".") else f"{run.reason}."] if run.reason else []
     return [
-        *said,
+        run.reason,
         *_saturation(run, class_weights),
         *_plateaus(run, class_weights),
         *_divergence(run),

@@ -8,6 +8,7 @@ Entry points:
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from study.compare.reasons import reason
 from study.compare.statistics import mean_interval, wilson_interval
 from study.errors import StudyError
 from study.evaluate.metrics import decode, negative_log_likelihood, read_predictions
@@ -84,9 +86,10 @@ class Run:
         """Whether the run collapsed or diverged."""
         return self.outcome in FAILURES
 
-    @property
+    @cached_property
     def reason(self) -> str:
-        return str(self.record.get("reason") or "")
+        """The sentence about the outcome; needs the history."""
+        return reason(self.record, self.history.to_dict("records"))
 
     @property
     def classes(self) -> list[str]:

@@ -2,34 +2,13 @@
 
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import made_runs
 import pytest
-from made_runs import Made, comparison_of, fourteen, recipe
+from made_runs import AUDIT, Made, comparison_of, fourteen, recipe
 
 from study.compare.runs import Run
 from study.report.answer import audit_facts, caution, headline
-
-AUDIT: dict[str, Any] = {
-    "expected": [],
-    "source": {"images": 40},
-    "kept": {"images": 35},
-    "found": {
-        "unreadable": 1, "duplicate_groups": 3, "duplicate_images": 7, "contradictory_groups": 2, "blank": 0,
-        "odd_size": 0, "odd_mode": 0,
-    },
-    "done": {
-        "duplicates": {"policy": "group", "dropped": 0},
-        "contradictory": {"policy": "drop", "dropped": 4},
-        "unreadable": {"policy": "drop", "dropped": 1},
-        "oversampled": {"*x*": 5},
-    },
-    "leakage": {
-        "official": None,
-        "final": {"val": {"images": 6}, "test": {"images": 6}, "total": 2},
-    },
-}  # fmt: skip
 
 
 @pytest.fixture

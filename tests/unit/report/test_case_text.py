@@ -40,7 +40,7 @@ def rows(table: pd.DataFrame) -> pd.DataFrame:
 def test_failures_stand_with_their_reason_and_are_never_best(runs: list[Run]) -> None:
     table = case_table(with_reported(runs), 3)
     assert rows(table).loc["outcome"].tolist() == ["collapsed", "diverged", "collapsed"]
-    assert "one class since epoch 2" in rows(table).loc["reason", "adam_ver1"]
+    assert "for every validation image since epoch 2" in rows(table).loc["reason", "adam_ver1"]
     assert rows(table).loc["best epoch", "adam_ver2"] is None
     assert rows(table).loc["reported accuracy", "adam_ver1"] is None
     assert rows(table).loc["note", "adam_ver1"] == "stopped; accuracy stuck at 0.1111"

@@ -65,7 +65,7 @@ def test_nothing_comes_from_outside(runs: list[Run]) -> None:
 
 def test_text_of_the_data_is_escaped(tmp_path: Path) -> None:
     runs = made_runs.study(tmp_path, [Made(recipe("a")), Made(recipe("b"), 0.0, "collapsed")])
-    runs[1].record["reason"] = '<script>alert(1)</script> & "quotes"'
+    runs[1].record["facts"]["only_class"]["name"] = '<script>alert(1)</script> & "quotes"'
     html = comparison_html(run_table(comparison_of(runs)), "<i>study</i>")
     assert "<script>alert" not in html
     assert "<i>study" not in html

@@ -9,9 +9,8 @@ import made_runs
 import pandas as pd
 import pytest
 import yaml
-from made_runs import CLASSES, Made, fourteen
+from made_runs import AUDIT, CLASSES, Made, fourteen
 from snakemake.utils import update_config
-from test_answer import AUDIT
 
 from study.errors import StudyError
 from study.recipe_table import read_recipes

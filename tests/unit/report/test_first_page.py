@@ -8,8 +8,7 @@ import pandas as pd
 import pytest
 import yaml
 from docutils.core import publish_parts
-from made_runs import CLASSES, Made, comparison_of, fourteen, recipe
-from test_answer import AUDIT
+from made_runs import AUDIT, CLASSES, Made, comparison_of, fourteen, recipe
 
 from study.compare.comparison import Comparison
 from study.compare.conclusions import conclusions
@@ -91,7 +90,7 @@ def test_it_opens_on_the_answer(runs: list[Run], tmp_path: Path) -> None:
     places = [html.index(text) for text in order]
     assert places == sorted(places)
     assert html.count("<details") == 2 * 14 + 3
-    assert "✕ adam_ver1" in html and "every validation image was called by one class" in html
+    assert "✕ adam_ver1" in html and "Predicts &#39;happy&#39; for every validation image since epoch 2 of 12" in html
     assert "http" not in html.replace("http-equiv", "")
 
 
@@ -104,14 +103,14 @@ def test_the_comparison_comes_through_whole(runs: list[Run], tmp_path: Path) -> 
 
 def test_names_from_the_data_are_text(tmp_path: Path) -> None:
     runs = made_runs.study(tmp_path / "runs", [Made(recipe("a")), Made(recipe("b"), 0.0, "collapsed")], HOSTILE)
-    runs[1].record["reason"] = "all called <b>*x*</b>.\n\n.. raw:: html\n\n   <i>"
+    runs[1].record["facts"]["only_class"]["name"] = "<b>*x*</b>.\n\n.. raw:: html\n\n   <i>"
     html = through_docutils(page(runs, tmp_path, HOSTILE, question="<u>|x|</u>"))
     for tag in ("<script", "<b>", "<u>", "<i>", ' onload=alert(1)">'):
         assert tag not in html
     text = unescape(html)
     for name in HOSTILE[:-1]:
         assert name in text
-    assert "all called <b>*x*</b>" in text
+    assert "Predicts '<b>*x*</b>" in text
 
 
 def test_no_line_is_longer_than_docutils_takes(runs: list[Run], tmp_path: Path) -> None:

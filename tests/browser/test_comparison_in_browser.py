@@ -7,9 +7,9 @@ from typing import Any
 import made_runs
 import pytest
 from browser import SIZES, column, needed, requests, resize, start
-from made_runs import fourteen
+from made_runs import comparison_of, fourteen
 
-from study.compare.tables import comparison
+from study.compare.run_table import run_table
 from study.report.comparison_page import comparison_html
 
 pytestmark = needed
@@ -20,9 +20,9 @@ HOSTILE = "<script>document.title = 'broken'</script>"
 def page(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("page")
     runs = made_runs.study(folder / "runs", fourteen())
-    runs[6].record["reason"] = f"{HOSTILE} every image was called one class"
+    runs[6].record["facts"]["only_class"]["name"] = HOSTILE
     path = folder / "comparison.html"
-    path.write_text(comparison_html(comparison(runs, 0.95, 50), "made up"), encoding="utf-8")
+    path.write_text(comparison_html(run_table(comparison_of(runs)), "made up"), encoding="utf-8")
     return path
 
 
