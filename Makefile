@@ -69,7 +69,7 @@ lint: $(INSTALLED) ## formatters, linters, types
 	$(BIN)/ruff check $(CODE)
 	$(BIN)/ruff format --check $(CODE)
 	$(BIN)/mypy scripts/study
-	PYTHONPATH=scripts $(BIN)/lint-imports --no-cache
+	PYTHONPATH=scripts $(BIN)/lint-imports --no-cache --no-logo
 	$(BIN)/snakefmt --check $(SNAKEFILES)
 	. $(BIN)/activate && snakemake --lint
 

@@ -8,11 +8,13 @@ WORKFLOW = Path(workflow.basedir)
 if str(WORKFLOW / "scripts") not in sys.path:
     sys.path.insert(0, str(WORKFLOW / "scripts"))
 
+from study.compare.all_tables import TABLES
 from study.data.data_settings import source_fingerprint
 from study.errors import StudyError
 from study.paths import RunPaths
 from study.provenance import code_digest
 from study.recipe_table import read_recipes
+from study.report.all_figures import FIGURES, keys_of
 from study.settings import deciding, read_numbers, reported_protocol, validate_config
 
 try:
@@ -32,6 +34,8 @@ else:
     WEIGHTS_FILE = None if WEIGHTS == "none" else WEIGHTS
 
 RUN = RunPaths(Path(RESULTS))  # with the wildcards {experiment} and {seed}
+TABLES_FOLDER = f"{RESULTS}/tables"
+FIGURES_FOLDER = f"{RESULTS}/figures"
 TEMPLATES = WORKFLOW / "scripts/study/report/templates"
 
 
@@ -104,3 +108,27 @@ def questioned_sections(wildcards):
         "data": deciding(config, "data"),
         **{name: config[name] for name in ("split", "augmentation", "training")},
     }
+
+
+def tables_of(rule):
+    """Outputs for the tables of one rule, by name, each with its place in the report."""
+
+    def shown(table, case=""):
+        labels = {"table": table.label.format(case=case), "form": "table"}
+        file = f"{TABLES_FOLDER}/{table.file(case)}"
+        return report(file, category="1 Tables", caption=f"../report/{table.caption}", labels=labels)
+
+    mine = [table for table in TABLES if table.rule == rule]
+    return {table.name: [shown(table, case) for case in CASES] if table.per_case else shown(table) for table in mine}
+
+
+def all_figures():
+    """Outputs for every figure, by name, each with its place in the report."""
+
+    def shown(figure, key=""):
+        labels = {what: text.format(key=key) for what, text in figure.labels.items()}
+        file = f"{FIGURES_FOLDER}/{figure.path(key)}"
+        return report(file, category=figure.category, caption=f"../report/{figure.caption}", labels=labels)
+
+    keys = {figure.name: keys_of(figure, RECIPES) for figure in FIGURES}
+    return {f.name: [shown(f, key) for key in keys[f.name]] if f.per else shown(f) for f in FIGURES}

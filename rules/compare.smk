@@ -3,11 +3,6 @@
 #         {RESULTS}/figures/    the figures of study.report.all_figures
 #         {RESULTS}/ensemble/   predictions.csv and metrics.json of the vote
 #         {RESULTS}/report.html Snakemake's report of all of it
-from study.compare.all_tables import TABLES
-from study.report.all_figures import FIGURES, keys_of
-
-TABLES_FOLDER = f"{RESULTS}/tables"
-FIGURES_FOLDER = f"{RESULTS}/figures"
 RUN_FILES = every_run(RUN.run)
 HISTORY_FILES = every_run(RUN.history)
 METRICS_FILES = every_run(RUN.metrics)
@@ -15,30 +10,6 @@ PREDICTIONS_FILES = every_run(RUN.predictions)
 
 # What the tables take from the table of recipes beyond what a run knows itself.
 SHOWN_RECIPES = {name: dict(vars(recipe)) for name, recipe in RECIPES.items()}
-
-
-def tables_of(rule):
-    """The tables that a rule writes: name of the output -> file, or files, each with its place in the report."""
-
-    def shown(table, case=""):
-        labels = {"table": table.label.format(case=case), "form": "table"}
-        file = f"{TABLES_FOLDER}/{table.file(case)}"
-        return report(file, category="1 Tables", caption=f"../report/{table.caption}", labels=labels)
-
-    mine = [table for table in TABLES if table.rule == rule]
-    return {table.name: [shown(table, case) for case in CASES] if table.per_case else shown(table) for table in mine}
-
-
-def all_figures():
-    """Every figure: name of the output -> file, or files, each with its place in the report."""
-
-    def shown(figure, key=""):
-        labels = {what: text.format(key=key) for what, text in figure.labels.items()}
-        file = f"{FIGURES_FOLDER}/{figure.path(key)}"
-        return report(file, category=figure.category, caption=f"../report/{figure.caption}", labels=labels)
-
-    keys = {figure.name: keys_of(figure, RECIPES) for figure in FIGURES}
-    return {f.name: [shown(f, key) for key in keys[f.name]] if f.per else shown(f) for f in FIGURES}
 
 
 localrules:
