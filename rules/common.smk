@@ -9,8 +9,9 @@ if str(WORKFLOW / "scripts") not in sys.path:
     sys.path.insert(0, str(WORKFLOW / "scripts"))
 
 from study.compare.all_tables import TABLES
-from study.data.data_settings import source_fingerprint
+from study.data.data_settings import DIGITS, source_fingerprint
 from study.errors import StudyError
+from study.names import SPLITS
 from study.paths import RunPaths
 from study.provenance import code_digest
 from study.recipe_table import read_recipes
@@ -56,12 +57,12 @@ def every_run(pattern):
 
 def source_files(wildcards):
     """The source as an input; the embedded digits need none."""
-    return [] if SOURCE == "digits" else [SOURCE]
+    return [] if SOURCE == DIGITS else [SOURCE]
 
 
 def source_identity(wildcards):
     """What the source holds. A param, because Snakemake looks only at the time stamp of a large file or a folder."""
-    if SOURCE != "digits" and not Path(SOURCE).exists():
+    if SOURCE != DIGITS and not Path(SOURCE).exists():
         return config["data"]["sha256"] or "absent"
     return source_fingerprint(SOURCE)
 

@@ -103,6 +103,7 @@ rule figures:
         recipes=SHOWN_RECIPES,
         questions=lookup(dpath="cases", within=config),
         metrics=lookup(dpath="metrics", within=config),
+        training=lookup(dpath="training", within=config),
         reported_protocol=shown_protocol,
         code=script_digest("figures"),
     script:

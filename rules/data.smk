@@ -6,11 +6,10 @@
 #         {RESULTS}/data/class_weights.csv
 #         resources/weights/*.pth         pretrained weights, where the configuration asks for them
 
-SPLITS = ["train", "val", "test"]
 PACKED = expand(f"{RESULTS}/data/{{split}}.{{kind}}", split=SPLITS, kind=["npy", "csv"])
 
 # A rule only while the file is absent: as the output of a rule, images placed by hand would be Snakemake's to delete.
-if SOURCE != "digits" and not Path(SOURCE).exists():
+if SOURCE != DIGITS and not Path(SOURCE).exists():
 
     localrules:
         fetch_data,

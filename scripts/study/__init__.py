@@ -1,1 +1,19 @@
-"""The library behind the rules: everything here works, and is tested, without Snakemake."""
+"""The library behind the rules: everything here works, and is tested, without Snakemake.
+
+Rooms, each above those it may import from (`make lint` holds that): commands, report, compare, evaluate, train, data,
+and this ground floor, which every room may use. Each room's __init__ says what comes in, what goes out and what is in
+which module.
+
+    errors          the one exception that stands for a mistake of the user
+    files           tables, JSON, hashes, and files that are whole or not there
+    names           splits, outcomes, columns of history.csv: words that readers outside rely on
+    paths           the folder of a run, and every file in it
+    progress        a bar on the terminal, and work over several processes
+    provenance      digests of code and data, versions, git: what made a result, and what runs again
+    recipe          one row of the table of recipes: its columns, their treatments, their words
+    recipe_table    experiments.tsv read and checked
+    reference       what the schema allows, in words
+    rule_log        the log of a rule's script, and how its errors end
+    schema          the configuration's schema, loaded
+    settings        the configuration, checked
+"""

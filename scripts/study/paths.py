@@ -82,5 +82,5 @@ def runs_in(results: Path, file: str) -> list[RunPaths]:
 
 def logged_runs(results: Path) -> list[RunPaths]:
     """Every run of a study that has left the log of a training, sorted."""
-    found = (re.fullmatch(r"(.+)_seed_(\d+)", log.stem) for log in sorted(results.glob("logs/train/*.log")))
-    return [RunPaths(results, match[1], int(match[2])) for match in found if match]
+    names = (re.fullmatch(r"(.+)_seed_(\d+)", log.stem) for log in sorted(results.glob("logs/train/*.log")))
+    return [RunPaths(results, match[1], int(match[2])) for match in names if match]

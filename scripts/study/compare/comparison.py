@@ -83,7 +83,7 @@ class Comparison:
     Attributes:
         runs: with predictions; with histories for the diagnosis and the curves.
         metrics: the section of the configuration: confidence, bootstrap_samples, ece_bins, ensemble_members.
-        training: the section of the configuration; for the diagnosis.
+        training: the section of the configuration; for what is told of learning rates.
         class_weights: as `read_class_weights` gives it; for the diagnosis.
         manifest: as `read_manifest` gives it; for the leakage.
         reported_protocol: what the reported accuracies were made with, see `study.settings.reported_protocol`; None

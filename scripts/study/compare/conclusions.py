@@ -130,7 +130,7 @@ def _pair_sentence(
     claim = claim[0].upper() + claim[1:]
     points = "{:+.1f} points of test accuracy, {:+.1f} to {:+.1f}".format(*(100 * value for value in difference))
     if verdict == UNJUDGED:
-        return f"{claim} ({names}): cannot be judged, both failed here."
+        return f"{claim} ({names}): {UNJUDGED}, both failed here."
     lost = [f"{group.name} {group.failure}" for group in (a, b) if group.failed]
     aside = f"; {lost[0]}" if lost else ""
     words = "the reverse is found" if verdict == REVERSED else verdict

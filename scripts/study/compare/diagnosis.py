@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 
 from study.compare.comparison import Comparison
 from study.compare.runs import Run
+from study.names import COMPLETED
 from study.recipe import lr_text
 from study.train.schedules import listed, schedule_of
 from study.train.stopping import EarlyStopping
@@ -148,14 +149,14 @@ def _plateaus(run: Run, class_weights: Mapping[str, float] | None) -> list[str]:
     said = []
     for words, nll in guesses.items():
         near = ((epochs["val_nll"] - nll).abs() <= tolerance) & (epochs["val_accuracy"] <= largest + 1e-9)
-        found = [span for span in spans(epochs["epoch"], near) if span[1] - span[0] + 1 >= PLATEAU_EPOCHS]
-        if not found:
+        plateaus = [span for span in spans(epochs["epoch"], near) if span[1] - span[0] + 1 >= PLATEAU_EPOCHS]
+        if not plateaus:
             continue
         tells = (
-            f"The network told no class from another {_epochs(found, len(epochs))}: validation NLL within "
+            f"The network told no class from another {_epochs(plateaus, len(epochs))}: validation NLL within "
             f"{tolerance:.2f} of {words}"
         )
-        left = epochs[epochs["epoch"] == found[-1][1] + 1]
+        left = epochs[epochs["epoch"] == plateaus[-1][1] + 1]
         if len(left) and math.isfinite(left["val_nll"].iloc[0]):
             row = left.iloc[0]
             tells += (
@@ -241,7 +242,7 @@ def _end(run: Run) -> list[str]:
             f"{last['val_nll']:.4f} in epoch {last['epoch']:.0f} while the training loss fell"
             f"{_kind(run, lowest, last)}."
         )
-    if run.outcome == "completed" and run.record["best_epoch"] == last["epoch"] > 1:
+    if run.outcome == COMPLETED and run.record["best_epoch"] == last["epoch"] > 1:
         cap = run.record["max_epochs"]
         cut = (
             f" (the study allows {cap} of the recipe's {run.recipe.max_epochs})" if cap < run.recipe.max_epochs else ""
@@ -270,15 +271,15 @@ def spans(epochs: pd.Series, mask: Sequence[bool] | pd.Series) -> Spans:
     return [(int(numbers[start]), int(numbers[stop - 1])) for start, stop in edges.reshape(-1, 2)]
 
 
-def _epochs(found: Spans, final: int) -> str:
+def _epochs(which: Spans, final: int) -> str:
     """Spans in words: "in every epoch", "in epochs 3 to 9 and 12", "from epoch 3 on", "in epochs 3 and from 12 on"."""
-    if found == [(1, final)]:
+    if which == [(1, final)]:
         return "in every epoch"
-    first, last = found[-1]
-    if len(found) == 1 and last == final:
+    first, last = which[-1]
+    if len(which) == 1 and last == final:
         return f"from epoch {first} on" if first < final else f"in epoch {final}, its last"
-    parts = [str(start) if start == stop else f"{start} to {stop}" for start, stop in found]
+    parts = [str(start) if start == stop else f"{start} to {stop}" for start, stop in which]
     if last == final and first < final:
         parts[-1] = f"from {first} on"
-    single = len(found) == 1 and first == last
+    single = len(which) == 1 and first == last
     return f"in epoch{'s' * (not single)} {listed(parts)}"

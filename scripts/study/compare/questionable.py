@@ -64,28 +64,28 @@ def questionable(
         config: at least the sections data, split, augmentation and training.
         official_split: whether the source brings a split of its own.
     """
-    found = []
+    choices = []
     for key, (applies, why) in QUESTIONABLE.items():
         section, name = key.split(".")
         if applies(value := config[section][name]):
-            found.append(Choice(key, value_text(value), why))
+            choices.append(Choice(key, value_text(value), why))
     if official_split and config["split"]["method"] != "official":
         why = "the split that comes with the images is ignored, so scores cannot be compared with those of others"
-        found.append(Choice("split.method", config["split"]["method"], why))
-    return found + _of_recipes(list(recipes))
+        choices.append(Choice("split.method", config["split"]["method"], why))
+    return choices + _of_recipes(list(recipes))
 
 
 def _of_recipes(recipes: list[Recipe]) -> list[Choice]:
     softmax = [recipe.experiment for recipe in recipes if recipe.activation == "softmax"]
     both = [recipe.experiment for recipe in recipes if recipe.weighted and recipe.sampler == "balanced"]
-    found = []
+    choices = []
     if softmax:
         why = "cross entropy applies softmax itself: the loss is confined and a confident mistake has no gradient"
-        found.append(Choice("activation softmax", ", ".join(softmax), why))
+        choices.append(Choice("activation softmax", ", ".join(softmax), why))
     if both:
         why = "two treatments of the imbalance at once, whose effects cannot be told apart in these recipes"
-        found.append(Choice("weighted loss with balanced sampler", ", ".join(both), why))
-    return found
+        choices.append(Choice("weighted loss with balanced sampler", ", ".join(both), why))
+    return choices
 
 
 def value_text(value: Any) -> str:

@@ -77,8 +77,8 @@ def sign_flips(differences: Sequence[float]) -> float:
     if len(differences) < 2:
         return math.nan
     values = np.asarray(differences, float)
-    found = permutation_test((values,), np.mean, permutation_type="samples", n_resamples=SIGN_PATTERNS, rng=0)
-    return float(found.pvalue)
+    test = permutation_test((values,), np.mean, permutation_type="samples", n_resamples=SIGN_PATTERNS, rng=0)
+    return float(test.pvalue)
 
 
 def smallest_p(seeds: int) -> float:

@@ -1,0 +1,14 @@
+"""From tables to what a person looks at.
+
+In come the comparison and its tables. Out go figures, the report's first page, the page that sorts and filters, and
+docs/FINDINGS.md.
+
+    all_figures         every figure, declared once: file, caption, place on the first page
+    figures/            the drawing; colours, that of a failed run among them, are in style
+    answer              the answer and its caution in words
+    case_text           a case's table as Markdown and as cells
+    comparison_page     the page that sorts and filters: comparison.html
+    first_page          the first page of the report: summary.rst
+    findings            docs/FINDINGS.md
+    templates/          the HTML and Markdown of these pages
+"""

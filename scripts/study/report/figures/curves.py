@@ -2,7 +2,9 @@
 
 import math
 import textwrap
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -13,6 +15,7 @@ from study.compare.runs import RecipeRuns, Run
 from study.recipe import lr_text
 from study.report.figures.material import Material
 from study.report.figures.style import BLUE, GREY, ORANGE, VERMILLION, drawing, grid, headed, name, series
+from study.train.schedules import schedule_of
 
 LOG_FROM = 6.0  # ratio of largest to smallest loss from which the axis is logarithmic
 
@@ -54,7 +57,7 @@ def curves(material: Material, path: str | Path, experiment: str) -> None:
         for axes in (left, right):
             _epochs(axes, max(len(run.history) for run in group))
             for run in group:
-                _lr_drops(axes, run.history, labelled=len(group) == 1)
+                _lr_drops(axes, run, material.comparison.training, labelled=not group.several_seeds)
         best = f"best epoch: {group.first.record['best_epoch']}" if len(group) == 1 else "best epoch of a seed"
         for k, run in enumerate(group):
             _best_epoch(left, right, run, best if k == 0 else None)
@@ -113,11 +116,11 @@ def _line(axes: Axes, history: pd.DataFrame, column: str, look: dict[str, str], 
         axes.plot(history["epoch"][last], values[last], marker="X", markersize=8, color=look["color"])
 
 
-def _lr_drops(axes: Axes, history: pd.DataFrame, labelled: bool) -> None:
-    """A vertical line where the learning rate falls, with the new one on top."""
-    lr = history["lr"].to_numpy(float)
-    for k in np.flatnonzero(np.diff(lr) < 0) + 1:
-        at = float(history["epoch"].iloc[k]) - 0.5
+def _lr_drops(axes: Axes, run: Run, settings: Mapping[str, Any], labelled: bool) -> None:
+    """A vertical line at each drop of the learning rate, as its schedule has it, with the new one on top."""
+    lr = run.history["lr"].to_numpy(float)
+    for k in schedule_of(run.recipe, settings).drops(lr):
+        at = float(run.history["epoch"].iloc[k]) - 0.5
         axes.axvline(at, color=GREY, linewidth=0.8, zorder=0)
         if labelled:
             axes.text(

@@ -145,7 +145,7 @@ def _legend(figure: Figure, axes: Axes, pairs: pd.DataFrame) -> None:
         axes.plot([], [], "-o", color=BLUE, markersize=7, label="accuracy, distinguishable")
     if (~sure & ~failed).any():
         axes.plot(
-            [], [], "-o", color=GREY, markersize=7, markerfacecolor="white", label="accuracy, not distinguishable"
+            [], [], "-o", color=GREY, markersize=7, markerfacecolor="white", label=f"accuracy, {NOT_DISTINGUISHABLE}"
         )
     if failed.any():
         axes.plot([], [], "-X", color=FAILED, markersize=8, markeredgecolor="white", label="accuracy, a recipe failed")

@@ -21,7 +21,7 @@ from study.recipe import lr_text
 from study.report.figures.material import Material
 from study.report.figures.style import BLUE, FAILED, GREY, ORANGE, PALE, SHADES, drawing, grid, name
 
-VERDICTS = {BEST: "★ best", NOT_DISTINGUISHABLE: "≈ not distinguishable", WORSE: "worse", BETTER: "▲ better on test"}
+VERDICTS = {BEST: "★ best", NOT_DISTINGUISHABLE: f"≈ {NOT_DISTINGUISHABLE}", WORSE: "worse", BETTER: "▲ better on test"}
 
 
 def comparison(material: Material, path: str | Path) -> None:
