@@ -115,6 +115,7 @@ rule first_page:
     input:
         runs=RUN_FILES,
         metrics=METRICS_FILES,
+        histories=HISTORY_FILES,
         predictions=PREDICTIONS_FILES,
         page=rules.tables.output.page,
         conclusions=rules.tables.output.conclusions,

@@ -17,7 +17,7 @@ from study.rule_log import logged
 with logged(snakemake.log[0]):
     params, files = snakemake.params, snakemake.input
     recipes = recipes_of(params.recipes)
-    runs = load_runs(recipes, files.runs, files.metrics, predictions_files=files.predictions)
+    runs = load_runs(recipes, files.runs, files.metrics, files.histories, files.predictions)
     audit = read_json(files.audit)
     drawn = iter(files.figures)  # in the order of FIGURES
     page = FirstPage(

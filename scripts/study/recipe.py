@@ -1,7 +1,7 @@
 """A recipe: one row of the table of recipes.
 
 What a column is called, what it may hold, which treatment it belongs to: all of that is in the schema, under
-`$defs.recipe`. A column that is added there is parsed, shown, compared and explained without a line of code here.
+`$defs.recipe`. A column that is added there is read, shown, compared and explained without a line of code here.
 Nothing heavy is loaded, as planning (`snakemake -n`) comes here.
 
 Entry points:
@@ -11,10 +11,8 @@ Entry points:
     difference_in_words(recipe, other, columns) -> str     "batch size 64", "cross entropy with plain shuffling"
 """
 
-import functools
-import math
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -22,6 +20,7 @@ from study.provenance import only_words
 from study.schema import SCHEMA
 
 NEUTRAL = "neutral"  # in the place of a treatment
+LISTED = 8  # parts of a sentence named one by one; beyond that the first ones and the last
 NO_HYPERPARAMETERS = ("experiment", "case", "reported", "reported_note")
 
 
@@ -62,18 +61,6 @@ class Column:
     def treatment(self) -> str:
         return str(self.node["treatment"])
 
-    def parse(self, cell: str) -> Any:
-        """The value of a cell.
-
-        Raises:
-            ValueError: it is none of the allowed ones.
-        """
-        value = _READ.get(self.node.get("type", ""), str)(cell)
-        finite = not isinstance(value, float) or math.isfinite(value)
-        if not finite or not _validator(self.name).is_valid(value):
-            raise ValueError
-        return value
-
     @only_words
     def show(self, value: Any) -> str:
         """A value as tables and figures write it."""
@@ -93,23 +80,6 @@ class Column:
     def rank(self, value: Any) -> Any:
         """What puts the values of two recipes into an order: that of the schema for words, else the number itself."""
         return self.choices.index(value) if self.choices else value
-
-
-def _flag(text: str) -> bool:
-    try:
-        return {"true": True, "false": False}[text.lower()]
-    except KeyError:
-        raise ValueError from None
-
-
-_READ: dict[str, Callable[[str], Any]] = {"integer": int, "number": float, "boolean": _flag}
-
-
-@functools.cache
-def _validator(column: str) -> Any:
-    from jsonschema import Draft202012Validator
-
-    return Draft202012Validator(SCHEMA["$defs"]["recipe"]["properties"][column])
 
 
 COLUMNS = {name: Column(name, node) for name, node in SCHEMA["$defs"]["recipe"]["properties"].items()}
@@ -197,3 +167,11 @@ def difference_in_words(recipe: Recipe, other: Recipe, columns: Sequence[str]) -
 def lr_text(lr: float) -> str:
     """A learning rate as papers write it: 1e-2, 5e-4, 0.5, 0."""
     return f"{lr:g}" if lr == 0 or lr >= 0.1 else re.sub(r"\.?0*e-0*", "e-", f"{lr:.3e}")
+
+
+@only_words
+def listed(parts: Sequence[str]) -> str:
+    """In words: "3", "3 and 9", "3, 9 and 12"; of more than `LISTED` the first ones and the last, "3, 9, …, 88"."""
+    if len(parts) > LISTED:
+        return f"{', '.join(parts[: LISTED - 2])}, …, {parts[-1]}"
+    return f"{', '.join(parts[:-1])} and {parts[-1]}" if len(parts) > 1 else parts[0]

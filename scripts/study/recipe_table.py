@@ -6,12 +6,14 @@ Entry point:
 
 import csv
 import difflib
-from collections.abc import Iterable, Sequence
+import functools
+import math
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
 from study.errors import StudyError
-from study.recipe import COLUMNS, HYPERPARAMETERS, Recipe
+from study.recipe import COLUMNS, HYPERPARAMETERS, Column, Recipe
 from study.reference import allowed
 
 
@@ -85,7 +87,7 @@ def _read_row(path: Path, row: int, header: list[str], cells: list[str]) -> Reci
         if cell == "" and column.optional:
             continue  # the default
         try:
-            values[name] = column.parse(cell)
+            values[name] = parse(column, cell)
         except ValueError:
             what = allowed(column.node)
             raise StudyError(f"{path}, row {row}, column '{name}': found '{cell}', allowed is {what}") from None
@@ -93,6 +95,36 @@ def _read_row(path: Path, row: int, header: list[str], cells: list[str]) -> Reci
     for name, found, rule in _disagreements(recipe):
         raise StudyError(f"{path}, row {row}, column '{name}': found {found}, {rule}")
     return recipe
+
+
+def parse(column: Column, cell: str) -> Any:
+    """The value of a cell.
+
+    Raises:
+        ValueError: it is none of the allowed ones.
+    """
+    value = _READ.get(column.node.get("type", ""), str)(cell)
+    finite = not isinstance(value, float) or math.isfinite(value)
+    if not finite or not _validator(column.name).is_valid(value):
+        raise ValueError
+    return value
+
+
+def _flag(text: str) -> bool:
+    try:
+        return {"true": True, "false": False}[text.lower()]
+    except KeyError:
+        raise ValueError from None
+
+
+_READ: dict[str, Callable[[str], Any]] = {"integer": int, "number": float, "boolean": _flag}
+
+
+@functools.cache
+def _validator(column: str) -> Any:
+    from jsonschema import Draft202012Validator
+
+    return Draft202012Validator(dict(COLUMNS[column].node))
 
 
 def _disagreements(recipe: Recipe) -> Iterable[tuple[str, str, str]]:

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from study.errors import StudyError
-from study.recipe import COLUMNS, HYPERPARAMETERS, NEUTRAL, TREATMENTS, Recipe, difference_in_words, lr_text
+from study.recipe import COLUMNS, HYPERPARAMETERS, NEUTRAL, TREATMENTS, Recipe, difference_in_words, listed, lr_text
 from study.recipe_table import read_recipes
 from study.schema import SCHEMA
 
@@ -199,3 +199,10 @@ def test_the_schema_of_the_columns_is_a_schema() -> None:
         assert set(column.node.get("words", {})) <= set(column.choices)
         for other, values in column.node.get("only_with", {}).items():
             assert set(values) <= set(HYPERPARAMETERS[other].choices) and column.optional
+
+
+def test_numbers_in_words():
+    assert listed(["3"]) == "3"
+    assert listed(["3", "9"]) == "3 and 9"
+    assert listed(["3", "9", "12"]) == "3, 9 and 12"
+    assert listed([str(n) for n in range(1, 10)]) == "1, 2, 3, 4, 5, 6, …, 9"

@@ -1,12 +1,17 @@
 """What a reader may rely on in every rule, environment and file."""
 
+import ast
 import re
 import subprocess
+import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 import yaml
 from conftest import ROOT, Workspace
+
+from study.provenance import BOOKKEEPING, _reachable
 
 BLOCKS = {
     match.group(1): match.group(0)
@@ -41,6 +46,36 @@ def test_the_layout() -> None:
     for path in ROOT.glob("rules/*.smk"):
         text = path.read_text(encoding="utf-8")
         assert text.startswith("# Needs:") and "# Makes:" in text, f"{path.name} opens with what it needs and makes"
+
+
+# what is imported -> the environment's package that brings it
+PACKAGES = {"PIL": "pillow", "yaml": "pyyaml", "sklearn": "scikit-learn", "torch": "pytorch", "docutils": "docutils"}
+PACKAGES |= {"matplotlib": "matplotlib-base", "markupsafe": "jinja2"}
+
+
+@pytest.mark.parametrize("rule", BLOCKS)
+def test_the_environment_of_a_rule_has_what_its_script_loads(rule: str) -> None:
+    """Imports of the script and of the library behind it, but for those within functions, which not every job needs."""
+    match = re.search(r'"\.\./envs/(\w+)\.yaml"', BLOCKS[rule])
+    assert match
+    dependencies = yaml.safe_load((ROOT / f"envs/{match[1]}.yaml").read_text(encoding="utf-8"))["dependencies"]
+    present = {entry.split("=")[0] for entry in dependencies}
+    modules = _reachable(ROOT / "scripts" / f"{rule}.py")
+    modules |= {ROOT / "scripts" / Path(*name.split(".")).with_suffix(".py") for name in BOOKKEEPING}
+    loaded = {name.split(".")[0] for path in modules for name in loaded_by(ast.parse(path.read_text(encoding="utf-8")))}
+    foreign = {PACKAGES.get(name, name) for name in loaded - sys.stdlib_module_names - {"study"}}
+    assert foreign <= present
+
+
+def loaded_by(node: ast.AST) -> Iterator[str]:
+    """Modules that are imported when the code is loaded, other than for the types alone."""
+    for child in ast.iter_child_nodes(node):
+        if isinstance(child, ast.Import):
+            yield from (alias.name for alias in child.names)
+        elif isinstance(child, ast.ImportFrom) and child.module:
+            yield child.module
+        elif not isinstance(child, ast.FunctionDef) and "TYPE_CHECKING" not in ast.dump(getattr(child, "test", child)):
+            yield from loaded_by(child)
 
 
 @pytest.mark.parametrize("path", sorted(ROOT.glob("envs/*.yaml")), ids=lambda path: path.stem)

@@ -19,8 +19,8 @@ from numpy.typing import NDArray
 from study.compare.comparison import Comparison
 from study.compare.runs import Run
 from study.names import COMPLETED
-from study.recipe import lr_text
-from study.train.schedules import listed, schedule_of
+from study.recipe import listed, lr_text
+from study.train.schedules import schedule_of
 from study.train.stopping import EarlyStopping
 
 COLUMNS = ["experiment", "seed", "outcome", "what_happened"]

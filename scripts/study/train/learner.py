@@ -68,7 +68,7 @@ class Learner:
         devices.configure(device, self.precision, settings.deterministic)
         self.model = model.to(device).to(memory_format=torch.channels_last)
         weights = None if class_weights is None else torch.from_numpy(class_weights).to(device)
-        self.criterion = Criterion(recipe.loss, recipe.activation, weights)
+        self.criterion = Criterion(recipe.loss, recipe.activation, weights, recipe.hyperparameters)
         self.optimizer = build_optimizer(recipe, self.model)
         self.scaler = torch.amp.GradScaler(device.type, enabled=self.precision.name == "fp16")
         self.schedule = schedule_of(recipe, vars(settings))

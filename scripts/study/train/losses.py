@@ -1,11 +1,13 @@
 """The losses that the columns `loss` and `activation` name, and the loss that is comparable between recipes.
 
 To add a loss: its name in the schema (config/schemas/config.schema.yaml, `$defs.recipe`), under `weighted` too if it
-weighs the classes, and its record in LOSSES.
+weighs the classes, and its record in LOSSES. A parameter of it is a column of the table that the record takes.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from types import MappingProxyType
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -25,12 +27,15 @@ class Loss:
     """What one image costs.
 
     Attributes:
-        per_image: of the activated logits, float32 (B, K), and labels, int64 (B,): float32 (B,).
+        per_image: of the activated logits, float32 (B, K), labels, int64 (B,), and the columns it takes, by name:
+            float32 (B,).
         weighted: whether an image counts by the weight of its class.
+        takes: the columns of a recipe that are its parameters.
     """
 
-    per_image: Callable[[Tensor, Tensor], Tensor]
+    per_image: Callable[..., Tensor]
     weighted: bool
+    takes: tuple[str, ...] = ()
 
 
 def cross_entropy(outputs: Tensor, labels: Tensor) -> Tensor:
@@ -51,14 +56,22 @@ class Criterion:
         loss: a key of LOSSES.
         activation: a key of ACTIVATIONS.
         weights: float (K,) weight of each class, on the device of the logits; a loss that is not weighted leaves them.
+        columns: values of a recipe's columns, those that the loss takes among them.
 
     Raises:
         ValueError: a weighted loss has no weights.
     """
 
-    def __init__(self, loss: str, activation: str, weights: Tensor | None = None) -> None:
+    def __init__(
+        self,
+        loss: str,
+        activation: str,
+        weights: Tensor | None = None,
+        columns: Mapping[str, Any] = MappingProxyType({}),
+    ) -> None:
         self.loss = LOSSES[loss]
         self.activation = ACTIVATIONS[activation]
+        self.parameters = {name: columns[name] for name in self.loss.takes}
         if self.loss.weighted and weights is None:
             raise ValueError(f"{loss} needs the weights of the classes")
         self.weights = weights.float() if self.loss.weighted and weights is not None else None
@@ -73,7 +86,7 @@ class Criterion:
         Returns:
             float32 (B,) weight times loss of each image, and float32 (B,) its weight.
         """
-        losses = self.loss.per_image(self.activation(logits.float()), labels)
+        losses = self.loss.per_image(self.activation(logits.float()), labels, **self.parameters)
         if self.weights is None:
             return losses, torch.ones_like(losses)
         weights = self.weights[labels]

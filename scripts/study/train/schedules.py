@@ -21,12 +21,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from study.provenance import only_words
-from study.recipe import Recipe, lr_text
+from study.recipe import Recipe, listed, lr_text
 
 if TYPE_CHECKING:
     from torch.optim import Optimizer
-
-LISTED = 8  # numbers or spans named one by one; beyond that the first ones and the last
 
 
 class Scheduler(Protocol):
@@ -169,11 +167,3 @@ def schedule_of(recipe: Recipe, settings: Mapping[str, Any]) -> Schedule:
         settings: the section `training` of the configuration.
     """
     return SCHEDULES["ReduceLROnPlateau"](recipe, settings)
-
-
-@only_words
-def listed(parts: Sequence[str]) -> str:
-    """In words: "3", "3 and 9", "3, 9 and 12"; of more than `LISTED` the first ones and the last, "3, 9, …, 88"."""
-    if len(parts) > LISTED:
-        return f"{', '.join(parts[: LISTED - 2])}, …, {parts[-1]}"
-    return f"{', '.join(parts[:-1])} and {parts[-1]}" if len(parts) > 1 else parts[0]

@@ -5,7 +5,7 @@ import torch
 from torch.nn import CrossEntropyLoss
 
 from study.recipe import HYPERPARAMETERS
-from study.train.losses import ACTIVATIONS, LOSSES, Criterion, common_nll, probabilities
+from study.train.losses import ACTIVATIONS, LOSSES, Criterion, Loss, common_nll, probabilities
 
 
 def logits_and_labels(batch: int = 32, classes: int = 7) -> tuple[torch.Tensor, torch.Tensor]:
@@ -25,10 +25,11 @@ def test_losses_and_activations_are_those_of_the_schema():
 @pytest.mark.parametrize("loss", LOSSES)
 class TestEveryLoss:
     def test_takes_a_step_with_and_without_weights(self, loss, activation):
-        weights = torch.linspace(0.5, 2, 7)
+        weights, columns = torch.linspace(0.5, 2, 7), {name: HYPERPARAMETERS[name] for name in LOSSES[loss].takes}
+        columns = {name: column.node["default"] for name, column in columns.items()}
         logits, labels = logits_and_labels()
         logits.requires_grad_()
-        losses, image_weights = Criterion(loss, activation, weights)(logits, labels)
+        losses, image_weights = Criterion(loss, activation, weights, columns)(logits, labels)
         assert losses.shape == image_weights.shape == labels.shape and losses.dtype == torch.float32
         assert torch.equal(image_weights, weights[labels] if LOSSES[loss].weighted else torch.ones(32))
         (losses.sum() / image_weights.sum()).backward()
@@ -40,6 +41,12 @@ class TestEveryLoss:
                 Criterion(loss, activation)
         else:
             assert Criterion(loss, activation).weights is None
+
+
+def test_what_a_loss_takes_is_what_the_schema_says():
+    for name, loss in LOSSES.items():
+        for column in loss.takes:
+            assert name in HYPERPARAMETERS[column].node["only_with"]["loss"]
 
 
 class TestCriterion:
@@ -61,6 +68,13 @@ class TestCriterion:
         expected.backward()
         torch.testing.assert_close(mean, expected)
         torch.testing.assert_close(ours.grad, theirs.grad)
+
+    def test_columns_that_a_loss_takes_reach_it(self, monkeypatch):
+        tempered = Loss(lambda outputs, labels, temperature: outputs[:, 0] / temperature, False, ("temperature",))
+        monkeypatch.setitem(LOSSES, "tempered", tempered)
+        logits, labels = logits_and_labels()
+        losses, _ = Criterion("tempered", "logits", columns={"temperature": 4.0, "lr": 0.1})(logits, labels)
+        torch.testing.assert_close(losses, logits[:, 0] / 4)
 
     def test_sums_over_batches_give_the_mean_over_all_images(self):
         criterion = Criterion("weighted_cross_entropy", "logits", torch.linspace(0.5, 2, 7))

@@ -11,7 +11,7 @@ import torch
 from small_run import RECIPE, SETTINGS
 
 from study.train import schedules
-from study.train.schedules import SCHEDULES, ReduceLROnPlateau, listed, schedule_of
+from study.train.schedules import SCHEDULES, ReduceLROnPlateau, schedule_of
 
 SCHEDULED = RECIPE.but(lr=1e-2, min_lr=1e-10)
 
@@ -116,10 +116,3 @@ class TestSentences:
     def test_many_drops_are_cut_short(self):
         sentence = told(plateau(), *(1e-2 * 0.9 ** np.arange(30)))[0]
         assert "fell 29 times, from 1e-2 to 4.71e-4, after epochs 1, 2, 3, 4, 5, 6, …, 29;" in sentence
-
-
-def test_numbers_in_words():
-    assert listed(["3"]) == "3"
-    assert listed(["3", "9"]) == "3 and 9"
-    assert listed(["3", "9", "12"]) == "3, 9 and 12"
-    assert listed([str(n) for n in range(1, 10)]) == "1, 2, 3, 4, 5, 6, …, 9"
