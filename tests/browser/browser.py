@@ -48,5 +48,5 @@ def requests(browser: Any) -> list[str]:
 def column(browser: Any, key: str) -> list[str]:
     """Values of a column of the comparison in the visible rows, from top to bottom."""
     script = """return [...document.querySelectorAll('tbody tr:not([hidden]) [data-key="' + arguments[0] + '"]')]
-        .map(cell => cell.batches.sort)"""
+        .map(cell => cell.dataset.sort)"""
     return list(browser.execute_script(script, key))
