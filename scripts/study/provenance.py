@@ -7,6 +7,7 @@ import importlib.metadata
 import json
 import os
 import platform
+import re
 import socket
 import subprocess
 from collections.abc import Callable
@@ -32,7 +33,7 @@ def only_words(function: Function) -> Function:
 
 @functools.cache
 def code_digest(script: Path) -> str:
-    """SHA-256 of what a script and the library modules it imports (directly or not) do.
+    """SHA-256 of what a script and the library modules that it imports or names (directly or not) do.
 
     The syntax trees are compared without what is only for readers, so that a reworded message trains nothing again:
     docstrings and comments, what an exception is raised with, what is said to the log (`TAKE_A_LINE`), and functions
@@ -49,7 +50,7 @@ def code_digest(script: Path) -> str:
 
 
 def _reachable(script: Path) -> set[Path]:
-    """The script and every module of `study` that it imports, at any depth and in any function."""
+    """The script and every module of `study` that it imports or names, at any depth and in any function."""
     reached: set[Path] = set()
     waiting = [script]
     while waiting:
@@ -63,6 +64,8 @@ def _reachable(script: Path) -> set[Path]:
                 names = [node.module, *(f"{node.module}.{alias.name}" for alias in node.names)]
             elif isinstance(node, ast.Import):
                 names = [alias.name for alias in node.names]
+            elif isinstance(node, ast.Constant) and re.fullmatch(r"study(\.\w+)+", str(node.value)):
+                names = [node.value, node.value.rpartition(".")[0]]  # a function by its dotted path
             for name in names:
                 if name.startswith("study.") and name not in BOOKKEEPING:
                     module = script.parent / Path(*name.split("."))

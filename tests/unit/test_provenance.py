@@ -6,6 +6,8 @@ from pathlib import Path
 import pytest
 
 from study import provenance
+from study.compare.all_tables import TABLES
+from study.report.all_figures import FIGURES
 
 SCRIPT = """\
 from study.rule_log import logged
@@ -114,6 +116,13 @@ def test_the_training_script_depends_on_the_training_library_and_not_on_tables()
     modules = {path.stem for path in provenance._reachable(scripts / "train.py")}
     assert {"train", "loop", "batches", "losses", "models", "stopping"} <= modules
     assert not {"reasons", "runs", "figures", "metrics", "sources", "rule_log"} & modules
+
+
+def test_what_makes_tables_and_figures_is_reached_by_its_name() -> None:
+    scripts = Path(__file__).parents[2] / "scripts"
+    for script, declared in (("tables", [t.maker for t in TABLES]), ("figures", [f.draw_with for f in FIGURES])):
+        modules = {path.relative_to(scripts) for path in provenance._reachable(scripts / f"{script}.py")}
+        assert {Path(*name.split(".")[:-1]).with_suffix(".py") for name in declared} <= modules
 
 
 def test_git_state(tmp_path: Path) -> None:

@@ -5,7 +5,7 @@ Loads nothing heavy until a table is made, as planning (`snakemake -n`) comes he
     all_tables(comparison) -> {file: DataFrame}            every table under the name of its file
 """
 
-import importlib
+import pkgutil
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -21,7 +21,7 @@ class Table:
 
     Attributes:
         name: of the rule's output.
-        maker: "module.function" in `study.compare`; takes the comparison (and the case), returns a DataFrame.
+        maker: the function, by its dotted path; takes the comparison (and the case), returns a DataFrame.
         label: in the menu of the report; "{case}" stands for the case.
         caption: file in report/.
         rule: the rule that writes it.
@@ -41,20 +41,21 @@ class Table:
 
     def make(self, comparison: "Comparison", *case: int) -> "pd.DataFrame":
         """The table, as it is written."""
-        module, _, function = self.maker.rpartition(".")
-        made: pd.DataFrame = getattr(importlib.import_module(f"study.compare.{module}"), function)(comparison, *case)
-        return made
+        table: pd.DataFrame = pkgutil.resolve_name(self.maker)(comparison, *case)
+        return table
 
 
 TABLES = (
-    Table("cases", "case_table.case_table", "case {case}", "case.rst", per_case=True),
-    Table("comparison", "run_table.run_table", "all runs", "comparison.rst"),
-    Table("pairwise", "comparison.pairwise", "every pair of recipes", "pairwise.rst"),
-    Table("effects", "effects.effects", "effects of single treatments", "effects.rst"),
-    Table("conclusions", "conclusions.conclusions", "the reported conclusions", "conclusions.rst"),
-    Table("leakage", "leakage.leakage", "accuracy with and without copies", "leakage.rst"),
-    Table("diagnosis", "diagnosis.diagnoses", "what happened in each run", "diagnosis.rst"),
-    Table("ensemble", "ensemble.ensemble_table", "ensemble by soft voting", "ensemble.rst", rule="ensemble"),
+    Table("cases", "study.compare.case_table.case_table", "case {case}", "case.rst", per_case=True),
+    Table("comparison", "study.compare.run_table.run_table", "all runs", "comparison.rst"),
+    Table("pairwise", "study.compare.comparison.pairwise", "every pair of recipes", "pairwise.rst"),
+    Table("effects", "study.compare.effects.effects", "effects of single treatments", "effects.rst"),
+    Table("conclusions", "study.compare.conclusions.conclusions", "the reported conclusions", "conclusions.rst"),
+    Table("leakage", "study.compare.leakage.leakage", "accuracy with and without copies", "leakage.rst"),
+    Table("diagnosis", "study.compare.diagnosis.diagnoses", "what happened in each run", "diagnosis.rst"),
+    Table(
+        "ensemble", "study.compare.ensemble.ensemble_table", "ensemble by soft voting", "ensemble.rst", rule="ensemble"
+    ),
 )
 
 

@@ -5,7 +5,7 @@ Loads nothing heavy until a figure is drawn, as planning (`snakemake -n`) comes 
     keys_of(figure, recipes) -> list                       what there is one figure for each of
 """
 
-import importlib
+import pkgutil
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -27,7 +27,7 @@ class Figure:
 
     Attributes:
         name: of the rule's output.
-        draw_with: "module.function" in `study.report.figures`; takes the material, the path, and the key if it has one.
+        draw_with: the function, by its dotted path; takes the material, the path, and the key if it has one.
         file: its name below {results}/figures.
         category: in the menu of the report.
         labels: in the menu of the report.
@@ -60,8 +60,7 @@ class Figure:
 
     def draw(self, material: "Material", path: str | Path, *key: Key) -> None:
         """Draw it into a file."""
-        module, _, function = self.draw_with.rpartition(".")
-        getattr(importlib.import_module(f"study.report.figures.{module}"), function)(material, path, *key)
+        pkgutil.resolve_name(self.draw_with)(material, path, *key)
 
 
 def keys_of(figure: Figure, recipes: Mapping[str, Recipe]) -> list[Key]:
@@ -77,65 +76,66 @@ COMPARISON, CURVES, ERRORS, DATA = "2 Comparison", "3 Curves", "4 Errors", "5 Da
 
 FIGURES = (
     Figure(
-        "comparison", "recipes.comparison", "comparison.svg", COMPARISON,
+        "comparison", "study.report.figures.recipes.comparison", "comparison.svg", COMPARISON,
         {"figure": "all recipes", "of": "test accuracy"}, "figure_comparison.rst",
         alt="Test accuracy of every recipe with its interval, validation accuracy and failures", section="answer",
     ),
     Figure(
-        "effects", "effects.effects", "effects.svg", COMPARISON,
+        "effects", "study.report.figures.effects.effects", "effects.svg", COMPARISON,
         {"figure": "all recipes", "of": "effects of single treatments"}, "figure_effects.rst",
         alt="Difference in test accuracy that each treatment makes, with its interval", section="effects",
     ),
     Figure(
-        "cases", "curves.case_curves", "case_{key}.svg", COMPARISON,
+        "cases", "study.report.figures.curves.case_curves", "case_{key}.svg", COMPARISON,
         {"figure": "case {key}", "of": "curves side by side"}, "figure_case.rst",
         alt="Validation accuracy and loss of the recipes of case {key}", section="cases", per="case",
     ),
     Figure(
-        "curves", "curves.curves", "curves_{key}.svg", CURVES, {"experiment": "{key}"}, "figure_curves.rst",
+        "curves", "study.report.figures.curves.curves", "curves_{key}.svg", CURVES,
+        {"experiment": "{key}"}, "figure_curves.rst",
         alt="Loss and accuracy of {key} by epoch", section="curves", folded="{mark}{key}", per="experiment",
     ),
     Figure(
-        "lr_batch", "recipes.lr_batch", "lr_batch_{key}.svg", COMPARISON,
+        "lr_batch", "study.report.figures.recipes.lr_batch", "lr_batch_{key}.svg", COMPARISON,
         {"figure": "{key}", "of": "learning rate × batch size"}, "figure_lr_batch.rst",
         alt="Best test accuracy by learning rate and batch size, one optimizer", section="lr-batch", wide=False,
         per="optimizer",
     ),
     Figure(
-        "class_recall", "errors.class_recall", "class_recall.svg", ERRORS,
+        "class_recall", "study.report.figures.errors.class_recall", "class_recall.svg", ERRORS,
         {"figure": "recall with intervals", "experiment": "the best ones"}, "figure_class_recall.rst",
         alt="Recall of each class with its interval, for the best recipes", section="errors",
         heading="Which classes are recognised",
     ),
     Figure(
-        "confused", "errors.confused_pairs", "confused_pairs.svg", ERRORS,
+        "confused", "study.report.figures.errors.confused_pairs", "confused_pairs.svg", ERRORS,
         {"figure": "most confused pairs", "experiment": "the best one"}, "figure_confused_pairs.rst",
         alt="Most confused pairs of classes with example images", section="errors",
         heading="Which are mistaken for which",
     ),
     Figure(
-        "confusion", "classes.confusion", "confusion_{key}.svg", ERRORS,
+        "confusion", "study.report.figures.classes.confusion", "confusion_{key}.svg", ERRORS,
         {"figure": "confusion matrix", "experiment": "{key}"}, "figure_confusion.rst",
         alt="Confusion matrix of {key} on the test images", section="errors", folded="Confusion matrix: {mark}{key}",
         wide=False, per="experiment",
     ),
     Figure(
-        "reliability", "errors.reliability", "reliability.svg", ERRORS,
+        "reliability", "study.report.figures.errors.reliability", "reliability.svg", ERRORS,
         {"figure": "reliability diagram", "experiment": "all"}, "figure_reliability.rst",
         alt="Reliability diagram of every recipe", section="errors", heading="How far confidence can be trusted",
     ),
     Figure(
-        "recall", "classes.recall", "recall.svg", COMPARISON,
+        "recall", "study.report.figures.classes.recall", "recall.svg", COMPARISON,
         {"figure": "all recipes", "of": "recall per class"}, "figure_recall.rst",
         alt="Recall per class and recipe in percent", section="errors", heading="Every recipe and class",
     ),
     Figure(
-        "class_counts", "classes.class_counts", "class_counts.svg", DATA,
+        "class_counts", "study.report.figures.classes.class_counts", "class_counts.svg", DATA,
         {"figure": "images and weight per class"}, "figure_classes.rst",
         alt="Images and weight per class", section="data",
     ),
     Figure(
-        "samples", "classes.samples", "samples.svg", DATA,
+        "samples", "study.report.figures.classes.samples", "samples.svg", DATA,
         {"figure": "sample images per class"}, "figure_samples.rst",
         alt="Training images of every class", section="data",
     ),
