@@ -64,8 +64,8 @@ def _reachable(script: Path) -> set[Path]:
                 names = [node.module, *(f"{node.module}.{alias.name}" for alias in node.names)]
             elif isinstance(node, ast.Import):
                 names = [alias.name for alias in node.names]
-            elif isinstance(node, ast.Constant) and re.fullmatch(r"study(\.\w+)+", str(node.value)):
-                names = [node.value, node.value.rpartition(".")[0]]  # a function by its dotted path
+            elif isinstance(node, ast.Constant) and re.fullmatch(r"study(\.\w+)+", text := str(node.value)):
+                names = [text, text.rpartition(".")[0]]  # a function by its dotted path
             for name in names:
                 if name.startswith("study.") and name not in BOOKKEEPING:
                     module = script.parent / Path(*name.split("."))
