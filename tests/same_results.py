@@ -3,8 +3,8 @@
     python tests/same_results.py BEFORE AFTER        # two folders results/<study>
 
 Every file is compared byte by byte, but for what was measured: `seconds` of history.csv; speed, time, memory,
-provenance and hashes of run.json; the columns of comparison.csv that come from them. Pages and figures that show such numbers are
-named and not compared; so are logs, benchmarks and TensorBoard's events.
+provenance and hashes of run.json; the columns of comparison.csv that come from them. Pages and figures that show such
+numbers are named and not compared. Logs, benchmarks and TensorBoard's events are left out.
 """
 
 import json
