@@ -13,9 +13,10 @@ from study.data.data_settings import DIGITS, source_fingerprint
 from study.errors import StudyError
 from study.names import SPLITS
 from study.paths import RunPaths
-from study.provenance import code_digest
+from study.provenance import code_digest, digest
 from study.recipe_table import read_recipes
 from study.report.all_figures import FIGURES, keys_of
+from study.schema import SCHEMA
 from study.settings import deciding, read_numbers, reported_protocol, validate_config
 
 try:
@@ -46,8 +47,11 @@ wildcard_constraints:
 
 
 def script_digest(name):
-    """Digest of what a script and the library behind it do; a param, so that changed code runs its rule again."""
-    return code_digest(WORKFLOW / "scripts" / f"{name}.py")
+    """Digest of what a script and the library behind it do; a param, so that changed code runs its rule again.
+
+    Words for readers are part of every result but those of the network.
+    """
+    return code_digest(WORKFLOW / "scripts" / f"{name}.py", words=name not in ("train", "evaluate"))
 
 
 def every_run(pattern):

@@ -9,8 +9,9 @@ with logged(snakemake.log[0], threads=snakemake.threads) as say:
     import torch
 
     from study import provenance
-    from study.compare.reasons import reason
+    from study.compare.outcome_in_words import reason
     from study.data import packed
+    from study.paths import CHECKPOINTS
     from study.recipe import Recipe
     from study.train import loop, pretrained
     from study.train.augmentation import Augmentation
@@ -23,8 +24,7 @@ with logged(snakemake.log[0], threads=snakemake.threads) as say:
     wildcards, settings, recipe = snakemake.wildcards, snakemake.params.settings, dict(snakemake.params.recipe)
     data = packed.load(Path(snakemake.input.index).parent)
     origin = provenance.collect(code=snakemake.params.code, data=data.digest, recipe=recipe, settings=settings)
-    # Beside the outputs, not in them: Snakemake deletes outputs before a job, and the job must find its checkpoints.
-    checkpoints = Path(snakemake.output.run).parent / "checkpoints"
+    checkpoints = Path(snakemake.output.run).parent / CHECKPOINTS
     weights = snakemake.input.class_weights
     initial_weights = Path(str(snakemake.input.initial_weights)) if snakemake.input.initial_weights else None
     if initial_weights and settings["model"]["weights"] == "imagenet":

@@ -1,8 +1,7 @@
 """The library behind the rules: everything here works, and is tested, without Snakemake.
 
-Rooms, each above those it may import from (`make lint` holds that): commands, report, compare, evaluate, train, data,
-and this ground floor, which every room may use. Each room's __init__ says what comes in, what goes out and what is in
-which module.
+Imports run one way, and `make lint` holds that: commands → report → compare → evaluate → train → data → this ground
+floor. Each room's __init__ says what comes in, what goes out and what is in which module.
 
     errors          the one exception that stands for a mistake of the user
     files           tables, JSON, hashes, and files that are whole or not there

@@ -4,6 +4,9 @@ import re
 from dataclasses import dataclass
 from pathlib import Path
 
+# In a run's folder, beside the outputs and none of them: Snakemake deletes outputs before a job.
+CHECKPOINTS = "checkpoints"
+
 
 @dataclass(frozen=True)
 class RunPaths:
@@ -33,31 +36,37 @@ class RunPaths:
 
     @property
     def history(self) -> Path:
+        """One row per epoch."""
         return self.trained / "history.csv"
 
     @property
     def weights(self) -> Path:
+        """Of the best epoch."""
         return self.trained / "best.safetensors"
 
     @property
     def run(self) -> Path:
+        """Outcome, facts and provenance."""
         return self.trained / "run.json"
 
     @property
     def tensorboard(self) -> Path:
+        """Folder of the same curves for TensorBoard."""
         return self.trained / "tensorboard"
 
     @property
     def checkpoints(self) -> Path:
-        """Beside the outputs and none of them: Snakemake deletes outputs before a job."""
-        return self.trained / "checkpoints"
+        """There while the run is not finished."""
+        return self.trained / CHECKPOINTS
 
     @property
     def predictions(self) -> Path:
+        """Probabilities of every class for every validation and test image."""
         return self.evaluated / "predictions.csv"
 
     @property
     def metrics(self) -> Path:
+        """What the predictions are worth, per split."""
         return self.evaluated / "metrics.json"
 
     def log(self, rule: str) -> Path:

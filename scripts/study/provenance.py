@@ -15,8 +15,10 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 PACKAGES = ("torch", "torchvision", "numpy", "pandas", "scikit-learn", "safetensors", "snakemake")
-# Modules that write down and report, and decide nothing about a result: a change in them re-trains nothing.
-BOOKKEEPING = ("study.errors", "study.rule_log", "study.provenance", "study.compare.reasons")
+# Modules that write down and report, and decide nothing about a result: a change in them runs nothing again.
+BOOKKEEPING = ("study.errors", "study.rule_log", "study.provenance")
+# Modules that only make sentences: cells of tables, but mere words to a training that has one as its last line.
+SENTENCES = ("study.compare.outcome_in_words",)
 # Functions, or attributes with an underscore in front or without, that take a line for the log and return nothing.
 TAKE_A_LINE = ("report", "say")
 # What a cluster says of the job that made a run.
@@ -27,30 +29,32 @@ Function = TypeVar("Function", bound=Callable[..., Any])
 
 
 def only_words(function: Function) -> Function:
-    """Mark a function that only makes text for readers: a change in it trains nothing again, see `code_digest`."""
+    """Mark a function that only makes text for readers and changes nothing: see `code_digest`."""
     return function
 
 
 @functools.cache
-def code_digest(script: Path) -> str:
+def code_digest(script: Path, words: bool = True) -> str:
     """SHA-256 of what a script and the library modules that it imports or names (directly or not) do.
 
-    The syntax trees are compared without what is only for readers, so that a reworded message trains nothing again:
-    docstrings and comments, what an exception is raised with, what is said to the log (`TAKE_A_LINE`), and functions
-    marked with `only_words`.
+    The syntax trees are compared, so comments, docstrings and layout count for nothing.
 
     Args:
         script: path of the script; its folder holds the package `study`.
+        words: whether text for readers counts: what an exception is raised with, what is said to the log
+            (`TAKE_A_LINE`), functions marked with `only_words`, and SENTENCES. It is part of what tables, pages and the
+            manifest say; of a training it decides nothing, so that a reworded message trains nothing again.
     """
     digest = hashlib.sha256()
-    for path in sorted(_reachable(script)):
+    for path in sorted(_reachable(script, words)):
         digest.update(path.relative_to(script.parent).as_posix().encode())
-        digest.update(_code_alone(path).encode())
+        digest.update(_code_alone(path, words).encode())
     return digest.hexdigest()
 
 
-def _reachable(script: Path) -> set[Path]:
+def _reachable(script: Path, words: bool = True) -> set[Path]:
     """The script and every module of `study` that it imports or names, at any depth and in any function."""
+    left_out = BOOKKEEPING if words else BOOKKEEPING + SENTENCES
     reached: set[Path] = set()
     waiting = [script]
     while waiting:
@@ -67,7 +71,7 @@ def _reachable(script: Path) -> set[Path]:
             elif isinstance(node, ast.Constant) and re.fullmatch(r"study(\.\w+)+", text := str(node.value)):
                 names = [text, text.rpartition(".")[0]]  # a function by its dotted path
             for name in names:
-                if name.startswith("study.") and name not in BOOKKEEPING:
+                if name.startswith("study.") and name not in left_out:
                     module = script.parent / Path(*name.split("."))
                     waiting += [path for path in (module.with_suffix(".py"), module / "__init__.py") if path.is_file()]
     return reached
@@ -79,13 +83,16 @@ def _tree(path: Path) -> ast.Module:
 
 
 @functools.cache
-def _code_alone(path: Path) -> str:
-    """The module's source without layout and without what `_WithoutWords` takes out."""
-    return ast.unparse(_WithoutWords().visit(ast.parse(path.read_text(encoding="utf-8"))))
+def _code_alone(path: Path, words: bool) -> str:
+    """The module's source without layout and without what `_Stripped` takes out."""
+    return ast.unparse(_Stripped(words).visit(ast.parse(path.read_text(encoding="utf-8"))))
 
 
-class _WithoutWords(ast.NodeTransformer):
-    """Takes out of a module what is only for readers; see `code_digest`."""
+class _Stripped(ast.NodeTransformer):
+    """Takes docstrings out of a module, and text for readers if `words` do not count; see `code_digest`."""
+
+    def __init__(self, words: bool) -> None:
+        self.words = words
 
     def visit(self, node: ast.AST) -> Any:
         node = super().visit(node)
@@ -97,20 +104,20 @@ class _WithoutWords(ast.NodeTransformer):
         marks = [
             mark.attr if isinstance(mark, ast.Attribute) else getattr(mark, "id", "") for mark in node.decorator_list
         ]
-        return None if only_words.__name__ in marks else self.generic_visit(node)
+        return None if only_words.__name__ in marks and not self.words else self.generic_visit(node)
 
     def visit_Expr(self, node: ast.Expr) -> ast.AST | None:
         value = node.value
         if isinstance(value, ast.Constant) and isinstance(value.value, str):  # a docstring
             return None
-        if isinstance(value, ast.Call):
+        if isinstance(value, ast.Call) and not self.words:
             function = value.func.attr if isinstance(value.func, ast.Attribute) else getattr(value.func, "id", "")
             if function.removeprefix("_") in TAKE_A_LINE:
                 value.args, value.keywords = [], []
         return self.generic_visit(node)
 
     def visit_Raise(self, node: ast.Raise) -> ast.AST:
-        if isinstance(node.exc, ast.Call):
+        if isinstance(node.exc, ast.Call) and not self.words:
             node.exc.args, node.exc.keywords = [], []
         return self.generic_visit(node)
 

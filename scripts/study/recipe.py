@@ -17,8 +17,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from study.provenance import only_words
-from study.schema import SCHEMA
+from study.schema import FILE, SCHEMA
 
+_SCHEMA = SCHEMA["$defs"]["recipe"]
 NEUTRAL = "neutral"  # in the place of a treatment
 LISTED = 8  # parts of a sentence named one by one; beyond that the first ones and the last
 NO_HYPERPARAMETERS = ("experiment", "case", "reported", "reported_note")
@@ -36,6 +37,16 @@ class Column:
     name: str
     node: Mapping[str, Any]
 
+    def __post_init__(self) -> None:
+        needed = () if self.name in NO_HYPERPARAMETERS else ("label", "treatment")
+        if missing := [word for word in (*needed, "description") if word not in self.node]:
+            raise ValueError(f"{FILE}, $defs.recipe, column '{self.name}': missing {', '.join(missing)}")
+        if needed and self.treatment not in (NEUTRAL, *_SCHEMA["treatments"]):
+            known = ", ".join([*_SCHEMA["treatments"], NEUTRAL])
+            raise ValueError(
+                f"{FILE}, $defs.recipe, column '{self.name}': found treatment '{self.treatment}', allowed is {known}"
+            )
+
     @property
     def optional(self) -> bool:
         """Whether its cells may be empty."""
@@ -49,6 +60,7 @@ class Column:
     @property
     @only_words
     def label(self) -> str:
+        """What it is called in tables and sentences."""
         return str(self.node["label"])
 
     @property
@@ -59,6 +71,7 @@ class Column:
 
     @property
     def treatment(self) -> str:
+        """The treatment that it belongs to, or `NEUTRAL`."""
         return str(self.node["treatment"])
 
     @only_words
@@ -82,11 +95,11 @@ class Column:
         return self.choices.index(value) if self.choices else value
 
 
-COLUMNS = {name: Column(name, node) for name, node in SCHEMA["$defs"]["recipe"]["properties"].items()}
+COLUMNS = {name: Column(name, node) for name, node in _SCHEMA["properties"].items()}
 HYPERPARAMETERS = {name: column for name, column in COLUMNS.items() if name not in NO_HYPERPARAMETERS}
 TREATMENTS: dict[str, tuple[str, ...]] = {
     treatment: tuple(name for name, column in HYPERPARAMETERS.items() if column.treatment == treatment)
-    for treatment in SCHEMA["$defs"]["recipe"]["treatments"]
+    for treatment in _SCHEMA["treatments"]
 }
 
 
@@ -148,6 +161,21 @@ class Recipe:
         """Whether the loss weighs the classes."""
         return self.loss in HYPERPARAMETERS["loss"].node["weighted"]
 
+    @property
+    def cross_entropy(self) -> bool:
+        """Whether the loss is cross entropy, weighted or not, so that its formulas hold."""
+        return self.loss in HYPERPARAMETERS["loss"].node["cross_entropies"]
+
+    @property
+    def double_softmax(self) -> bool:
+        """Whether a softmax stands in front of a cross entropy, which applies one itself."""
+        return self.cross_entropy and self.activation == "softmax"
+
+    def takes(self, column: str) -> bool:
+        """Whether a hyperparameter means anything in this recipe: momentum does not with Adam."""
+        needs = HYPERPARAMETERS[column].node.get("only_with", {})
+        return all(self.hyperparameters[other] in values for other, values in needs.items())
+
 
 def recipes_of(params: Mapping[str, Mapping[str, Any]]) -> dict[str, Recipe]:
     """Recipes that came through the params of a rule, where each is the mapping of its fields: `vars(recipe)`."""
@@ -157,7 +185,7 @@ def recipes_of(params: Mapping[str, Mapping[str, Any]]) -> dict[str, Recipe]:
 @only_words
 def difference_in_words(recipe: Recipe, other: Recipe, columns: Sequence[str]) -> str:
     """In which of these columns the recipe differs from the other: "batch size 64", "SGD with momentum 0.9"."""
-    values = {name: recipe.hyperparameters[name] for name in columns}
+    values = {name: recipe.hyperparameters[name] for name in columns if recipe.takes(name)}
     return " with ".join(
         HYPERPARAMETERS[name].in_words(value) for name, value in values.items() if value != other.hyperparameters[name]
     )

@@ -56,11 +56,17 @@ def _read_table(path: Path) -> list[tuple[int, Recipe]]:
     _check_header(path, header)
     if len(lines) == 1:
         raise StudyError(f"{path}: no recipe below the header; each row is one recipe")
-    cells_of_rows = csv.reader((line for _, line in lines[1:]), delimiter="\t")
-    return [
-        (row, _read_row(path, row, header, [cell.strip() for cell in cells]))
-        for (row, _), cells in zip(lines[1:], cells_of_rows, strict=True)
-    ]
+    return [(row, _read_row(path, row, header, _cells(path, row, line))) for row, line in lines[1:]]
+
+
+def _cells(path: Path, row: int, line: str) -> list[str]:
+    try:
+        return [cell.strip() for cell in next(csv.reader([line], delimiter="\t", strict=True))]
+    except csv.Error as error:
+        raise StudyError(
+            f"{path}, row {row}: a quotation mark at the start of a cell needs one at its end ({error}); quote the "
+            "whole cell, or none of it"
+        ) from None
 
 
 def _check_header(path: Path, header: list[str]) -> None:

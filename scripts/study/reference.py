@@ -29,11 +29,13 @@ def _kind_in_words(kind: str, node: Node) -> str:
     if kind in ("integer", "number"):
         return ("a whole number" if kind == "integer" else "a number") + _bounds_in_words(node)
     if kind == "string":
-        return f"text matching {node['pattern']}" if "pattern" in node else "text"
+        least = f" of at least {node['minLength']} character" if "minLength" in node else ""
+        return f"text matching {node['pattern']}" if "pattern" in node else f"text{least}"
     if kind == "array":
         few = f" of at least {node['minItems']}" if "minItems" in node else ""
         return f"a list{few}" + " without repetition" * node.get("uniqueItems", False)
-    return {"boolean": "true or false", "null": "null", "object": "a section with keys of its own"}[kind]
+    mapping = "a section with keys of its own" if node.get("properties") else "a mapping"
+    return {"boolean": "true or false", "null": "null", "object": mapping}[kind]
 
 
 def _bounds_in_words(node: Node) -> str:
@@ -66,7 +68,7 @@ def _rows(node: Node, prefix: str) -> Iterator[tuple[str, str, str]]:
 
 
 def _kind(node: Node) -> str:
-    optional = "" if "default" not in node else ", optional"
+    optional = "" if "default" not in node else ", optional" + _default(node["default"])
     if "allowed" in node:
         return str(node["allowed"]) + optional
     if "enum" in node:
@@ -79,3 +81,8 @@ def _kind(node: Node) -> str:
     bounds = [f"{sign} {node[word]}" for word, sign in signs.items() if word in node]
     words = " or ".join(names.get(kind, str(kind)) for kind in kinds)
     return words + (" " + ", ".join(bounds) if bounds else "") + optional
+
+
+def _default(value: Any) -> str:
+    """What an empty cell stands for, where that is a value."""
+    return "" if value in (None, "") else f" ({str(value).lower() if isinstance(value, bool) else f'{value:g}'})"

@@ -38,7 +38,8 @@ def read_numbers(config: dict[str, Any]) -> None:
     from jsonschema import Draft202012Validator
 
     for error in list(Draft202012Validator(SCHEMA).iter_errors(config)):
-        if error.validator in ("type", "enum") and isinstance(error.instance, str) and error.absolute_path:
+        of_a_value = error.validator in ("type", "enum") and "propertyNames" not in error.absolute_schema_path
+        if of_a_value and isinstance(error.instance, str) and error.absolute_path:
             *parents, last = error.absolute_path
             functools.reduce(operator.getitem, parents, config)[last] = _spelled(error.instance)
 
@@ -59,7 +60,7 @@ def validate_config(config: dict[str, Any]) -> None:
     from jsonschema import Draft202012Validator
 
     errors = sorted(Draft202012Validator(SCHEMA).iter_errors(config), key=lambda e: [str(p) for p in e.absolute_path])
-    problems = [line for error in errors for line in _explain(error)]
+    problems = list(dict.fromkeys(line for error in errors for line in _explain(error)))
     if not problems:
         problems = _cross_checks(config)
     if problems:
@@ -79,6 +80,8 @@ def _explain(error: Any) -> list[str]:
         ]
     if error.validator == "required":
         return [f"missing key '{prefix}{name}'" for name in error.validator_value if name not in error.instance]
+    if "propertyNames" in error.absolute_schema_path:
+        return [f"'{key}' has the key {error.instance!r}, allowed is {allowed(error.schema)}"]
     description = error.schema.get("description", "")
     words = f"'{key}' is {error.instance!r}, allowed is {allowed(error.schema)}"
     return [words + (f" ({description})" if description else "")]

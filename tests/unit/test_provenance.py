@@ -1,5 +1,6 @@
 """Digests of code: what changes them and what does not."""
 
+import ast
 import subprocess
 from pathlib import Path
 
@@ -11,7 +12,7 @@ from study.report.all_figures import FIGURES
 
 SCRIPT = """\
 from study.rule_log import logged
-from study.compare.reasons import reason
+from study.compare.outcome_in_words import reason
 from study.train import training
 training.run()
 """
@@ -58,17 +59,17 @@ def code(tmp_path: Path) -> Path:
     (tmp_path / "study/rule_log.py").write_text("def logged():\n    return 1\n")
     (tmp_path / "study/compare").mkdir()
     (tmp_path / "study/compare/tables.py").write_text("x = 1\n")
-    (tmp_path / "study/compare/reasons.py").write_text("def reason():\n    return 'The loss fell.'\n")
+    (tmp_path / "study/compare/outcome_in_words.py").write_text("def reason():\n    return 'The loss fell.'\n")
     (tmp_path / "study/train/nets").mkdir()
     (tmp_path / "study/train/nets/__init__.py").write_text("from study.train.nets.vgg import y\n")
     (tmp_path / "study/train/nets/vgg.py").write_text("y = 1\n")
     return tmp_path
 
 
-def digest(code: Path) -> str:
+def digest(code: Path, words: bool = False) -> str:
     for cached in (provenance.code_digest, provenance._tree, provenance._code_alone):
         cached.cache_clear()
-    return provenance.code_digest(code / "train.py")
+    return provenance.code_digest(code / "train.py", words)
 
 
 @pytest.mark.parametrize(
@@ -84,7 +85,7 @@ def digest(code: Path) -> str:
         ("study/train/nets/__init__.py", "import y", "import y as z", True),
         ("study/compare/tables.py", "1", "2", False),
         ("study/rule_log.py", "return 1", "return 2", False),
-        ("study/compare/reasons.py", "fell", "sank", False),
+        ("study/compare/outcome_in_words.py", "fell", "sank", False),
         # words: of a line for the log, an exception, a function that makes nothing else
         ("study/train/training.py", 'report(line("trains"))', 'report(line("has begun"))', False),
         ("study/train/training.py", '"trained", end=""', '"done"', False),
@@ -111,11 +112,42 @@ def test_only_the_code_itself_changes_the_digest(code: Path, file: str, old: str
     assert (digest(code) != before) == changes
 
 
+@pytest.mark.parametrize(
+    ("file", "old", "new", "changes"),
+    [
+        ("study/compare/outcome_in_words.py", "fell", "sank", True),
+        ("study/train/training.py", '"too much", loss()', '"too much by far"', True),
+        ("study/train/training.py", 'f"It {word}."', 'f"Now it {word}."', True),
+        ("study/train/training.py", '"""Run."""', '"""Run it all."""', False),
+        ("study/rule_log.py", "return 1", "return 2", False),
+    ],
+)
+def test_words_count_where_they_are_part_of_what_is_written(
+    code: Path, file: str, old: str, new: str, changes: bool
+) -> None:
+    before = digest(code, words=True)
+    (code / file).write_text((code / file).read_text().replace(old, new))
+    assert (digest(code, words=True) != before) == changes
+
+
+def test_what_only_makes_words_changes_nothing_it_is_given() -> None:
+    """The digest of a training leaves these functions out, so they must not decide anything."""
+    scripts = Path(__file__).parents[2] / "scripts"
+    marked = 0
+    for path in sorted(scripts.rglob("*.py")):
+        for function in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if isinstance(function, ast.FunctionDef) and "only_words" in map(ast.unparse, function.decorator_list):
+                marked += 1
+                stored = [node for node in ast.walk(function) if isinstance(getattr(node, "ctx", None), ast.Store)]
+                assert all(isinstance(node, ast.Name | ast.Tuple | ast.Starred) for node in stored), function.name
+    assert marked > 5
+
+
 def test_the_training_script_depends_on_the_training_library_and_not_on_tables() -> None:
     scripts = Path(__file__).parents[2] / "scripts"
-    modules = {path.stem for path in provenance._reachable(scripts / "train.py")}
+    modules = {path.stem for path in provenance._reachable(scripts / "train.py", words=False)}
     assert {"train", "loop", "batches", "losses", "models", "stopping"} <= modules
-    assert not {"reasons", "runs", "figures", "metrics", "sources", "rule_log"} & modules
+    assert not {"outcome_in_words", "runs", "figures", "metrics", "sources", "rule_log"} & modules
 
 
 def test_what_makes_tables_and_figures_is_reached_by_its_name() -> None:

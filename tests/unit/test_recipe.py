@@ -5,7 +5,17 @@ from pathlib import Path
 import pytest
 
 from study.errors import StudyError
-from study.recipe import COLUMNS, HYPERPARAMETERS, NEUTRAL, TREATMENTS, Recipe, difference_in_words, listed, lr_text
+from study.recipe import (
+    COLUMNS,
+    HYPERPARAMETERS,
+    NEUTRAL,
+    TREATMENTS,
+    Column,
+    Recipe,
+    difference_in_words,
+    listed,
+    lr_text,
+)
 from study.recipe_table import read_recipes
 from study.schema import SCHEMA
 
@@ -61,7 +71,7 @@ def test_comments_empty_lines_and_windows_line_ends_are_fine(tmp_path: Path) -> 
     [
         ("experiment", "a/b", "row 2, column 'experiment': found 'a/b', allowed is letters, digits"),
         ("case", "one", "row 2, column 'case': found 'one', allowed is a whole number of at least 1"),
-        ("optimizer", "RMSprop", "row 2, column 'optimizer': found 'RMSprop', allowed is one of SGD, Adam"),
+        ("optimizer", "Adaam", "row 2, column 'optimizer': found 'Adaam', allowed is one of SGD, Adam"),
         ("lr", "fast", "row 2, column 'lr': found 'fast', allowed is a number above 0"),
         ("lr", "0", "column 'lr': found '0', allowed is a number above 0"),
         ("lr", "nan", "column 'lr': found 'nan'"),
@@ -91,6 +101,7 @@ def test_a_wrong_cell_is_named(tmp_path: Path, column: str, value: str, message:
         ([ROW, ROW], HEADER, "experiments.tsv, row 2 already"),
         ([ROW, changed("experiment", "A")], HEADER, "upper and lower case count as the same"),
         ([ROW + " x"], HEADER, "row 2: 14 cells found, 13 expected"),
+        ([changed("experiment", '"a')], HEADER, "row 2: a quotation mark at the start of a cell needs one at its end"),
         ([ROW], HEADER.replace("momentum", "momentun"), "unknown column 'momentun'; did you mean 'momentum'?"),
         ([ROW], HEADER.replace("lr min_lr", "min_lr min_lr"), "the column 'min_lr' stands twice"),
         ([ROW.replace("0.01 ", "")], HEADER.replace("lr min_lr", "min_lr"), "missing column 'lr'"),
@@ -206,3 +217,32 @@ def test_numbers_in_words():
     assert listed(["3", "9"]) == "3 and 9"
     assert listed(["3", "9", "12"]) == "3, 9 and 12"
     assert listed([str(n) for n in range(1, 10)]) == "1, 2, 3, 4, 5, 6, …, 9"
+
+
+def test_what_holds_for_cross_entropy_is_said_of_it_alone(tmp_path: Path) -> None:
+    recipe = read_recipes(write(tmp_path, ROW))["a"]
+    assert recipe.cross_entropy and recipe.double_softmax
+    assert not recipe.but(activation="logits").double_softmax
+    other = recipe.but(loss="no_such_loss")
+    assert not other.cross_entropy and not other.double_softmax
+
+
+def test_a_column_that_means_nothing_in_a_recipe_is_not_told(tmp_path: Path) -> None:
+    sgd = read_recipes(write(tmp_path, ROW))["a"]
+    adam = sgd.but(optimizer="Adam", momentum=0.0)
+    assert difference_in_words(sgd, adam, TREATMENTS["optimizer"]) == "SGD with momentum 0.9"
+    assert difference_in_words(adam, sgd, TREATMENTS["optimizer"]) == "Adam"
+    assert sgd.takes("momentum") and not adam.takes("momentum") and adam.takes("lr")
+
+
+@pytest.mark.parametrize(
+    ("node", "message"),
+    [
+        ({"type": "number", "description": "x", "treatment": "neutral"}, "column 'gamma': missing label"),
+        ({"type": "number", "label": "gamma"}, "column 'gamma': missing treatment, description"),
+        ({"label": "gamma", "treatment": "los", "description": "x"}, "found treatment 'los', allowed is activation, "),
+    ],
+)
+def test_a_column_that_is_not_described_in_full_is_named(node: dict[str, str], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        Column("gamma", node)

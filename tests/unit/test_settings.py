@@ -40,6 +40,13 @@ def test_text_of_the_command_line_becomes_what_it_spells() -> None:
     validate_config(config)
 
 
+def test_a_wrong_key_of_the_command_line_is_left_to_the_check() -> None:
+    config = overlaid(BASE, {"data": {"expected": {"splits": {"valid": "3"}}}})
+    read_numbers(config)
+    with pytest.raises(StudyError, match=r"'data\.expected\.splits' has the key 'valid'"):
+        validate_config(config)
+
+
 def test_text_that_spells_no_number_is_named_as_it_was_written() -> None:
     config = overlaid(BASE, {"seeds": ["one"], "model": {"width": "wide"}})
     read_numbers(config)
@@ -63,6 +70,10 @@ def test_every_study_is_valid(path: Path) -> None:
         ({"split": {"train": 1.5}}, "'split.train' is 1.5, allowed is a number above 0 and below 1"),
         ({"seeds": []}, "'seeds' is [], allowed is a list of at least 1 without repetition"),
         ({"seeds": [1, 1]}, "allowed is a list of at least 1 without repetition"),
+        ({"data": {"source": ""}}, "'data.source' is '', allowed is text of at least 1 character"),
+        ({"cases": None}, "'cases' is None, allowed is a mapping"),
+        ({"data": {"expected": {"splits": {"valid": 3}}}}, "has the key 'valid', allowed is one of train, val, test"),
+        ({"tables": {"reported_with": {"x": 1}}}, "'tables.reported_with' has the key 'x', allowed is text matching"),
         ({"study": "a/b"}, "'study' is 'a/b', allowed is text matching"),
         ({"training": {"device": "gpu"}}, "'training.device' is 'gpu', allowed is text matching"),
         ({"training": {"precision": "fp8"}}, "'training.precision' is 'fp8', allowed is one of auto, fp32"),
@@ -83,7 +94,7 @@ def test_a_missing_key_and_several_problems_at_once() -> None:
     del config["split"]["seed"]
     with pytest.raises(StudyError) as error:
         validate_config(config)
-    assert "missing key 'split.seed'" in str(error.value)
+    assert str(error.value).count("missing key 'split.seed'") == 1
     assert "'metrics.ece_bins' is 1, allowed is a whole number of at least 2" in str(error.value)
 
 

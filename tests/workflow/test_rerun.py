@@ -121,7 +121,7 @@ def change_resources(workspace: Workspace) -> None:
 
 def reword(workspace: Workspace) -> None:
     """A sentence about an outcome, a line of the log and the message of an error."""
-    replace(workspace, "scripts/study/compare/reasons.py", "epochs were trained", "epochs were run")
+    replace(workspace, "scripts/study/compare/outcome_in_words.py", "epochs were trained", "epochs were run")
     replace(workspace, "scripts/study/train/loop.py", "training and ", "images to train on and ")
     replace(workspace, "scripts/study/train/checkpoints.py", "checkpoint not used", "this checkpoint is not used")
     replace(workspace, "scripts/study/train/loop.py", "the validation split holds no image", "no validation image")
@@ -164,6 +164,21 @@ def test_a_module_that_a_declaration_names_makes_its_rule_run_again(
     path.write_text(path.read_text(encoding="utf-8") + "\nMORE = 1\n", encoding="utf-8")
     planned = finished_copy.planned()
     assert planned.get(rule) == 1 and "train" not in planned
+
+
+def reword_a_treatment(workspace: Workspace) -> None:
+    replace(workspace, "config/schemas/config.schema.yaml", "label: minimum learning rate", "label: smallest rate")
+
+
+def reword_an_outcome(workspace: Workspace) -> None:
+    replace(workspace, "scripts/study/compare/outcome_in_words.py", "epochs were trained", "epochs went by")
+
+
+@pytest.mark.parametrize("change", [reword_a_treatment, reword_an_outcome], ids=lambda value: value.__name__)
+def test_words_that_tables_show_make_them_again(finished_copy: Workspace, change: Callable[[Workspace], None]) -> None:
+    change(finished_copy)
+    planned = finished_copy.planned()
+    assert planned.get("tables") == 1 and "train" not in planned and "evaluate" not in planned
 
 
 def test_more_threads_train_nothing(finished: Workspace) -> None:

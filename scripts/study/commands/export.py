@@ -26,11 +26,13 @@ LUMA = (19595, 38470, 7471)
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """What the command takes."""
     add_run_arguments(parser)
     parser.add_argument("--out", type=Path, help="file to write (default: <experiment>.pt)")
 
 
 def run(arguments: argparse.Namespace) -> None:
+    """Do what the command is for."""
     trained = find_run(Path("results", arguments.study), arguments.run)
     out = arguments.out or Path(f"{trained.experiment}.pt")
     about = export(trained, out)

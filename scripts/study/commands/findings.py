@@ -13,6 +13,7 @@ TABLES = [f"config/{name}.tsv" for name in ("experiments", "ablations", "lr_batc
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """What the command takes."""
     parser.add_argument(
         "--suffix", default="", help="of the studies' names: results/fer2013<suffix>, results/original<suffix>"
     )
@@ -24,6 +25,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace) -> None:
+    """Do what the command is for."""
     sound, original = (
         load(
             Path(f"results/{name}{arguments.suffix}"),

@@ -26,12 +26,14 @@ SHOWN_PROBLEMS = 20
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """What the command takes."""
     parser.add_argument("images", type=Path, help="folder of images, searched with its subfolders")
     add_run_arguments(parser)
     parser.add_argument("--out", type=Path, default=Path("predictions.csv"), help="CSV to write")
 
 
 def run(arguments: argparse.Namespace) -> None:
+    """Do what the command is for."""
     trained = find_run(Path("results", arguments.study), arguments.run)
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     labelled = label_images(Classifier.load(trained.weights, device), arguments.images, shipped_max_pixels())

@@ -43,7 +43,7 @@ def find_run(results: Path, name: str) -> RunPaths:
     if not finished:
         raise StudyError(f"{results}: no finished run; train first, or name another study (STUDY=…)")
     for run in finished:
-        if run.trained == results / "train" / name:
+        if run.name == name:
             return run
     experiments = list(dict.fromkeys(run.experiment for run in finished))
     if name != "best" and name not in experiments:

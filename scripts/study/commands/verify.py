@@ -5,6 +5,8 @@ Entry point:
 """
 
 import argparse
+import csv
+import io
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
@@ -45,10 +47,12 @@ Report = Callable[[str], None]
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """What the command takes."""
     parser.add_argument("--configfile", type=Path, help="the study's configuration (default: config/config.yaml)")
 
 
 def run(arguments: argparse.Namespace) -> None:
+    """Do what the command is for."""
     config = read_configuration(*filter(None, [arguments.configfile]))
     results = Path("results", config["study"])
     problems = verify(config, results, SCRIPTS, print)
@@ -210,7 +214,7 @@ def _cells(path: Path, expected: str) -> Iterator[str]:
     content = path.read_text(encoding="utf-8")
     if content == expected:
         return
-    old, new = ([line.split(",") for line in text.splitlines()] for text in (content, expected))
+    old, new = (list(csv.reader(io.StringIO(text))) for text in (content, expected))
     if [len(row) for row in old] != [len(row) for row in new]:
         yield f"{path}: other rows or columns than the runs give"
         return
@@ -222,7 +226,7 @@ def _cells(path: Path, expected: str) -> Iterator[str]:
 
 def _note_changed_code(results: Path, scripts: Path, report: Report) -> None:
     """Runs of another version of the code are worth knowing of; Snakemake would make them again."""
-    now = code_digest(scripts / "train.py")
+    now = code_digest(scripts / "train.py", words=False)
     for files in runs_in(results, "run.json"):
         provenance = read_json(files.run)["provenance"]
         if provenance["code"] != now:

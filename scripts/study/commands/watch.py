@@ -49,12 +49,14 @@ SYMBOLS = {WAITING: "·", RUNNING: "▶", SILENT: "?", ERROR: "✕", COLLAPSED: 
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """What the command takes."""
     parser.add_argument("--study", default="digits", help="name of the study (default: digits)")
     parser.add_argument("--every", type=float, default=2.0, help="seconds between two looks (default: 2)")
     parser.add_argument("--once", action="store_true", help="look once and end")
 
 
 def run(arguments: argparse.Namespace) -> None:
+    """Do what the command is for."""
     from rich.console import Console
     from rich.live import Live
 

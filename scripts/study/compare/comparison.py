@@ -105,6 +105,7 @@ class Comparison:
 
     @property
     def several_seeds(self) -> bool:
+        """Whether there is more than one seed."""
         return len({run.seed for run in self.runs}) > 1
 
     @property
@@ -114,10 +115,12 @@ class Comparison:
 
     @property
     def test_images(self) -> int:
+        """How many there are."""
         return int(self.runs[0].metrics["test"]["images"])
 
     @cached_property
     def bootstrap(self) -> Bootstrap:
+        """The resamples, shared with the comparisons `among` some of the recipes."""
         return self._bootstrap or Bootstrap(self.metrics["bootstrap_samples"])
 
     @cached_property

@@ -17,6 +17,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from study.compare.comparison import Comparison
+from study.compare.outcome_in_words import ROUNDING
 from study.compare.runs import Run
 from study.names import COMPLETED
 from study.recipe import listed, lr_text
@@ -24,9 +25,6 @@ from study.train.schedules import schedule_of
 from study.train.stopping import EarlyStopping
 
 COLUMNS = ["experiment", "seed", "outcome", "what_happened"]
-
-# A loss that agrees in the four digits shown: the same tolerance as in the verdict of run.json.
-ROUNDING = 5e-5
 
 # A validation NLL within this share of ln K of what guessing costs is a plateau: a network there has gone at most a
 # hundredth of the way from uniform guesses, ln K, to certainty, 0. For FER2013's seven classes that is 0.02 nats, small
@@ -80,7 +78,7 @@ def _saturation(run: Run, class_weights: Mapping[str, float] | None) -> list[str
     the class named cost next to nothing in the NLL, so NLL / (1 − accuracy) is the mean −ln p of the mistakes: how far
     the logit of the true class is below that of the class named.
     """
-    if run.recipe.activation != "softmax":
+    if not run.recipe.double_softmax:
         return []
     epochs, others = run.history, len(run.classes) - 1
     share = _share_named(run, class_weights)
@@ -90,7 +88,7 @@ def _saturation(run: Run, class_weights: Mapping[str, float] | None) -> list[str
         return []
     when = _epochs(spans(epochs["epoch"], saturated), len(epochs))
     at = int(np.flatnonzero(saturated)[-1])
-    if saturated.iloc[-1]:  # run.json has the formula
+    if saturated.iloc[-1]:  # the reason has the formula
         said = [f"Saturated {when}."]
     else:
         said = [
@@ -171,9 +169,11 @@ def _constant_nll(run: Run, counts: NDArray[np.int64], class_weights: Mapping[st
     """Validation NLL of the constant answer that the training loss likes best: each class's share in that loss.
 
     Classes are taken to be as frequent in training as in validation. None for a double softmax, which likes certainty
-    best, for classes without an image, and for unknown weights.
+    best, for losses other than cross entropy, for classes without an image, and for unknown weights.
     """
-    if run.recipe.activation == "softmax" or not counts.all() or (run.recipe.weighted and class_weights is None):
+    recipe = run.recipe
+    known = recipe.cross_entropy and not recipe.double_softmax and (class_weights is not None or not recipe.weighted)
+    if not known or not counts.all():
         return None
     drawn = np.ones(len(counts)) if run.recipe.sampler == "balanced" else counts / counts.sum()
     if run.recipe.weighted and class_weights is not None:
@@ -256,9 +256,7 @@ def _kind(run: Run, lowest: pd.Series, last: pd.Series) -> str:
     if last["val_loss"] > lowest["val_loss"]:
         return ": over-fitting"
     own = ", and its own validation loss did not rise"
-    return (
-        f"{own}: over-confidence, which a double softmax hardly punishes" if run.recipe.activation == "softmax" else own
-    )
+    return f"{own}: over-confidence, which a double softmax hardly punishes" if run.recipe.double_softmax else own
 
 
 # -------------------------------------------------------------------------------------------------------------- words

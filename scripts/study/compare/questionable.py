@@ -76,7 +76,7 @@ def questionable(
 
 
 def _of_recipes(recipes: list[Recipe]) -> list[Choice]:
-    softmax = [recipe.experiment for recipe in recipes if recipe.activation == "softmax"]
+    softmax = [recipe.experiment for recipe in recipes if recipe.double_softmax]
     both = [recipe.experiment for recipe in recipes if recipe.weighted and recipe.sampler == "balanced"]
     choices = []
     if softmax:

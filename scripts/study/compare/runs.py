@@ -16,7 +16,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from study.compare.reasons import reason
+from study.compare.outcome_in_words import reason
 from study.compare.statistics import mean_interval, wilson_interval
 from study.errors import StudyError
 from study.evaluate.metrics import decode, negative_log_likelihood, read_predictions
@@ -88,7 +88,16 @@ class Run:
 
     @cached_property
     def reason(self) -> str:
-        """The sentence about the outcome; needs the history."""
+        """The sentence about the outcome; needs the history.
+
+        Raises:
+            StudyError: the run was trained by a version that left no facts.
+        """
+        if "facts" not in self.record:
+            raise StudyError(
+                f"{self.experiment}, seed {self.seed}: run.json lacks the facts behind the outcome, it was made by an "
+                "earlier version; run Snakemake again to train anew"
+            )
         return reason(self.record, self.history.to_dict("records"))
 
     @property
@@ -227,14 +236,17 @@ class RecipeRuns:
 
     @property
     def recipe(self) -> Recipe:
+        """The row of the table of recipes."""
         return self.first.recipe
 
     @property
     def name(self) -> str:
+        """The experiment."""
         return self.recipe.experiment
 
     @property
     def several_seeds(self) -> bool:
+        """Whether there is more than one run."""
         return len(self.runs) > 1
 
     def accuracy(self, split: str) -> float:

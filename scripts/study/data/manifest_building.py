@@ -49,7 +49,7 @@ def build_manifest(
             f"Warning: {data.source} is not the data that the configuration expects (config keys data.expected and "
             "data.sha256; null accepts any):" + "".join(f"\n  {sentence}" for sentence in unexpected)
         )
-    images = inspect(source, data, workers)
+    images = inspect(source, workers)
     _check_unreadable(images, data)
     images = _oversampled(_resolved(images, data, split), data)
     kept = images[images["status"] == "kept"]
@@ -63,7 +63,7 @@ def build_manifest(
     return images[list(COLUMNS)], audit(images, data, split, source.ignored) | {"expected": unexpected}
 
 
-def inspect(source: Source, data: DataSettings, workers: int) -> pd.DataFrame:
+def inspect(source: Source, workers: int) -> pd.DataFrame:
     """Decode every image once.
 
     Returns:

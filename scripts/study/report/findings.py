@@ -57,6 +57,7 @@ class FinishedStudy:
 
     @property
     def runs(self) -> Sequence[Run]:
+        """The finished runs."""
         return self.comparison.runs
 
 

@@ -12,7 +12,7 @@ TensorBoard's events of the run; checkpoints stand beside them for as long as it
     models              networks by name, the study's head, VGGs of any width
     pretrained          torchvision's published weights: where they are, and whether a file is them
     losses              cross entropy, weighted or not; what stands in front of it; the loss comparable between recipes
-    optimizers          SGD, Adam
+    optimizers          the optimizers of torch.optim that recipes name
     schedules           the plateau scheduler, its floor and its sentence
     stopping            early stopping
     outcome             completed, early stopped, collapsed or diverged, and the facts behind it

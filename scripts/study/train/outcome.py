@@ -1,4 +1,4 @@
-"""What became of a run, in one word, and the facts behind it. The sentence is made by `study.compare.reasons`."""
+"""What became of a run, in one word, and the facts behind it; `study.compare.outcome_in_words` makes the sentence."""
 
 import math
 from collections.abc import Mapping, Sequence

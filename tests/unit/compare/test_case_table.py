@@ -15,6 +15,7 @@ from study.compare.runs import Run
 from study.compare.statistics import wilson_interval
 from study.compare.verdicts import BEST
 from study.errors import StudyError
+from study.recipe import HYPERPARAMETERS
 from study.report.case_text import case_cells
 
 PROTOCOL = {"model.weights": ["none", "imagenet"], "model.width": [0.25, 1.0]}  # key -> here, reported
@@ -38,8 +39,7 @@ def test_case_table_has_the_studys_arrangement(runs: list[Run]) -> None:
     table = rows(case_table(with_reported(runs), 1))
     assert list(table.columns) == ["sgd_ver1", "sgd_ver2", "sgd_ver3"]
     assert list(table.index) == [
-        "optimizer", "learning rate", "minimum learning rate", "batch size", "maximum epochs", "loss", "activation",
-        "sampler", "momentum", "weight decay", "Nesterov", "epochs allowed here", "outcome", "reason", "epochs",
+        *(column.label for column in HYPERPARAMETERS.values()), "epochs allowed here", "outcome", "reason", "epochs",
         "best epoch", "validation accuracy", "test accuracy", "test accuracy low", "test accuracy high",
         "test macro-F1", "test macro-F1 low", "test macro-F1 high", "test NLL", "test NLL low", "test NLL high",
         "compared with best", "reported accuracy", "measured minus reported",

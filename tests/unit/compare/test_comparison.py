@@ -107,3 +107,13 @@ def test_a_part_of_the_study_has_its_own_best_recipe(runs: list[Run]) -> None:
     assert set(within.recipes) == {"sgd_ver1", "sgd_ver2", "sgd_ver3"}
     assert within.best.name == "sgd_ver3" and within.best.verdict == BEST
     assert within.recipes["sgd_ver1"].verdict == WORSE
+
+
+def test_every_column_of_the_pairs_is_filled_and_none_is_dropped(seeds: list[Run]) -> None:
+    whole = comparison_of(seeds)
+    a, b, _ = whole.recipes.values()
+    cells = {**whole._pair(a, b), **comparison._mcnemar_cells(a.first, b.first), "p_seeds": 0.5}
+    rows = [cells]
+    comparison._adjust(rows, "p_seeds", whole.confidence)
+    assert set(rows[0]) == set(comparison.PAIR_COLUMNS)
+    assert not whole.pairs.isna().all().any()

@@ -145,9 +145,9 @@ def test_provenance_counts_what_differs_between_runs(runs: list[Run]) -> None:
 def test_every_figure_is_on_the_page_and_every_section_is_reached(runs: list[Run], tmp_path: Path) -> None:
     html = through_docutils(page(runs, tmp_path, list(CLASSES)))
     recipes = {name: group.recipe for name, group in compared(runs).recipes.items()}
-    assert html.count("<img ") == sum(max(1, len(keys_of(figure, recipes))) for figure in FIGURES)
     for figure in FIGURES:
-        assert f'alt="{figure.alt.format(key=next(iter(keys_of(figure, recipes)), ""))}"' in html
+        for key in keys_of(figure, recipes) or [""]:
+            assert f'alt="{figure.alt.format(key=key)}"' in html, f"{figure.name}: its section shows no figures"
     for anchor, name in SECTIONS.items():
         assert f'<section id="{anchor}">' in html and f'<a href="#{anchor}">{name}</a>' in html
     assert {figure.section for figure in FIGURES} <= {"answer", *SECTIONS}

@@ -14,6 +14,11 @@ def logits_and_labels(batch: int = 32, classes: int = 7) -> tuple[torch.Tensor, 
     return logits, torch.randint(classes, (batch,), generator=generator)
 
 
+def defaults_of(loss: str) -> dict[str, object]:
+    """The defaults of the columns that the loss takes."""
+    return {name: HYPERPARAMETERS[name].node["default"] for name in LOSSES[loss].takes}
+
+
 def test_losses_and_activations_are_those_of_the_schema():
     column = HYPERPARAMETERS["loss"]
     assert tuple(LOSSES) == column.choices
@@ -25,11 +30,10 @@ def test_losses_and_activations_are_those_of_the_schema():
 @pytest.mark.parametrize("loss", LOSSES)
 class TestEveryLoss:
     def test_takes_a_step_with_and_without_weights(self, loss, activation):
-        weights, columns = torch.linspace(0.5, 2, 7), {name: HYPERPARAMETERS[name] for name in LOSSES[loss].takes}
-        columns = {name: column.node["default"] for name, column in columns.items()}
+        weights = torch.linspace(0.5, 2, 7)
         logits, labels = logits_and_labels()
         logits.requires_grad_()
-        losses, image_weights = Criterion(loss, activation, weights, columns)(logits, labels)
+        losses, image_weights = Criterion(loss, activation, weights, defaults_of(loss))(logits, labels)
         assert losses.shape == image_weights.shape == labels.shape and losses.dtype == torch.float32
         assert torch.equal(image_weights, weights[labels] if LOSSES[loss].weighted else torch.ones(32))
         (losses.sum() / image_weights.sum()).backward()
@@ -38,9 +42,9 @@ class TestEveryLoss:
     def test_a_weighted_loss_needs_its_weights(self, loss, activation):
         if LOSSES[loss].weighted:
             with pytest.raises(ValueError, match=f"{loss} needs the weights of the classes"):
-                Criterion(loss, activation)
+                Criterion(loss, activation, columns=defaults_of(loss))
         else:
-            assert Criterion(loss, activation).weights is None
+            assert Criterion(loss, activation, columns=defaults_of(loss)).weights is None
 
 
 def test_what_a_loss_takes_is_what_the_schema_says():
@@ -50,7 +54,7 @@ def test_what_a_loss_takes_is_what_the_schema_says():
 
 
 class TestCriterion:
-    @pytest.mark.parametrize("names", [("focal", "logits"), ("cross_entropy", "sigmoid")])
+    @pytest.mark.parametrize("names", [("no_such_loss", "logits"), ("cross_entropy", "no_such_activation")])
     def test_an_unknown_name_is_an_error(self, names):
         with pytest.raises(KeyError):
             Criterion(*names)

@@ -10,8 +10,9 @@ from study.recipe import HYPERPARAMETERS, Recipe
 from study.train import batches, learner, models
 from study.train.optimizers import OPTIMIZERS, build_optimizer
 
-# A value other than its default for every column that goes to an optimizer.
+# A value other than its default for the columns that go to an optimizer; another one is tested at its default.
 VALUES = {"lr": 0.01, "momentum": 0.9, "weight_decay": 1e-4, "nesterov": True}
+VALUES = {name: column.node.get("default") for name, column in HYPERPARAMETERS.items()} | VALUES
 
 
 def recipe_of(name: str) -> Recipe:
@@ -25,7 +26,7 @@ def test_they_are_those_of_the_schema():
 
 def test_an_unknown_name_is_an_error():
     with pytest.raises(KeyError):
-        build_optimizer(RECIPE.but(optimizer="Adagrad"), torch.nn.Linear(2, 2))
+        build_optimizer(RECIPE.but(optimizer="NoSuchOptimizer"), torch.nn.Linear(2, 2))
 
 
 @pytest.mark.parametrize("name", OPTIMIZERS)
@@ -43,6 +44,13 @@ class TestEveryOptimizer:
         assert optimizer.build is getattr(torch.optim, name)
         arguments = inspect.signature(optimizer.build).parameters
         assert {*optimizer.takes, *optimizer.always, *optimizer.on_cuda} <= set(arguments)
+
+    def test_can_be_part_of_a_cuda_graph(self, name):
+        optimizer = OPTIMIZERS[name]
+        if "capturable" in inspect.signature(optimizer.build).parameters:
+            assert optimizer.on_cuda.get("capturable"), (
+                "its count of steps has to stay on the GPU, see study.train.graphs"
+            )
 
     def test_gets_what_the_recipe_says(self, name):
         built = build_optimizer(recipe_of(name), torch.nn.Linear(2, 2))

@@ -8,5 +8,6 @@ for each. `study.report.all_figures` declares them: name, caption, place on the 
     effects    what each treatment does by itself
     classes    images and weights per class, sample images, recall, confusion matrices
     errors     calibration, recall with intervals, most confused pairs
+    material   what figures are drawn from
     style      fonts, colours, the file
 """

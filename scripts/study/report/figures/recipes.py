@@ -29,9 +29,9 @@ def comparison(material: Material, path: str | Path) -> None:
 
     The reported validation accuracies are marked as well where the study shows them.
     """
-    everything = material.comparison
-    best, reported = everything.best, everything.reported_protocol is not None
-    order = sorted(everything.recipes.values(), key=lambda g: (not g.failed, g.accuracy("test"), g is best))
+    study = material.comparison
+    best, reported = study.best, study.reported_protocol is not None
+    order = sorted(study.recipes.values(), key=lambda g: (not g.failed, g.accuracy("test"), g is best))
     with drawing(path, 10.2, 1.75 + 0.34 * len(order)) as figure:
         axes = figure.subplots()
         axes.axvspan(*best.interval("test"), color=BLUE, alpha=0.08, linewidth=0)
@@ -43,10 +43,10 @@ def comparison(material: Material, path: str | Path) -> None:
         axes.set_xlabel("Accuracy")
         axes.xaxis.set_major_formatter(PercentFormatter(1, decimals=0))
         grid(axes, "x")
-        _legend(figure, axes, everything, reported)
-        seeds = len({run.seed for run in everything.runs})
+        _legend(figure, axes, study, reported)
+        seeds = len({run.seed for run in study.runs})
         axes.set_title(
-            f"Accuracy of {len(order)} recipe{'s' * (len(order) > 1)} on {everything.test_images:,} test images"
+            f"Accuracy of {len(order)} recipe{'s' * (len(order) > 1)} on {study.test_images:,} test images"
             + (f", {seeds} seeds" if seeds > 1 else "")
         )
 

@@ -7,6 +7,10 @@ import pytest
 from example_images import data_settings, write_csv, write_tree, write_zip
 
 from study.data.sources import READERS, forms_in_words, official_splits_in_words, open_source
+from study.data.sources.digits import DigitsSource
+from study.data.sources.fer2013_csv import Fer2013Source
+from study.data.sources.folder import FolderSource
+from study.data.sources.zip_archive import ZipSource
 from study.errors import StudyError
 
 
@@ -42,8 +46,11 @@ def test_a_table_in_a_zip_or_a_folder_is_pointed_out(tmp_path: Path) -> None:
         open_source(data_settings(write_tree(tmp_path / "flat", {".": 1})))
 
 
-@pytest.mark.parametrize(("form", "reader"), [("digits", 0), ("folder", 1), ("zip", 2), ("csv", 3)])
-def test_exactly_one_reader_recognises_each_form(tmp_path: Path, form: str, reader: int) -> None:
+@pytest.mark.parametrize(
+    ("form", "opener"),
+    [("digits", DigitsSource), ("folder", FolderSource), ("zip", ZipSource), ("csv", Fer2013Source)],
+)
+def test_each_form_goes_to_its_reader(tmp_path: Path, form: str, opener: type) -> None:
     folder = write_tree(tmp_path / "tree", {"a": 1, "b": 1})
     sources = {
         "digits": "digits",
@@ -51,7 +58,7 @@ def test_exactly_one_reader_recognises_each_form(tmp_path: Path, form: str, read
         "zip": write_zip(tmp_path / "images.zip", folder),
         "csv": write_csv(tmp_path / "fer2013.csv", []),
     }
-    assert [one.recognises(str(sources[form])) for one in READERS] == [number == reader for number in range(4)]
+    assert next(one.open for one in READERS if one.recognises(str(sources[form]))) is opener
 
 
 def test_where_official_splits_come_from_is_told_once() -> None:

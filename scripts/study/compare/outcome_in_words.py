@@ -12,6 +12,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from study.names import COLLAPSED, COMPLETED, DIVERGED, EARLY_STOPPED
+from study.recipe import Recipe
 
 # A loss that agrees in the four digits shown.
 ROUNDING = 5e-5
@@ -70,8 +71,8 @@ def _collapsed(record: Record, history: Rows) -> str:
         f"Predicts '{only['name']}' for every validation image since epoch {only['since']} of {record['epochs']}; "
         f"validation accuracy {last['val_accuracy']:.4f}, loss {last['val_loss']:.4f}"
     )
-    double_softmax = record["recipe"]["activation"] == "softmax"
-    return text + (_saturation(record["facts"], last["val_loss"]) if double_softmax else "") + "."
+    recipe = Recipe.of("", **record["recipe"])
+    return text + (_saturation(record["facts"], last["val_loss"]) if recipe.double_softmax else "") + "."
 
 
 def _saturation(facts: Mapping[str, Any], val_loss: float) -> str:

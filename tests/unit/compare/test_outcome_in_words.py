@@ -9,9 +9,10 @@ from pathlib import Path
 import pandas as pd
 import pytest
 import small_run
+from made_runs import recipe
 
-from study.compare import reasons
-from study.compare.reasons import reason
+from study.compare import outcome_in_words
+from study.compare.outcome_in_words import reason
 from study.names import OUTCOMES
 from study.train.augmentation import Augmentation
 
@@ -25,7 +26,7 @@ def told(outcome: str, losses: list[float], accuracies: list[float], best=1, act
         "outcome": outcome,
         "epochs": len(rows),
         "best_epoch": best,
-        "recipe": {"activation": activation},
+        "recipe": dict(recipe("a", activation=activation).hyperparameters),
         "facts": {"classes": 3, "only_class": None, "only_class_at_best": None, "early_stopping_patience": 10, **facts},
     }
     return reason(record, rows)
@@ -82,7 +83,7 @@ def test_collapsed_where_the_weights_kept_predict_one_class():
 
 
 def test_every_outcome_has_a_sentence():
-    assert set(reasons._SENTENCES) == set(OUTCOMES)
+    assert set(outcome_in_words._SENTENCES) == set(OUTCOMES)
 
 
 @pytest.mark.parametrize(
@@ -106,5 +107,5 @@ def test_the_files_of_a_run_give_the_sentence_that_its_training_logs(tmp_path, c
 
 
 def test_training_loads_it_without_pandas():
-    code = "import sys; sys.modules['pandas'] = sys.modules['torch'] = None; import study.compare.reasons"
-    subprocess.run([sys.executable, "-c", code], check=True, cwd=Path(reasons.__file__).parents[2])
+    code = "import sys; sys.modules['pandas'] = sys.modules['torch'] = None; import study.compare.outcome_in_words"
+    subprocess.run([sys.executable, "-c", code], check=True, cwd=Path(outcome_in_words.__file__).parents[2])
