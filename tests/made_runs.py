@@ -7,7 +7,7 @@ import json
 import math
 import zlib
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -110,6 +110,23 @@ def comparison_of(runs: Sequence[Run], samples: int = 50, confidence: float = 0.
     metrics = {"confidence": confidence, "bootstrap_samples": samples, "ece_bins": 15, "ensemble_members": 5}
     fields = {"training": TRAINING} | {name: value for name, value in changes.items() if name not in metrics}
     return Comparison(runs, metrics | {name: changes[name] for name in metrics if name in changes}, **fields)
+
+
+# What the reported accuracies were made with: key -> here, reported.
+PROTOCOL = {"model.weights": ["none", "imagenet"], "model.width": [0.25, 1.0]}
+
+
+def with_reported(runs: Sequence[Run], samples: int = 50) -> Comparison:
+    """The comparison that shows reported values too."""
+    return comparison_of(runs, samples, reported_protocol=PROTOCOL)
+
+
+def three_recipes_with_three_seeds(folder: Path) -> list[Run]:
+    """Good, middling with a seed that diverged, and collapsed throughout."""
+    made = [Made(recipe("a"), 0.7), Made(recipe("b"), 0.4), Made(recipe("c"), 0.0, "collapsed")]
+    made = [replace(one, seed=seed) for one in made for seed in (0, 1, 2)]
+    made[4] = replace(made[4], skill=0.0, outcome="diverged")
+    return study(folder, made)
 
 
 def write_run(folder: Path, made: Made, classes: Sequence[str] = CLASSES, images: int = 400) -> None:

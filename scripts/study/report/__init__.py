@@ -10,5 +10,6 @@ docs/FINDINGS.md.
     comparison_page     the page that sorts and filters: comparison.html
     first_page          the first page of the report: summary.rst
     findings            docs/FINDINGS.md
+    symbols             the signs that stand before a verdict
     templates/          the HTML and Markdown of these pages
 """

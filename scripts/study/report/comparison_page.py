@@ -14,12 +14,12 @@ from typing import Any
 import pandas as pd
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
-from study.compare.verdicts import BEST, BETTER, NOT_DISTINGUISHABLE, WORSE
+from study.compare.verdicts import BEST
 from study.names import FAILURES
 from study.recipe import HYPERPARAMETERS
+from study.report.symbols import SYMBOLS
 
 TEMPLATES = Path(__file__).parent / "templates"
-SYMBOLS = {BEST: "★", NOT_DISTINGUISHABLE: "≈", WORSE: "▽", BETTER: "▲"}
 
 
 @dataclass(frozen=True)

@@ -26,12 +26,12 @@ from study.compare.comparison import Comparison
 from study.compare.leakage import leakage_facts
 from study.compare.questionable import Choice
 from study.compare.runs import Run
-from study.compare.verdicts import HOLDS, NOT_DISTINGUISHABLE, REVERSED, UNJUDGED
 from study.names import FAILURES
 from study.report.all_figures import FIGURES, Key, keys_of
 from study.report.answer import answer, audit_facts, caution, plain
 from study.report.case_text import case_cells, case_note, case_remarks
 from study.report.comparison_page import environment
+from study.report.symbols import SYMBOLS
 
 BASE64_LINE = 2000  # docutils refuses lines of more than 10,000 characters
 
@@ -49,7 +49,6 @@ SECTIONS = {
     "data": "Data",
     "origin": "Provenance",
 }
-SYMBOLS = {HOLDS: "✓", REVERSED: "✗", NOT_DISTINGUISHABLE: "≈", UNJUDGED: "–"}
 
 
 @dataclass(frozen=True)

@@ -6,10 +6,10 @@ from pathlib import Path
 import made_runs
 import pandas as pd
 import pytest
-from made_runs import Made, comparison_of, fourteen, recipe
+from made_runs import Made, comparison_of, fourteen, recipe, with_reported
 
 from study.compare.case_table import case_table
-from study.compare.comparison import PAIR_COLUMNS, Comparison
+from study.compare.comparison import PAIR_COLUMNS
 from study.compare.run_table import run_table
 from study.compare.runs import Run
 from study.compare.statistics import wilson_interval
@@ -17,13 +17,6 @@ from study.compare.verdicts import BEST
 from study.errors import StudyError
 from study.recipe import HYPERPARAMETERS
 from study.report.case_text import case_cells
-
-PROTOCOL = {"model.weights": ["none", "imagenet"], "model.width": [0.25, 1.0]}  # key -> here, reported
-
-
-def with_reported(runs: list[Run], samples: int = 50) -> Comparison:
-    """The comparison that shows reported values too."""
-    return comparison_of(runs, samples, reported_protocol=PROTOCOL)
 
 
 @pytest.fixture(scope="module")

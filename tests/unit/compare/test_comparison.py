@@ -1,6 +1,5 @@
 """Verdicts, pairs and resamples: made once, within the whole study and within a part of it."""
 
-from dataclasses import replace
 from pathlib import Path
 
 import made_runs
@@ -22,10 +21,7 @@ def runs(tmp_path_factory: pytest.TempPathFactory) -> list[Run]:
 
 @pytest.fixture(scope="module")
 def seeds(tmp_path_factory: pytest.TempPathFactory) -> list[Run]:
-    made = [Made(recipe("a"), 0.7), Made(recipe("b"), 0.4), Made(recipe("c"), 0.0, "collapsed")]
-    made = [replace(one, seed=seed) for one in made for seed in (0, 1, 2)]
-    made[4] = replace(made[4], skill=0.0, outcome="diverged")
-    return made_runs.study(tmp_path_factory.mktemp("seeds"), made)
+    return made_runs.three_recipes_with_three_seeds(tmp_path_factory.mktemp("seeds"))
 
 
 def test_verdicts_compare_with_the_winner_of_validation_on_test(runs: list[Run]) -> None:

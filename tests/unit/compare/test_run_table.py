@@ -6,19 +6,11 @@ import math
 import made_runs
 import pandas as pd
 import pytest
-from made_runs import comparison_of, fourteen
+from made_runs import comparison_of, fourteen, with_reported
 
-from study.compare.comparison import Comparison
 from study.compare.run_table import run_table
 from study.compare.runs import Run
 from study.compare.verdicts import BEST
-
-PROTOCOL = {"model.weights": ["none", "imagenet"], "model.width": [0.25, 1.0]}  # key -> here, reported
-
-
-def with_reported(runs: list[Run], samples: int = 50) -> Comparison:
-    """The comparison that shows reported values too."""
-    return comparison_of(runs, samples, reported_protocol=PROTOCOL)
 
 
 @pytest.fixture(scope="module")

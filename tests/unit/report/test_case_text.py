@@ -1,23 +1,13 @@
 """A case's table as a person reads it: marks, remarks, Markdown."""
 
-from dataclasses import replace
-
 import made_runs
 import pandas as pd
 import pytest
-from made_runs import Made, comparison_of, fourteen, recipe
+from made_runs import comparison_of, fourteen, with_reported
 
 from study.compare.case_table import case_table
-from study.compare.comparison import Comparison
 from study.compare.runs import Run
 from study.report.case_text import case_cells, case_markdown, case_remarks, escape_markdown
-
-PROTOCOL = {"model.weights": ["none", "imagenet"], "model.width": [0.25, 1.0]}  # key -> here, reported
-
-
-def with_reported(runs: list[Run], samples: int = 50) -> Comparison:
-    """The comparison that shows reported values too."""
-    return comparison_of(runs, samples, reported_protocol=PROTOCOL)
 
 
 @pytest.fixture(scope="module")
@@ -27,10 +17,7 @@ def runs(tmp_path_factory: pytest.TempPathFactory) -> list[Run]:
 
 @pytest.fixture(scope="module")
 def seeds(tmp_path_factory: pytest.TempPathFactory) -> list[Run]:
-    made = [Made(recipe("a"), 0.7), Made(recipe("b"), 0.4), Made(recipe("c"), 0.0, "collapsed")]
-    made = [replace(one, seed=seed) for one in made for seed in (0, 1, 2)]
-    made[4] = replace(made[4], skill=0.0, outcome="diverged")
-    return made_runs.study(tmp_path_factory.mktemp("seeds"), made)
+    return made_runs.three_recipes_with_three_seeds(tmp_path_factory.mktemp("seeds"))
 
 
 def rows(table: pd.DataFrame) -> pd.DataFrame:

@@ -9,11 +9,11 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, MaxNLocator
 
-from study.compare.verdicts import HIGHER, LOWER, NOT_DISTINGUISHABLE
+from study.compare.verdicts import HIGHER, LOWER, NOT_DISTINGUISHABLE, UNJUDGED
 from study.report.figures.material import Material
 from study.report.figures.style import BLACK, BLUE, FAILED, GREY, ORANGE, PALE, drawing, grid, headed, name
+from study.report.symbols import SYMBOLS
 
-SYMBOLS = {HIGHER: "▲", LOWER: "▼", NOT_DISTINGUISHABLE: "≈"}
 DISTINGUISHABLE = (HIGHER, LOWER)
 ROW, HEADER = 1.0, 0.85  # heights of a pair of recipes and of a treatment's name, in units of the y axis
 INCHES = 0.42  # of one unit
@@ -121,7 +121,7 @@ def _words(axes: Axes, y: float, pair: pd.Series, color: str) -> None:
     middle = y - 0.1 * (len(lost) - 1)
     look = {"va": "bottom" if lost else "center", "color": color}
     _beside(axes, 1, 46, middle if lost else y, number, fontsize=10, fontweight="bold", **look)
-    verdict = f"{SYMBOLS.get(pair['verdict'], '')} {pair['verdict']}".strip()
+    verdict = pair["verdict"] if pair["verdict"] == UNJUDGED else f"{SYMBOLS[pair['verdict']]} {pair['verdict']}"
     _beside(axes, 1, 54, middle if lost else y, verdict, ha="left", fontsize=9, **look)
     _beside(axes, 1, 54, middle + 0.06, "\n".join(lost), ha="left", va="top", fontsize=7.5, color=color)
 

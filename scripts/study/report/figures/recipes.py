@@ -20,8 +20,14 @@ from study.errors import StudyError
 from study.recipe import lr_text
 from study.report.figures.material import Material
 from study.report.figures.style import BLUE, FAILED, GREY, ORANGE, PALE, SHADES, drawing, grid, name
+from study.report.symbols import SYMBOLS
 
-VERDICTS = {BEST: "★ best", NOT_DISTINGUISHABLE: f"≈ {NOT_DISTINGUISHABLE}", WORSE: "worse", BETTER: "▲ better on test"}
+VERDICTS = {
+    BEST: f"{SYMBOLS[BEST]} best",
+    NOT_DISTINGUISHABLE: f"{SYMBOLS[NOT_DISTINGUISHABLE]} {NOT_DISTINGUISHABLE}",
+    WORSE: "worse",
+    BETTER: f"{SYMBOLS[BETTER]} better on test",
+}
 
 
 def comparison(material: Material, path: str | Path) -> None:
