@@ -186,9 +186,9 @@ def recipes_of(params: Mapping[str, Mapping[str, Any]]) -> dict[str, Recipe]:
 def difference_in_words(recipe: Recipe, other: Recipe, columns: Sequence[str]) -> str:
     """In which of these columns the recipe differs from the other: "batch size 64", "SGD with momentum 0.9"."""
     values = {name: recipe.hyperparameters[name] for name in columns if recipe.takes(name)}
-    return " with ".join(
-        HYPERPARAMETERS[name].in_words(value) for name, value in values.items() if value != other.hyperparameters[name]
-    )
+    differing = {name: value for name, value in values.items() if value != other.hyperparameters[name]}
+    first, *others = [HYPERPARAMETERS[name].in_words(value) for name, value in differing.items()] or [""]
+    return f"{first} with {', '.join(others)}" if others else first
 
 
 @only_words

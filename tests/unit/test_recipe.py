@@ -232,6 +232,9 @@ def test_a_column_that_means_nothing_in_a_recipe_is_not_told(tmp_path: Path) -> 
     adam = sgd.but(optimizer="Adam", momentum=0.0)
     assert difference_in_words(sgd, adam, TREATMENTS["optimizer"]) == "SGD with momentum 0.9"
     assert difference_in_words(adam, sgd, TREATMENTS["optimizer"]) == "Adam"
+    assert difference_in_words(sgd.but(nesterov=True), adam, TREATMENTS["optimizer"]) == (
+        "SGD with momentum 0.9, Nesterov yes"
+    )
     assert sgd.takes("momentum") and not adam.takes("momentum") and adam.takes("lr")
 
 

@@ -78,5 +78,11 @@ def test_seeds_are_summarised(seeds: list[Run]) -> None:
     assert "standard deviation over seeds" in case_markdown(table, 1, "", 0.95)
 
 
+def test_a_hyperparameter_that_means_nothing_in_a_recipe_has_no_value(tmp_path: Path) -> None:
+    adam = {"optimizer": "Adam", "momentum": 0.0}
+    runs = made_runs.study(tmp_path, [Made(recipe("a")), Made(recipe("b", **adam))])
+    assert "| momentum | 0.9 | – |" in case_markdown(case_table(comparison_of(runs), 1), 1, "", 0.95)
+
+
 def test_names_and_notes_cannot_break_markdown() -> None:
     assert escape_markdown("a|b <b>\n*x* sgd_ver1") == r"a\|b \<b\> \*x\* sgd_ver1"
