@@ -1,9 +1,11 @@
 """A case's table as a person reads it: marks, remarks, Markdown."""
 
+from pathlib import Path
+
 import made_runs
 import pandas as pd
 import pytest
-from made_runs import comparison_of, fourteen, with_reported
+from made_runs import Made, comparison_of, fourteen, recipe, with_reported
 
 from study.compare.case_table import case_table
 from study.compare.runs import Run
