@@ -11,7 +11,7 @@ PREDICTIONS_FILES = every_run(RUN.predictions)
 # What the tables take from the table of recipes beyond what a run knows itself.
 SHOWN_RECIPES = {name: dict(vars(recipe)) for name, recipe in RECIPES.items()}
 # The schema's words for the columns, their order and their treatments are part of what is compared and shown.
-COLUMNS = digest(SCHEMA["$defs"]["recipe"])
+COLUMNS_DIGEST = digest(SCHEMA["$defs"]["recipe"])
 
 
 localrules:
@@ -47,7 +47,7 @@ rule tables:
         "../envs/compare.yaml"
     params:
         recipes=SHOWN_RECIPES,
-        columns=COLUMNS,
+        columns=COLUMNS_DIGEST,
         cases=lookup(dpath="cases", within=config),
         metrics=lookup(dpath="metrics", within=config),
         training=lookup(dpath="training", within=config),
@@ -77,7 +77,7 @@ rule ensemble:
         "../envs/compare.yaml"
     params:
         recipes=SHOWN_RECIPES,
-        columns=COLUMNS,
+        columns=COLUMNS_DIGEST,
         metrics=lookup(dpath="metrics", within=config),
         code=script_digest("ensemble"),
     script:
@@ -105,7 +105,7 @@ rule figures:
         "../envs/compare.yaml"
     params:
         recipes=SHOWN_RECIPES,
-        columns=COLUMNS,
+        columns=COLUMNS_DIGEST,
         questions=lookup(dpath="cases", within=config),
         metrics=lookup(dpath="metrics", within=config),
         training=lookup(dpath="training", within=config),
@@ -147,7 +147,7 @@ rule first_page:
         "../envs/compare.yaml"
     params:
         recipes=SHOWN_RECIPES,
-        columns=COLUMNS,
+        columns=COLUMNS_DIGEST,
         cases=lookup(dpath="cases", within=config),
         metrics=lookup(dpath="metrics", within=config),
         note=lookup(dpath="tables/note", within=config),

@@ -22,7 +22,9 @@ SENTENCES = ("study.compare.outcome_in_words",)
 # Functions, or attributes with an underscore in front or without, that take a line for the log and return nothing.
 TAKE_A_LINE = ("report", "say")
 # What a cluster says of the job that made a run.
-SCHEDULER = ("SLURM_CLUSTER_NAME", "SLURM_JOB_ID", "SLURM_ARRAY_JOB_ID", "SLURM_ARRAY_TASK_ID", "SLURMD_NODENAME")
+CLUSTER_VARIABLES = (
+    *("SLURM_CLUSTER_NAME", "SLURM_JOB_ID", "SLURM_ARRAY_JOB_ID", "SLURM_ARRAY_TASK_ID", "SLURMD_NODENAME"),
+)
 
 
 Function = TypeVar("Function", bound=Callable[..., Any])
@@ -168,7 +170,7 @@ def collect(*, code: str, data: str, recipe: dict[str, Any], settings: dict[str,
         "host": socket.gethostname(),
         "platform": platform.platform(),
         "cuda_visible_devices": os.environ.get("CUDA_VISIBLE_DEVICES"),
-        "scheduler": {name: os.environ[name] for name in SCHEDULER if name in os.environ},
+        "scheduler": {name: os.environ[name] for name in CLUSTER_VARIABLES if name in os.environ},
     }
 
 

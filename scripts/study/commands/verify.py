@@ -103,7 +103,7 @@ def _columns(path: Path, expected: Sequence[str]) -> Iterator[str]:
 def _data(config: dict[str, Any], folder: Path, data: PackedData) -> Iterator[str]:
     """Manifest, packed arrays and class weights against their hashes and each other."""
     path = folder / "manifest.csv"
-    yield from _columns(path, manifest.COLUMNS)
+    yield from _columns(path, manifest.MANIFEST_COLUMNS)
     if file_sha256(path) != read_json(folder / "audit.json")["manifest_sha256"]:
         yield f"{path}: not the file whose SHA-256 is in audit.json"
     table = manifest.read_manifest(path)

@@ -31,7 +31,7 @@ CLAIMED = {
     **{treatment: columns for treatment, columns in TREATMENTS.items() if treatment not in TOGETHER},
 }
 
-COLUMNS = [
+CONCLUSION_COLUMNS = [
     *("claim", "kind", "experiment_a", "experiment_b", "reported_a", "reported_b", "accuracy_a", "accuracy_b"),
     *("difference", "low", "high", "p_holm", "verdict", "sentence"),
 ]
@@ -45,10 +45,11 @@ def conclusions(comparison: Comparison) -> pd.DataFrame:
     "cannot be judged". The interval is a paired bootstrap over the images (and seeds, if there are several).
 
     Returns:
-        COLUMNS, in the order: best recipe, pairs by treatment, reported failures; empty without reported values.
+        CONCLUSION_COLUMNS, in the order: best recipe, pairs by treatment, reported failures; empty if nothing was
+        reported.
     """
     rows = [*_best_claim(comparison.reported_on()), *_pair_claims(comparison), *_failure_claims(comparison)]
-    return pd.DataFrame(rows, columns=COLUMNS)
+    return pd.DataFrame(rows, columns=CONCLUSION_COLUMNS)
 
 
 def _best_claim(reported: Comparison | None) -> list[dict[str, Any]]:

@@ -24,7 +24,7 @@ from study.recipe import listed, lr_text
 from study.train.schedules import schedule_of
 from study.train.stopping import EarlyStopping
 
-COLUMNS = ["experiment", "seed", "outcome", "what_happened"]
+DIAGNOSIS_COLUMNS = ["experiment", "seed", "outcome", "what_happened"]
 
 # A validation NLL within this share of ln K of what guessing costs is a plateau: a network there has gone at most a
 # hundredth of the way from uniform guesses, ln K, to certainty, 0. For FER2013's seven classes that is 0.02 nats, small
@@ -39,14 +39,14 @@ Spans = list[tuple[int, int]]
 
 
 def diagnoses(comparison: Comparison) -> pd.DataFrame:
-    """What happened in every run, one row each, with the columns `COLUMNS`."""
+    """What happened in every run, one row each, with the columns `DIAGNOSIS_COLUMNS`."""
     table = comparison.class_weights
     weights = None if table is None else dict(zip(table["class"], table["weight"], strict=True))
     rows = [
         [run.experiment, run.seed, run.outcome, " ".join(diagnose(run, comparison.training, weights))]
         for run in comparison.runs
     ]
-    return pd.DataFrame(rows, columns=COLUMNS)
+    return pd.DataFrame(rows, columns=DIAGNOSIS_COLUMNS)
 
 
 def diagnose(run: Run, settings: Mapping[str, Any], class_weights: Mapping[str, float] | None = None) -> list[str]:

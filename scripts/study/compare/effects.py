@@ -16,7 +16,7 @@ from study.compare.verdicts import HIGHER, LOWER, NOT_DISTINGUISHABLE, UNJUDGED
 from study.recipe import HYPERPARAMETERS, TREATMENTS, Recipe, difference_in_words
 
 DIFFERENCES = [f"{name}_{end}" for name in ("accuracy", "balanced_accuracy") for end in ("difference", "low", "high")]
-COLUMNS = [
+EFFECT_COLUMNS = [
     *("treatment", "change", "experiment_from", "experiment_to", "accuracy_from", "accuracy_to"),
     *DIFFERENCES,
     *("p_holm", "verdict", "failed"),
@@ -31,7 +31,8 @@ def effects(comparison: Comparison) -> pd.DataFrame:
     those of `Comparison.pairs`: paired bootstrap over images, and over seeds if there are several.
 
     Returns:
-        COLUMNS, by treatment in the schema's order; `failed` names the recipes of the pair that failed, with how.
+        EFFECT_COLUMNS, by treatment in the schema's order; `failed` names the recipes of the pair that failed, and
+        how.
     """
     recipes = comparison.recipes
     pairs = []
@@ -45,7 +46,7 @@ def effects(comparison: Comparison) -> pd.DataFrame:
     for treatment, before, after, rows in pairs:
         p = max(next(p_values) for _ in rows["p_mcnemar"].dropna())
         table.append(_row(treatment, before, after, rows, p, comparison.confidence))
-    return pd.DataFrame(table, columns=COLUMNS)
+    return pd.DataFrame(table, columns=EFFECT_COLUMNS)
 
 
 def only_difference(one: Recipe, two: Recipe, treatments: Mapping[str, Sequence[str]] = TREATMENTS) -> str:

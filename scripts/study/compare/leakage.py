@@ -13,7 +13,7 @@ from study.compare.statistics import wilson_interval
 from study.data.manifest import leaked
 from study.names import EVALUATED_SPLITS
 
-COLUMNS = [
+LEAKAGE_COLUMNS = [
     *("experiment", "seed", "split", "images", "copied", "accuracy"),
     *("accuracy_without_copies", "accuracy_without_copies_low", "accuracy_without_copies_high", "accuracy_of_copies"),
 ]
@@ -26,7 +26,7 @@ def leakage(comparison: Comparison) -> pd.DataFrame:
         comparison: with the manifest.
 
     Returns:
-        COLUMNS, one row per run and split; accuracies of no images are missing. The interval is Wilson's.
+        LEAKAGE_COLUMNS, one row per run and split; accuracies of no images are missing. The interval is Wilson's.
     """
     assert comparison.manifest is not None
     kept = comparison.manifest[comparison.manifest["status"] == "kept"]
@@ -54,7 +54,7 @@ def leakage(comparison: Comparison) -> pd.DataFrame:
                     "accuracy_of_copies": scores.correct[copied].mean() if copied.any() else None,
                 }
             )
-    return pd.DataFrame(rows, columns=COLUMNS)
+    return pd.DataFrame(rows, columns=LEAKAGE_COLUMNS)
 
 
 def leakage_facts(table: pd.DataFrame, experiment: str) -> list[str]:

@@ -10,7 +10,7 @@ import pandas as pd
 from study.files import write_table
 from study.names import EVALUATED_SPLITS
 
-COLUMNS = (
+MANIFEST_COLUMNS = (
     *("image_id", "label", "split", "sha256", "duplicate_group", "status", "reason"),
     *("width", "height", "mode", "original_split"),
 )

@@ -8,7 +8,7 @@ import pandas as pd
 from study.data.audit import audit, differences
 from study.data.data_settings import DataSettings, Expected
 from study.data.decode import UnreadableError
-from study.data.manifest import COLUMNS
+from study.data.manifest import MANIFEST_COLUMNS
 from study.data.sources import Source, open_source
 from study.data.splits import PRIORITY, SplitSettings, assign_splits
 from study.errors import StudyError
@@ -33,7 +33,7 @@ def build_manifest(
         report: called with a warning if the source is something else, before anything that may fail for this reason.
 
     Returns:
-        The manifest, one row per image sorted by image_id, all columns (`COLUMNS`) strings except width and height
+        The manifest, one row per image sorted by image_id, all of `MANIFEST_COLUMNS` strings except width and height
         (Int64, missing for unreadable files): status is "kept" or "dropped", reason says why it was dropped, split
         is empty for dropped ones, duplicate_group is a number shared by exact copies and empty for an image without
         any, sha256 is the hash of the decoded pixels, original_split the source's own. And the audit, as
@@ -60,7 +60,7 @@ def build_manifest(
     images.loc[torn, ["status", "cause"]] = ["dropped", "duplicates"]
     images.loc[torn, "reason"] = assigned.loc[torn, "reason"]
     images = images.sort_values("image_id", ignore_index=True)
-    return images[list(COLUMNS)], audit(images, data, split, source.ignored) | {"expected": unexpected}
+    return images[list(MANIFEST_COLUMNS)], audit(images, data, split, source.ignored) | {"expected": unexpected}
 
 
 def inspect(source: Source, workers: int) -> pd.DataFrame:

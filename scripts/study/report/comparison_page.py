@@ -49,7 +49,7 @@ def _words(value: Any) -> str:
     return str(value).replace("_", " ")
 
 
-COLUMNS = (
+PAGE_COLUMNS = (
     Column("experiment", "Experiment", "main"),
     Column("seed", "Seed", "main"),
     Column("case", "Case", "main"),
@@ -83,11 +83,11 @@ def comparison_html(table: pd.DataFrame, study: str) -> str:
         study: name of the study, for the heading.
 
     Raises:
-        KeyError: if the table lacks a column of `COLUMNS`, other than those of reported values.
+        KeyError: if the table lacks a column of `PAGE_COLUMNS`, other than those of reported values.
     """
     absent = {"seed"} if len(set(table["seed"])) == 1 else set()
     absent |= set(ONLY_WHERE_REPORTED) - set(table.columns)
-    columns = [column for column in COLUMNS if column.key not in absent]
+    columns = [column for column in PAGE_COLUMNS if column.key not in absent]
     axis = _axis(table)
     rows = table.sort_values("test_accuracy", ascending=False, kind="stable").to_dict("records")
     return (

@@ -90,8 +90,6 @@ def _check(settings: ModelSettings) -> None:
             f"config key 'model.width': found {settings.width:g} for {settings.name}, allowed is 1; "
             "only the VGG family has a width"
         )
-    if settings.width <= 0:
-        raise StudyError(f"config key 'model.width': found {settings.width:g}, allowed is a number above 0")
 
 
 def _head(features: int, settings: ModelSettings, classes: int) -> nn.Sequential:

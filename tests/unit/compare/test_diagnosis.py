@@ -14,7 +14,7 @@ import torch
 from made_runs import CLASSES, comparison_of, fourteen, recipe
 from torch.nn.functional import cross_entropy
 
-from study.compare.diagnosis import COLUMNS, diagnose, diagnoses, spans
+from study.compare.diagnosis import DIAGNOSIS_COLUMNS, diagnose, diagnoses, spans
 from study.compare.runs import Run
 from study.names import COLLAPSED
 
@@ -269,7 +269,7 @@ def test_spans() -> None:
 def test_every_run_has_a_row(tmp_path: Path) -> None:
     runs = made_runs.study(tmp_path, fourteen())
     table = diagnoses(comparison_of(runs, training=SETTINGS))
-    assert list(table.columns) == COLUMNS
+    assert list(table.columns) == DIAGNOSIS_COLUMNS
     assert list(table["experiment"]) == [run.experiment for run in runs]
     assert table["what_happened"].str.endswith(".").all()
     beyond_the_reason = table["what_happened"].str.removeprefix(

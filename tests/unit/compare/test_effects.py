@@ -7,7 +7,7 @@ import pytest
 from made_runs import Made, comparison_of, recipe
 from statsmodels.stats.multitest import multipletests
 
-from study.compare.effects import COLUMNS, effects, only_difference
+from study.compare.effects import EFFECT_COLUMNS, effects, only_difference
 from study.compare.runs import Run
 from study.recipe_table import read_recipes
 
@@ -42,7 +42,7 @@ def test_only_pairs_that_differ_in_one_treatment_count(tmp_path: Path) -> None:
         Made(recipe("both", sampler="balanced", **WEIGHTED), 0.4),
     ]
     table = effects_of(made_runs.study(tmp_path, made))
-    assert list(table.columns) == COLUMNS
+    assert list(table.columns) == EFFECT_COLUMNS
     pairs = list(zip(table["treatment"], table["experiment_from"], table["experiment_to"], strict=True))
     assert pairs == [("loss weighting", "base", "weighted"), ("sampler", "weighted", "both")]
     assert list(table["verdict"]) == ["not distinguishable", "lower"]
@@ -80,7 +80,7 @@ def test_several_seeds_must_agree(tmp_path: Path) -> None:
 
 def test_one_recipe_has_no_effects(tmp_path: Path) -> None:
     table = effects_of(made_runs.study(tmp_path, [Made(recipe("a"))]))
-    assert list(table.columns) == COLUMNS and table.empty
+    assert list(table.columns) == EFFECT_COLUMNS and table.empty
 
 
 def test_the_ablations_separate_what_the_study_changed_together() -> None:

@@ -8,7 +8,7 @@ import pytest
 from made_runs import Made, comparison_of, recipe
 from sklearn.metrics import accuracy_score
 
-from study.compare.leakage import COLUMNS, leakage, leakage_facts
+from study.compare.leakage import LEAKAGE_COLUMNS, leakage, leakage_facts
 from study.compare.runs import Run
 
 
@@ -35,7 +35,7 @@ def test_images_with_a_copy_in_training_are_scored_apart(run: Run) -> None:
     scores = run.scores["test"]
     copied = sorted(scores.image_ids)[:30]
     table = leakage(comparison_of([run], manifest=manifest(run, copied)))
-    assert list(table.columns) == COLUMNS
+    assert list(table.columns) == LEAKAGE_COLUMNS
     test = table[table["split"] == "test"].iloc[0]
     assert (test["images"], test["copied"]) == (400, 30)
     inside = pd.Series(scores.image_ids).isin(copied).to_numpy()

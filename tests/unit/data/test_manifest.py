@@ -22,7 +22,7 @@ from PIL import Image
 
 from study.data.audit import differences
 from study.data.data_settings import Expected
-from study.data.manifest import COLUMNS, leaked, read_manifest, write_manifest
+from study.data.manifest import MANIFEST_COLUMNS, leaked, read_manifest, write_manifest
 from study.data.manifest_building import build_manifest
 from study.data.sources import open_source
 from study.errors import StudyError
@@ -54,7 +54,7 @@ def fates(manifest: pd.DataFrame, *names: str) -> list[tuple[str, str]]:
 
 def test_every_image_is_recorded_and_nothing_done_where_everything_is_kept(tmp_path: Path) -> None:
     manifest, audit = build_manifest(data_settings(with_copies(tmp_path)), split_settings(), WORKERS)
-    assert tuple(manifest.columns) == COLUMNS
+    assert tuple(manifest.columns) == MANIFEST_COLUMNS
     assert len(manifest) == 49
     assert list(manifest["image_id"]) == sorted(manifest["image_id"])
     assert (manifest["status"] == "kept").all()

@@ -13,7 +13,7 @@ from study.evaluate.metrics import reliability as bins_of
 from study.report.figures.material import Material
 from study.report.figures.style import BLUE, FAILED, GREY, PALE, drawing, grid, headed, name, series
 
-COLUMNS = 5
+DIAGRAMS_PER_ROW = 5
 
 
 def reliability(material: Material, path: str | Path) -> None:
@@ -23,10 +23,11 @@ def reliability(material: Material, path: str | Path) -> None:
     of the images. Source: Guo et al. 2017, On Calibration of Modern Neural Networks, figure 1 (arXiv 1706.04599).
     """
     groups, bins = material.comparison.recipes, material.comparison.metrics["ece_bins"]
-    rows = -(-len(groups) // COLUMNS)
-    with drawing(path, 2.3 * min(COLUMNS, len(groups)) + 0.9, 2.55 * rows + 0.9) as figure:
+    columns = min(DIAGRAMS_PER_ROW, len(groups))
+    rows = -(-len(groups) // DIAGRAMS_PER_ROW)
+    with drawing(path, 2.3 * columns + 0.9, 2.55 * rows + 0.9) as figure:
         grid_of_axes = figure.subplots(
-            rows, min(COLUMNS, len(groups)), squeeze=False, sharex=True, sharey=True, subplot_kw={"box_aspect": 1}
+            rows, columns, squeeze=False, sharex=True, sharey=True, subplot_kw={"box_aspect": 1}
         )
         for axes, group in zip(grid_of_axes.flat, groups.values(), strict=False):
             _frame(axes)
