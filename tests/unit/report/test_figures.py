@@ -39,7 +39,6 @@ def material(runs: list[Run], **changes: Any) -> Material:
         "questions": {str(case): "Which <b>?" for case in comparison.cases},
         "pack": {"classes": list(classes), "splits": dict.fromkeys(SPLITS, counts)},
         "class_weights": pd.DataFrame({"class": classes, "count": 100, "weight": 0.5}),
-        "effects": effects(comparison),
         "packed": PackedData(
             classes, dict.fromkeys(SPLITS, pixels), dict.fromkeys(SPLITS, labels), dict.fromkeys(SPLITS, ids), ""
         ),
@@ -63,6 +62,8 @@ def texts(path: Path) -> list[str]:
 def draw(name: str, runs: list[Run], folder: Path, key: str | int = "", **changes: Any) -> list[str]:
     """The texts of a figure, of the last key if there are several."""
     figure, path = DRAWN[name], folder / f"{name}.svg"
+    if name == "effects":  # the other figures do without this table, which takes a while
+        changes = {"effects": effects(comparison_of(runs, 20)), **changes}
     keys = [key] if key else keys_of(figure, {run.experiment: run.recipe for run in runs})[-1:]
     figure.draw(material(runs, **changes), path, *keys)
     return texts(path)
