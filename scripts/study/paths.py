@@ -55,11 +55,6 @@ class RunPaths:
         return self.trained / "tensorboard"
 
     @property
-    def checkpoints(self) -> Path:
-        """There while the run is not finished."""
-        return self.trained / CHECKPOINTS
-
-    @property
     def predictions(self) -> Path:
         """Probabilities of every class for every validation and test image."""
         return self.evaluated / "predictions.csv"

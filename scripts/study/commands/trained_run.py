@@ -58,7 +58,7 @@ def _best(wanted: list[RunPaths]) -> RunPaths:
         raise StudyError(f"{missing[0]}: the run is not evaluated yet, so the best one is not known; finish the study")
     recipes = {run.experiment: Recipe.of(run.experiment, **read_json(run.run)["recipe"]) for run in wanted}
     runs = load_runs(recipes, [run.run for run in wanted], [run.metrics for run in wanted])
-    recipe = choose(by_recipe(runs, confidence=0.95).values())  # no interval is asked for
+    recipe = choose(by_recipe(runs).values())
     best = max(recipe, key=lambda run: run.val_accuracy)
     return RunPaths(wanted[0].results, best.experiment, best.seed)
 

@@ -124,17 +124,25 @@ class Comparison:
         return self._bootstrap or Bootstrap(self.metrics["bootstrap_samples"])
 
     @cached_property
+    def _groups(self) -> dict[str, RecipeRuns]:
+        """The runs of each recipe, before there are verdicts."""
+        return by_recipe(self.runs, self.confidence)
+
+    @cached_property
+    def _chosen(self) -> RecipeRuns:
+        return choose(self._groups.values())
+
+    @cached_property
     def best(self) -> RecipeRuns:
         """The recipe chosen on validation."""
-        return self.recipes[choose(by_recipe(self.runs, self.confidence).values()).name]
+        return self.recipes[self._chosen.name]
 
     @cached_property
     def recipes(self) -> dict[str, RecipeRuns]:
         """The runs of each recipe, with its verdict: it differs from the best only if it does so with every seed."""
-        groups = by_recipe(self.runs, self.confidence)
         return {
             name: replace(group, verdict=agreed([self.verdicts[run.experiment, run.seed][0] for run in group]))
-            for name, group in groups.items()
+            for name, group in self._groups.items()
         }
 
     @cached_property
@@ -147,7 +155,7 @@ class Comparison:
 
         (experiment, seed) -> (verdict, adjusted p value); p is nan for the best recipe itself.
         """
-        winner = choose(by_recipe(self.runs, self.confidence).values())
+        winner = self._chosen
         best = {run.seed: run for run in winner}
         others = [run for run in self.runs if run.experiment != winner.name]
         p_values = holm([mcnemar(run.correct, best[run.seed].correct) for run in others])

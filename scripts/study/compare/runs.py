@@ -6,6 +6,7 @@ Entry points:
     choose(recipes) -> RecipeRuns                          the best recipe, chosen on validation alone
 """
 
+import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -283,8 +284,12 @@ class RecipeRuns:
         return self.reported_on and self.recipe.reported is None
 
 
-def by_recipe(runs: Iterable[Run], confidence: float) -> dict[str, RecipeRuns]:
-    """Runs per experiment, seeds together, in the order given."""
+def by_recipe(runs: Iterable[Run], confidence: float = math.nan) -> dict[str, RecipeRuns]:
+    """Runs per experiment, seeds together, in the order given.
+
+    Args:
+        confidence: level of the intervals; to choose a recipe there need be none.
+    """
     groups: dict[str, list[Run]] = {}
     for run in runs:
         groups.setdefault(run.experiment, []).append(run)

@@ -6,7 +6,6 @@ weighs the classes, and its record in LOSSES. A parameter of it is a column of t
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from types import MappingProxyType
 from typing import Any
 
 import torch
@@ -67,11 +66,11 @@ class Criterion:
         loss: str,
         activation: str,
         weights: Tensor | None = None,
-        columns: Mapping[str, Any] = MappingProxyType({}),
+        columns: Mapping[str, Any] | None = None,
     ) -> None:
         self.loss = LOSSES[loss]
         self.activation = ACTIVATIONS[activation]
-        self.parameters = {name: columns[name] for name in self.loss.takes}
+        self.parameters = {name: (columns or {})[name] for name in self.loss.takes}
         if self.loss.weighted and weights is None:
             raise ValueError(f"{loss} needs the weights of the classes")
         self.weights = weights.float() if self.loss.weighted and weights is not None else None
