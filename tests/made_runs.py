@@ -184,12 +184,15 @@ def history(made: Made, classes: int) -> pd.DataFrame:
             "val_loss": loss + wobble[2],
             "val_nll": loss + 0.2 + wobble[3],
             "val_accuracy": accuracy,
+            "val_balanced_accuracy": accuracy,
+            "val_macro_f1": accuracy,
             "predicted_classes": classes,
             "seconds": 1.25,
         }
     )
     if made.outcome == "collapsed":
-        table = table.assign(train_accuracy=0.25, val_accuracy=0.25, predicted_classes=1, val_nll=9.0, val_loss=1.915)
+        table = table.assign(train_accuracy=0.25, val_accuracy=0.25, val_nll=9.0, val_loss=1.915)
+        table = table.assign(val_balanced_accuracy=1 / classes, val_macro_f1=0.4 / classes, predicted_classes=1)
     if made.outcome == "diverged":
         columns = ["train_loss", "val_loss", "val_nll"]
         table.loc[table.index[-1], columns] = np.nan
@@ -209,6 +212,8 @@ def record(made: Made, curve: pd.DataFrame, classes: Sequence[str]) -> dict[str,
             "only_class": {"name": only_class, "since": 2, "share": 0.25} if made.outcome == "collapsed" else None,
             "only_class_at_best": only_class if made.outcome == "collapsed" else None,
             "early_stopping_patience": 10,
+            "best_by": "accuracy",
+            "best_from_epoch": 1,
         },
         "epochs": made.epochs,
         "max_epochs": made.epochs if made.outcome == "completed" else made.epochs + 6,

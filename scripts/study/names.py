@@ -10,7 +10,7 @@ FAILURES = (COLLAPSED, DIVERGED)
 
 HISTORY_COLUMNS = (
     *("epoch", "lr", "train_loss", "train_accuracy", "val_loss", "val_nll", "val_accuracy"),
-    *("val_batch_accuracy", "predicted_classes", "seconds"),
+    *("val_batch_accuracy", "val_balanced_accuracy", "val_macro_f1", "predicted_classes", "seconds"),
 )
 
 PROBABILITY = "p_"  # p_<class> is the column of predictions.csv with the probability of a class

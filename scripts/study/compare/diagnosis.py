@@ -17,7 +17,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from study.compare.comparison import Comparison
-from study.compare.outcome_in_words import ROUNDING
+from study.compare.outcome_in_words import ROUNDING, outdone
 from study.compare.runs import Run
 from study.names import COMPLETED
 from study.recipe import listed, lr_text
@@ -234,7 +234,8 @@ def _end(run: Run) -> list[str]:
     """How a run that did not fail stood when it ended: over-fitted, over-confident, or not yet done."""
     if run.failed:
         return []
-    said = []
+    rare = outdone(run.record, run.history.to_dict("records"))
+    said = [rare] if rare else []
     last, lowest = run.history.iloc[-1], run.history.iloc[int(run.history["val_nll"].argmin())]
     if last["val_nll"] > (1 + CLEAR_RISE) * lowest["val_nll"] and last["train_loss"] < lowest["train_loss"]:
         said.append(

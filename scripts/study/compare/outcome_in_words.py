@@ -3,8 +3,9 @@
 Training leaves facts; words are made here, so that a better sentence trains nothing again
 (`study.provenance.BOOKKEEPING`).
 
-Entry point:
+Entry points:
     reason(record, history) -> str
+    outdone(record, history) -> str                        what an epoch that was not kept did better for rare classes
 """
 
 import math
@@ -13,6 +14,7 @@ from typing import Any
 
 from study.names import COLLAPSED, COMPLETED, DIVERGED, EARLY_STOPPED
 from study.recipe import Recipe
+from study.train.scores import SCORES
 
 # A loss that agrees in the four digits shown.
 ROUNDING = 5e-5
@@ -43,8 +45,10 @@ def _early_stopped(record: Record, history: Rows) -> str:
 
 
 def _reached(record: Record, history: Rows) -> str:
-    best = _best(record, history)
-    return f"the best validation accuracy was {best['val_accuracy']:.4f} in epoch {best['epoch']:.0f}"
+    best, score = _best(record, history), SCORES[record["facts"]["best_by"]]
+    text = f"the {'lowest' if score.lowest else 'best'} validation {score.label} was {best[score.column]:.4f}"
+    aside = "" if score.column == "val_accuracy" else f", with accuracy {best['val_accuracy']:.4f},"
+    return f"{text}{aside} in epoch {best['epoch']:.0f}"
 
 
 def _best(record: Record, history: Rows) -> Mapping[str, Any]:
@@ -59,12 +63,20 @@ def _diverged(record: Record, history: Rows) -> str:
 
 
 def _collapsed(record: Record, history: Rows) -> str:
+    """What the last epoch or the weights kept say of every image, and what other epochs told apart."""
+    better = outdone(record, history)
+    told = [_one_class(record, history), _others(record, history, best_too=not better), better]
+    return " ".join(sentence for sentence in told if sentence)
+
+
+def _one_class(record: Record, history: Rows) -> str:
     only = record["facts"]["only_class"]
     if not only:
+        best, score = _best(record, history), SCORES[record["facts"]["best_by"]]
         return (
             f"The weights kept, of epoch {record['best_epoch']}, predict '{record['facts']['only_class_at_best']}' for "
-            "every validation image: no later epoch reached more than its accuracy, "
-            f"{_best(record, history)['val_accuracy']:.4f}."
+            f"every validation image: no later epoch reached {'less' if score.lowest else 'more'} than its "
+            f"{score.label}, {best[score.column]:.4f}."
         )
     last = history[-1]
     text = (
@@ -73,6 +85,47 @@ def _collapsed(record: Record, history: Rows) -> str:
     )
     recipe = Recipe.of("", **record["recipe"])
     return text + (_saturation(record["facts"], last["val_loss"]) if recipe.double_softmax else "") + "."
+
+
+def _others(record: Record, history: Rows, best_too: bool) -> str:
+    """In how many epochs a run that ended with one class predicted several, and which of them was best; "" for none."""
+    several = [row for row in history if row["predicted_classes"] > 1]
+    if not several:
+        return ""
+    text = f"It predicted more than one class in {len(several)} of its {record['epochs']} epochs"
+    if best_too:
+        text += f", best in {_balanced(max(several, key=_BALANCED.rank))}"
+    kept = _best(record, history)
+    return text + (f"; the weights kept are those of {_balanced(kept)}." if kept["predicted_classes"] > 1 else ".")
+
+
+def outdone(record: Record, history: Rows) -> str:
+    """That an epoch told more classes apart than the one that was kept, and what would have kept it; "" if none did.
+
+    Args:
+        record, history: as `reason` has them.
+    """
+    facts = record["facts"]
+    could = [row for row in history if row["epoch"] >= facts["best_from_epoch"] and math.isfinite(row["val_loss"])]
+    if not record["best_epoch"] or not could:
+        return ""
+    kept, balanced = _best(record, history), max(could, key=_BALANCED.rank)
+    more_classes = balanced["predicted_classes"] > kept["predicted_classes"]
+    if not more_classes or _BALANCED.rank(balanced) <= _BALANCED.rank(kept):
+        return ""
+    classes = f"{kept['predicted_classes']:.0f} of the {facts['classes']} classes"
+    return (
+        f"The epoch kept for its {SCORES[facts['best_by']].extreme}, {_balanced(kept)}, predicts {classes}; "
+        f"{_balanced(balanced)}, predicts {balanced['predicted_classes']:.0f}. With 'training.best_by: "
+        "balanced_accuracy' it would have been kept."
+    )
+
+
+_BALANCED = SCORES["balanced_accuracy"]
+
+
+def _balanced(row: Mapping[str, Any]) -> str:
+    return f"epoch {row['epoch']:.0f} (balanced accuracy {row['val_balanced_accuracy']:.4f})"
 
 
 def _saturation(facts: Mapping[str, Any], val_loss: float) -> str:

@@ -94,7 +94,7 @@ class Run:
         Raises:
             StudyError: the run was trained by a version that left no facts.
         """
-        if "facts" not in self.record:
+        if "best_by" not in self.record.get("facts", {}):
             raise StudyError(
                 f"{self.experiment}, seed {self.seed}: run.json lacks the facts behind the outcome, it was made by an "
                 "earlier version; run Snakemake again to train anew"

@@ -15,6 +15,7 @@ TensorBoard's events of the run; checkpoints stand beside them for as long as it
     optimizers          the optimizers of torch.optim that recipes name
     schedules           the plateau scheduler, its floor and its sentence
     stopping            early stopping
+    scores              the validation scores that may choose the best epoch
     outcome             completed, early stopped, collapsed or diverged, and the facts behind it
     devices             which device and precision; the lease that keeps two jobs off one GPU
     graphs              the training step as a CUDA graph

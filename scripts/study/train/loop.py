@@ -23,6 +23,7 @@ from study.train.learner import Learner, TrainingSettings, Validation, train_epo
 from study.train.outcome import Ending, facts, is_finite, judge
 from study.train.run_files import TensorBoardLog, TrainingResult, epoch_line, write_outputs
 from study.train.samplers import draw_order
+from study.train.scores import SCORES
 from study.train.seeds import epoch_seed
 
 if TYPE_CHECKING:
@@ -87,6 +88,8 @@ def _row(epoch: int, lr: float, train: tuple[float, float], val: Validation, sec
         "val_nll": val.nll,
         "val_accuracy": val.accuracy,
         "val_batch_accuracy": val.batch_accuracy,
+        "val_balanced_accuracy": val.balanced_accuracy,
+        "val_macro_f1": val.macro_f1,
         "predicted_classes": len(val.predicted),
         "seconds": seconds,
     }
@@ -166,7 +169,7 @@ def train(
                 # The last epoch too: a run killed before its outputs are written trains nothing again.
                 if epoch % checkpoint_every == 0 or state.finished:
                     checkpoints.save(epoch, {"learner": learner.state_dict(), "run": vars(state)})
-    return _result(recipe, seed, data, model, learner, state, max_epochs, checkpoint_dir)
+    return _result(recipe, seed, data, model, learner, state, settings, max_epochs, checkpoint_dir)
 
 
 def _check(recipe: Recipe, data: "PackedData", class_weights: np.ndarray | None) -> None:
@@ -220,7 +223,7 @@ def _advance(learner: Learner, state: RunState, settings: TrainingSettings, max_
 
 def _rank(row: dict[str, Any], settings: TrainingSettings) -> tuple[bool, float]:
     """The best epoch has the highest."""
-    return row["epoch"] >= settings.best_from_epoch, row[f"val_{settings.best_by}"]
+    return row["epoch"] >= settings.best_from_epoch, SCORES[settings.best_by].rank(row)
 
 
 def _peak_memory(device: torch.device) -> int:
@@ -252,7 +255,7 @@ def _opening_line(
     )
 
 
-def _ending(data: "PackedData", learner: Learner, state: RunState) -> Ending:
+def _ending(data: "PackedData", learner: Learner, state: RunState, settings: TrainingSettings) -> Ending:
     counts = np.bincount(data.labels["val"], minlength=len(data.classes)).astype(float)
     if learner.criterion.weights is not None:
         counts *= learner.criterion.weights.double().cpu().numpy()
@@ -263,6 +266,8 @@ def _ending(data: "PackedData", learner: Learner, state: RunState) -> Ending:
         best_epoch=state.best_epoch or None,
         stopped_early=state.stopped_early,
         patience=learner.stopping.patience,
+        best_by=settings.best_by,
+        best_from_epoch=settings.best_from_epoch,
     )
 
 
@@ -273,10 +278,11 @@ def _result(
     model: models.ModelSettings,
     learner: Learner,
     state: RunState,
+    settings: TrainingSettings,
     max_epochs: int,
     checkpoint_dir: Path | None,
 ) -> TrainingResult:
-    ending = _ending(data, learner, state)
+    ending = _ending(data, learner, state, settings)
     rates = [*(row["lr"] for row in state.history), learner.lr]
     _, channels, _, side = data.images["train"].shape
     return TrainingResult(

@@ -19,6 +19,8 @@ class Ending:
         best_epoch: epoch of the saved weights; None if they are the initial ones.
         stopped_early: whether early stopping ended the run.
         patience: epochs without improvement after which it does.
+        best_by: what chose the best epoch, a key of `scores.SCORES`.
+        best_from_epoch: the first epoch that could be it.
     """
 
     history: Sequence[Mapping[str, Any]]
@@ -27,6 +29,8 @@ class Ending:
     best_epoch: int | None
     stopped_early: bool
     patience: int
+    best_by: str
+    best_from_epoch: int
 
     @property
     def only_class_at_best(self) -> str | None:
@@ -57,6 +61,7 @@ def facts(ending: Ending) -> dict[str, Any]:
             `since` which epoch, its `share` in the validation loss.
         only_class_at_best: None, or the name of the class that the saved weights call every validation image by.
         early_stopping_patience: epochs.
+        best_by, best_from_epoch: what chose the best epoch, and the first that could be it.
     """
     name, since = ending.only_class[-1], len(ending.only_class)
     while since > 1 and ending.only_class[since - 2] == name:
@@ -66,4 +71,6 @@ def facts(ending: Ending) -> dict[str, Any]:
         "only_class": name and {"name": name, "since": since, "share": ending.share[name]},
         "only_class_at_best": ending.only_class_at_best,
         "early_stopping_patience": ending.patience,
+        "best_by": ending.best_by,
+        "best_from_epoch": ending.best_from_epoch,
     }

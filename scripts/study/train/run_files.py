@@ -23,6 +23,8 @@ SCALARS = {
     "val_loss": "val/loss",
     "val_nll": "val/nll",
     "val_accuracy": "val/accuracy",
+    "val_balanced_accuracy": "val/balanced_accuracy",
+    "val_macro_f1": "val/macro_f1",
     "predicted_classes": "val/predicted_classes",
     "lr": "train/lr",
 }

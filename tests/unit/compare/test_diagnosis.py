@@ -43,11 +43,13 @@ def made(epochs: int, outcome: str = "completed", recipe_changes: dict[str, Any]
         "val_loss": 1.6 - 0.01 * steps,
         "val_nll": 1.4 - 0.01 * steps,
         "val_accuracy": 0.5 + 0.01 * steps,
+        "val_balanced_accuracy": 0.4 + 0.01 * steps,
         "predicted_classes": 7,
         "seconds": 1.0,
     }
     only_class = {"name": "happy", "since": 1, "share": HAPPY} if outcome == COLLAPSED else None
     facts = {"classes": 7, "only_class": only_class, "only_class_at_best": None, "early_stopping_patience": 10}
+    facts |= {"best_by": "accuracy", "best_from_epoch": 1}
     record = {"outcome": outcome, "facts": facts, "epochs": epochs, "best_epoch": 1, "max_epochs": 100}
     metrics = {
         "val": {"confusion": np.diag(COUNTS).tolist(), "recall": dict.fromkeys(CLASSES, 1.0), "images": 100},
@@ -276,3 +278,12 @@ def test_every_run_has_a_row(tmp_path: Path) -> None:
         "Not finite after epoch 3 (train loss nan, val loss nan)"
     )
     assert not beyond_the_reason.str.contains(r"\bnan\b").any()
+
+
+def test_an_epoch_kept_for_its_accuracy_that_leaves_out_classes_is_told() -> None:
+    run = made(3, predicted_classes=[5, 7, 6], val_balanced_accuracy=[0.4, 0.6, 0.5])
+    assert (
+        "The epoch kept for its highest validation accuracy, epoch 1 (balanced accuracy 0.4000), predicts 5 of the 7 "
+        "classes; epoch 2 (balanced accuracy 0.6000), predicts 7. With 'training.best_by: balanced_accuracy'"
+    ) in said(run)
+    assert "best_by" not in said(made(3, predicted_classes=[7, 7, 6], val_balanced_accuracy=[0.4, 0.6, 0.5]))

@@ -15,21 +15,77 @@ from study.compare import outcome_in_words
 from study.compare.outcome_in_words import reason
 from study.names import OUTCOMES
 from study.train.augmentation import Augmentation
+from study.train.scores import SCORES
 
 
-def told(outcome: str, losses: list[float], accuracies: list[float], best=1, activation="softmax", **facts) -> str:
+def told(
+    outcome: str, losses: list[float], accuracies: list[float], best=1, activation="softmax", predicted=None,
+    balanced=None, **facts,
+) -> str:  # fmt: skip
+    """The sentence; `predicted` and `balanced` are the classes predicted and the balanced accuracy of each epoch."""
     rows = [
-        {"epoch": epoch, "train_loss": loss, "val_loss": loss, "val_accuracy": accuracy}
+        {
+            "epoch": epoch, "train_loss": loss, "val_loss": loss, "val_nll": loss / 2, "val_accuracy": accuracy,
+            "val_macro_f1": accuracy / 2, "val_balanced_accuracy": (balanced or accuracies)[epoch - 1],
+            "predicted_classes": predicted[epoch - 1] if predicted else 1,
+        }
         for epoch, (loss, accuracy) in enumerate(zip(losses, accuracies, strict=True), 1)
-    ]
+    ]  # fmt: skip
     record = {
         "outcome": outcome,
         "epochs": len(rows),
         "best_epoch": best,
         "recipe": dict(recipe("a", activation=activation).hyperparameters),
-        "facts": {"classes": 3, "only_class": None, "only_class_at_best": None, "early_stopping_patience": 10, **facts},
+        "facts": {
+            "classes": 3,
+            "only_class": None,
+            "only_class_at_best": None,
+            "early_stopping_patience": 10,
+            "best_by": "accuracy",
+            "best_from_epoch": 1,
+            **facts,
+        },
     }
     return reason(record, rows)
+
+
+@pytest.mark.parametrize(
+    ("best_by", "words"),
+    [
+        ("macro_f1", "the best validation macro-F1 was 0.3000, with accuracy 0.6000, in epoch 2."),
+        ("balanced_accuracy", "the best validation balanced accuracy was 0.6000, with accuracy 0.6000, in epoch 2."),
+        ("nll", "the lowest validation NLL was 0.2500, with accuracy 0.6000, in epoch 2."),
+    ],
+)
+def test_the_sentence_names_the_score_that_chose_the_epoch(best_by, words):
+    assert told("completed", [1.0, 0.5, 0.6], [0.3, 0.6, 0.5], best=2, best_by=best_by).endswith(f"trained; {words}")
+    kept = told("collapsed", [1.0, 1.1], [0.4, 0.3], only_class_at_best="happy", best_by=best_by)
+    assert f"reached {'less' if best_by == 'nll' else 'more'} than its {SCORES[best_by].label}, " in kept
+
+
+RARE = {"predicted": [1, 2, 2, 1], "balanced": [0.5, 0.6, 0.8, 0.5], "classes": 2, "activation": "logits"}
+
+
+def test_a_run_that_found_the_rare_class_but_kept_one_class_says_so_with_the_remedy():
+    """97 of 100 images are common: the epochs that tell the classes apart have the lower accuracy."""
+    only = {"name": "common", "since": 4, "share": 0.97}
+    assert told("collapsed", [0.7] * 4, [0.97, 0.9, 0.88, 0.97], only_class=only, **RARE) == (
+        "Predicts 'common' for every validation image since epoch 4 of 4; validation accuracy 0.9700, loss 0.7000. It "
+        "predicted more than one class in 2 of its 4 epochs. The epoch kept for its highest validation accuracy, epoch "
+        "1 (balanced accuracy 0.5000), predicts 1 of the 2 classes; epoch 3 (balanced accuracy 0.8000), predicts 2. "
+        "With 'training.best_by: balanced_accuracy' it would have been kept."
+    )
+
+
+def test_a_run_that_kept_the_rare_class_is_not_sent_to_the_remedy():
+    only = {"name": "common", "since": 4, "share": 0.97}
+    run = {"best": 3, "only_class": only, "best_by": "balanced_accuracy", **RARE}
+    assert told("collapsed", [0.7] * 4, [0.97, 0.9, 0.88, 0.97], **run).endswith(
+        "loss 0.7000. It predicted more than one class in 2 of its 4 epochs, best in epoch 3 (balanced accuracy "
+        "0.8000); the weights kept are those of epoch 3 (balanced accuracy 0.8000)."
+    )
+    early = told("collapsed", [0.7] * 4, [0.97, 0.9, 0.88, 0.97], best=4, only_class=only, best_from_epoch=4, **RARE)
+    assert "best in epoch 3" in early and "best_by" not in early
 
 
 def test_completed():

@@ -77,6 +77,13 @@ def test_curves_mark_lr_drops_and_best_epoch(runs: list[Run], tmp_path: Path) ->
     assert any(text.startswith("ln 7") for text in shown)
 
 
+def test_curves_say_what_else_the_best_epoch_was_chosen_by(tmp_path: Path) -> None:
+    (run,) = made_runs.study(tmp_path, [Made(recipe("a"))])
+    run.record["facts"]["best_by"] = "macro_f1"
+    shown = draw("curves", [run], tmp_path, "a")
+    assert f"best epoch: {run.record['best_epoch']} (highest validation macro-F1)" in shown
+
+
 def test_curves_of_a_diverged_run_have_no_best_epoch(runs: list[Run], tmp_path: Path) -> None:
     shown = draw("curves", runs, tmp_path, "adam_ver2")
     assert "adam_ver2: diverged after 3 epochs" in shown

@@ -1,3 +1,4 @@
+import itertools
 import json
 import math
 import os
@@ -18,12 +19,39 @@ from safetensors.torch import load_file
 from small_run import AUGMENTATION, MODEL, RECIPE, SETTINGS, small_data, small_train, write
 
 from study.errors import StudyError
+from study.evaluate.metrics import evaluate
 from study.evaluate.prediction import predict
 from study.train import augmentation, batches, learner, loop, models, samplers
 
 
 def without_seconds(history: Path) -> list[str]:
     return [line.rsplit(",", 1)[0] for line in history.read_text().splitlines()]
+
+
+def validated(monkeypatch, **scores: list[float]) -> None:
+    """Let `validate` find these scores, one of each for every epoch; the others are always 0.5, the losses 1."""
+    constant = {
+        "loss": 1.0,
+        "nll": 1.0,
+        "accuracy": 0.5,
+        "batch_accuracy": 0.5,
+        "balanced_accuracy": 0.5,
+        "macro_f1": 0.5,
+    }
+    rows = zip(*scores.values(), strict=True) if scores else itertools.repeat(())
+
+    def validate(*_: object) -> learner.Validation:
+        found = dict(zip(scores, next(rows), strict=True))
+        return learner.Validation(**{**constant, **found}, predicted=[0, 1])
+
+    monkeypatch.setattr(loop, "validate", validate)
+
+
+class Wobble(torch.nn.Module):
+    """The same pseudo-random logits for a batch of images, whatever they show."""
+
+    def forward(self, images: torch.Tensor) -> torch.Tensor:
+        return torch.randn(len(images), 3, generator=torch.Generator().manual_seed(3))
 
 
 @pytest.fixture(scope="module")
@@ -67,6 +95,26 @@ class TestRun:
         assert validation.accuracy == right.mean().item()
         assert validation.batch_accuracy == (right[:16].mean() + right[16]).item() / 2 != validation.accuracy
 
+    @pytest.mark.parametrize("present", [[0, 1, 2], [0, 2]])
+    def test_the_scores_of_an_epoch_are_those_of_the_evaluation(self, present):
+        """A class that no image is of is left out of the means, though some image is called by its name."""
+        data = small_data(sizes={"train": 8, "val": 40})
+        labels = np.random.default_rng(5).choice(present, 40, p=[0.9, *[0.1 / (len(present) - 1)] * (len(present) - 1)])
+        images = batches.Images.load(data.images["val"], labels, torch.device("cpu"))
+        run = learner.Learner(RECIPE, SETTINGS, models.build(MODEL, 3, 32, 1), None, torch.device("cpu"))
+        run.model = Wobble()
+        validation = learner.validate(run, images, batches.Normalize(torch.device("cpu")))
+        logits = Wobble()(torch.zeros(40, 3)).softmax(1).numpy()
+        names = np.array(["a", "b", "c"])
+        rows = {"image_id": [str(k) for k in range(40)], "label": names[labels]}
+        rows |= {f"p_{name}": logits[:, k] for k, name in enumerate(names)}
+        table = pd.concat([pd.DataFrame(rows).assign(split=split) for split in ("val", "test")])
+        expected = evaluate(table, 15)["val"]
+        assert validation.predicted == [0, 1, 2]
+        assert validation.accuracy == expected["accuracy"]
+        assert validation.balanced_accuracy == pytest.approx(expected["balanced_accuracy"], rel=1e-14)
+        assert validation.macro_f1 == pytest.approx(expected["macro_f1"], rel=1e-14)
+
     def test_twice_gives_the_same_to_the_last_bit(self):
         first, second = small_train(), small_train()
         assert all(torch.equal(first.weights[key], second.weights[key]) for key in first.weights)
@@ -93,24 +141,32 @@ class TestRun:
         assert (result.epochs, result.max_epochs) == (1, 1)
 
     def test_the_best_epoch_comes_from_a_configured_one_on(self, monkeypatch):
-        scores = iter([0.9, 0.8, 0.5, 0.6, 0.6])
-        monkeypatch.setattr(
-            loop, "validate", lambda *_: learner.Validation(1.0, 1.0, next(scores), 0.5, predicted=[0, 1])
-        )
+        validated(monkeypatch, accuracy=[0.9, 0.8, 0.5, 0.6, 0.6])
         settings = replace(SETTINGS, best_from_epoch=3)
         assert small_train(RECIPE.but(max_epochs=5), settings=settings).best_epoch == 4
 
     def test_the_best_epoch_can_be_chosen_by_the_mean_over_batches(self, monkeypatch):
-        scores = iter([(0.9, 0.7), (0.8, 0.75)])
-        monkeypatch.setattr(loop, "validate", lambda *_: learner.Validation(1.0, 1.0, *next(scores), predicted=[0, 1]))
+        validated(monkeypatch, accuracy=[0.9, 0.8], batch_accuracy=[0.7, 0.75])
         result = small_train(RECIPE.but(max_epochs=2), settings=replace(SETTINGS, best_by="batch_accuracy"))
         assert (result.best_epoch, result.best_val_accuracy) == (2, 0.8)
 
+    @pytest.mark.parametrize(
+        ("best_by", "values"),
+        [("balanced_accuracy", [0.5, 0.8, 0.8]), ("macro_f1", [0.4, 0.7, 0.6]), ("nll", [0.3, 0.2, 0.25])],
+    )
+    def test_the_best_epoch_can_be_chosen_by_other_scores(self, monkeypatch, best_by, values):
+        """A tie goes to the earlier epoch; run.json has the accuracy of the epoch that was kept."""
+        validated(monkeypatch, accuracy=[0.97, 0.9, 0.96], **{best_by: values})
+        result = small_train(RECIPE.but(max_epochs=3), settings=replace(SETTINGS, best_by=best_by))
+        assert (result.best_epoch, result.best_val_accuracy) == (2, 0.9)
+        assert result.facts["best_by"] == best_by
+
+    def test_a_score_that_is_no_number_is_never_the_best(self, monkeypatch):
+        validated(monkeypatch, nll=[math.nan, 0.9, math.nan])
+        assert small_train(RECIPE.but(max_epochs=3), settings=replace(SETTINGS, best_by="nll")).best_epoch == 2
+
     def test_a_run_shorter_than_that_has_a_best_epoch_too(self, monkeypatch):
-        scores = iter([0.7, 0.9])
-        monkeypatch.setattr(
-            loop, "validate", lambda *_: learner.Validation(1.0, 1.0, next(scores), 0.5, predicted=[0, 1])
-        )
+        validated(monkeypatch, accuracy=[0.7, 0.9])
         result = small_train(RECIPE.but(max_epochs=2), settings=replace(SETTINGS, best_from_epoch=5))
         assert (result.best_epoch, result.best_val_accuracy) == (2, 0.9)
 
@@ -170,7 +226,7 @@ class TestMeans:
 class TestPlateaus:
     def plateau(self, monkeypatch: pytest.MonkeyPatch, recipe=RECIPE, **settings: object) -> loop.TrainingResult:
         """A run whose validation loss never improves after the first epoch."""
-        monkeypatch.setattr(loop, "validate", lambda *_: learner.Validation(1.0, 1.0, 0.5, 0.5, predicted=[0, 1]))
+        validated(monkeypatch)
         monkeypatch.setattr(loop, "train_epoch", lambda *_: (1.0, 0.5))
         return small_train(recipe.but(max_epochs=40), settings=replace(SETTINGS, **settings))
 

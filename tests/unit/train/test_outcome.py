@@ -15,7 +15,7 @@ def ending(losses: list[float], accuracies: list[float], only: list[str | None] 
         for epoch, (loss, accuracy) in enumerate(zip(losses, accuracies, strict=True), 1)
     ]
     best = max(range(len(rows)), key=lambda i: rows[i]["val_accuracy"]) + 1
-    return Ending(rows, only or [None] * len(rows), SHARE, best, stopped_early=False, patience=10)
+    return Ending(rows, only or [None] * len(rows), SHARE, best, False, 10, "accuracy", 1)
 
 
 def test_completed_or_stopped_early():
@@ -55,6 +55,7 @@ def test_facts_say_which_class_and_since_when(only, since):
 def test_facts_of_a_run_that_told_classes_apart():
     found = facts(ending([1.0, 0.5], [0.3, 0.6]))
     expected = {"classes": 3, "only_class": None, "only_class_at_best": None, "early_stopping_patience": 10}
+    expected |= {"best_by": "accuracy", "best_from_epoch": 1}
     assert found == expected == json.loads(json.dumps(found))
     untouched = facts(replace(ending([math.nan], [0.1], ["happy"]), best_epoch=None))
     assert untouched["only_class_at_best"] is None

@@ -16,6 +16,7 @@ from study.recipe import lr_text
 from study.report.figures.material import Material
 from study.report.figures.style import BLUE, GREY, ORANGE, VERMILLION, drawing, grid, headed, name, series
 from study.train.schedules import schedule_of
+from study.train.scores import SCORES
 
 LOG_FROM = 6.0  # ratio of largest to smallest loss from which the axis is logarithmic
 
@@ -59,6 +60,8 @@ def curves(material: Material, path: str | Path, experiment: str) -> None:
             for run in group:
                 _lr_drops(axes, run, material.comparison.training, labelled=not group.several_seeds)
         best = f"best epoch: {group.first.record['best_epoch']}" if len(group) == 1 else "best epoch of a seed"
+        if (score := SCORES[group.first.record["facts"]["best_by"]]) is not SCORES["accuracy"]:
+            best += f" ({score.extreme})"
         for k, run in enumerate(group):
             _best_epoch(left, right, run, best if k == 0 else None)
         for axes in (left, right):
