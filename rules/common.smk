@@ -17,12 +17,13 @@ from study.provenance import code_digest, digest
 from study.recipe_table import read_recipes
 from study.report.all_figures import FIGURES, keys_of
 from study.schema import SCHEMA
-from study.settings import deciding, read_numbers, reported_protocol, validate_config
+from study.settings import captions, deciding, read_numbers, reported_protocol, validate_config
 
 try:
     read_numbers(config)
     validate_config(config)
     RECIPES = read_recipes(config["experiments"])
+    CAPTIONS = captions(config)
 except StudyError as error:
     raise WorkflowError(str(error)) from None
 
@@ -105,6 +106,11 @@ def training_settings(wildcards):
 def shown_protocol(wildcards):
     """What the reported accuracies were made with, beside what is here; None where the study shows none of them."""
     return reported_protocol(config) if config["tables"]["reported"] else None
+
+
+def shown_note(wildcards):
+    """The sentence under the tables; a function, because Snakemake takes braces in a plain param for wildcards."""
+    return config["tables"]["note"]
 
 
 def questioned_sections(wildcards):

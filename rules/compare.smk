@@ -48,10 +48,10 @@ rule tables:
     params:
         recipes=SHOWN_RECIPES,
         columns=COLUMNS_DIGEST,
-        cases=lookup(dpath="cases", within=config),
+        cases=CAPTIONS,
         metrics=lookup(dpath="metrics", within=config),
         training=lookup(dpath="training", within=config),
-        note=lookup(dpath="tables/note", within=config),
+        note=shown_note,
         reported_protocol=shown_protocol,
         study=config["study"],
         code=script_digest("tables"),
@@ -106,7 +106,7 @@ rule figures:
     params:
         recipes=SHOWN_RECIPES,
         columns=COLUMNS_DIGEST,
-        questions=lookup(dpath="cases", within=config),
+        questions=CAPTIONS,
         metrics=lookup(dpath="metrics", within=config),
         training=lookup(dpath="training", within=config),
         reported_protocol=shown_protocol,
@@ -148,9 +148,9 @@ rule first_page:
     params:
         recipes=SHOWN_RECIPES,
         columns=COLUMNS_DIGEST,
-        cases=lookup(dpath="cases", within=config),
+        cases=CAPTIONS,
         metrics=lookup(dpath="metrics", within=config),
-        note=lookup(dpath="tables/note", within=config),
+        note=shown_note,
         reported_protocol=shown_protocol,
         sections=questioned_sections,
         study=config["study"],

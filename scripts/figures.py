@@ -2,8 +2,7 @@
 
 from pathlib import Path
 
-import pandas as pd
-
+from study.compare.all_tables import read_written
 from study.compare.comparison import Comparison
 from study.compare.runs import load_runs
 from study.data import packed
@@ -23,7 +22,7 @@ with logged(snakemake.log[0]) as say:
         questions=params.questions,
         pack=read_json(files.index),
         class_weights=read_class_weights(Path(str(files.class_weights))),
-        effects=pd.read_csv(str(files.effects)),
+        effects=read_written(str(files.effects)),
         packed=packed.load(Path(files.index).parent),
     )
     for figure in FIGURES:

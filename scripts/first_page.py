@@ -3,8 +3,7 @@
 from itertools import islice
 from pathlib import Path
 
-import pandas as pd
-
+from study.compare.all_tables import read_written
 from study.compare.comparison import Comparison
 from study.compare.questionable import questionable
 from study.compare.runs import load_runs
@@ -26,11 +25,11 @@ with logged(snakemake.log[0]):
         note=params.note,
         figures={figure.name: list(islice(drawn, len(keys_of(figure, recipes)) or 1)) for figure in FIGURES},
         all_runs=Path(files.page).read_text(encoding="utf-8"),
-        conclusions=pd.read_csv(str(files.conclusions)),
-        ensemble=pd.read_csv(str(files.ensemble)),
-        effects=pd.read_csv(str(files.effects), keep_default_na=False, na_values=[""]),
-        leakage=pd.read_csv(str(files.leakage)),
-        diagnosis=pd.read_csv(str(files.diagnosis)),
+        conclusions=read_written(str(files.conclusions)),
+        ensemble=read_written(str(files.ensemble)),
+        effects=read_written(str(files.effects)),
+        leakage=read_written(str(files.leakage)),
+        diagnosis=read_written(str(files.diagnosis)),
         choices=questionable(params.sections, recipes.values(), audit["source"]["official_splits"] is not None),
         pack=read_json(files.index),
         audit=audit,

@@ -5,12 +5,12 @@ from pathlib import Path
 from study.rule_log import logged
 
 with logged(snakemake.log[0], threads=snakemake.threads) as say:
-    import pandas as pd
     import torch
 
     from study import provenance
     from study.compare.outcome_in_words import reason
     from study.data import packed
+    from study.data.class_weights import read_class_weights
     from study.paths import CHECKPOINTS
     from study.recipe import Recipe
     from study.train import loop, pretrained
@@ -33,7 +33,7 @@ with logged(snakemake.log[0], threads=snakemake.threads) as say:
         Recipe.of(wildcards.experiment, **recipe),
         seed=int(wildcards.seed),
         data=data,
-        class_weights=pd.read_csv(str(weights))["weight"].to_numpy(copy=True) if weights else None,
+        class_weights=read_class_weights(Path(str(weights)))["weight"].to_numpy(copy=True) if weights else None,
         model=ModelSettings(**settings["model"]),
         augmentation=Augmentation(**settings["augmentation"]),
         settings=loop.TrainingSettings(**settings["training"], **resources),

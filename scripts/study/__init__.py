@@ -4,7 +4,7 @@ Imports run one way, and `make lint` holds that: commands → report → compare
 floor. Each room's __init__ says what comes in, what goes out and what is in which module.
 
     errors          the one exception that stands for a mistake of the user
-    files           tables, JSON, hashes, and files that are whole or not there
+    files           tables, JSON, YAML, hashes, and files that are whole or not there
     names           splits, outcomes, columns of history.csv: words that readers outside rely on
     paths           the folder of a run, and every file in it
     progress        a bar on the terminal, and work over several processes

@@ -1,23 +1,75 @@
-"""How the study writes and reads its files: tables, JSON, hashes, and files that are whole or not there."""
+"""How the study writes and reads its files: tables, JSON, YAML, hashes, and files that are whole or not there."""
 
 import hashlib
 import json
 import os
+import re
+from collections.abc import Collection
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+
+from study.errors import StudyError
 
 if TYPE_CHECKING:
     import pandas as pd
 
 
 def table_text(table: "pd.DataFrame") -> str:
-    """A table as CSV, the same bytes on every platform."""
-    return str(table.to_csv(index=False, lineterminator="\n"))
+    """A table as CSV, the same bytes on every platform; a cell with a line break of any kind is in quotes."""
+    text = table.to_csv(index=False, lineterminator="\r\n")  # Python 3.11 quotes a "\r" only if it ends the lines
+    return re.sub(r'("[^"]*")|\r\n', lambda found: found[1] or "\n", text)
 
 
 def write_table(table: "pd.DataFrame", path: str | Path) -> None:
     """Write a table as CSV."""
     Path(path).write_text(table_text(table), encoding="utf-8", newline="")
+
+
+def read_table(path: str | Path, text: Collection[str] | None = None) -> "pd.DataFrame":
+    """What `write_table` wrote. Text comes back as it was: "NA", "01", "1e5" and "True" are names like any other.
+
+    Args:
+        text: the columns that hold text, where an empty cell is ""; None for all columns. The others hold numbers,
+            where an empty cell is nan.
+
+    Raises:
+        StudyError: not a table, a column of `text` is missing, or a cell that should be a number is none.
+    """
+    import pandas as pd
+
+    try:
+        table = pd.read_csv(path, dtype=str, keep_default_na=False, encoding="utf-8")
+    except ValueError as error:  # pandas' own errors, and bytes that are no UTF-8
+        raise StudyError(f"{path}: not readable as a table ({' '.join(str(error).split())}); make it again") from None
+    if missing := [name for name in text or () if name not in table.columns]:
+        raise StudyError(
+            f"{path}, row 1: missing column {', '.join(missing)}; found: {', '.join(map(str, table.columns))}"
+        )
+    for name in [] if text is None else table.columns.difference(list(text), sort=False):
+        cells = table[name].replace({"": None, "nan": None})
+        table[name] = pd.to_numeric(cells, errors="coerce")
+        if (wrong := cells.notna() & table[name].isna()).any():
+            row = int(wrong.argmax())
+            raise StudyError(
+                f"{path}, row {row + 2}, column '{name}': found {cells[row]!r}, allowed is a number or nothing"
+            )
+    return table
+
+
+def read_yaml(path: str | Path) -> Any:
+    """What a YAML file holds; None for an empty one.
+
+    Raises:
+        StudyError: the file does not exist or is no YAML.
+    """
+    import yaml
+
+    try:
+        return yaml.safe_load(Path(path).read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise StudyError(f"{path}: the configuration does not exist in {Path.cwd()}") from None
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise StudyError(f"{path}: not YAML ({' '.join(str(error).split())})") from None
 
 
 def write_json(value: Any, path: str | Path) -> None:

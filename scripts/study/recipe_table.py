@@ -1,13 +1,18 @@
 """The table of recipes, `experiments.tsv`: one row is one recipe. A wrong cell is named with what is allowed.
 
-Entry point:
+Lines that begin with "#" are comments, and "# case 1: …" is the caption of a case. Rows are counted as in the file.
+
+Entry points:
     read_recipes(tables) -> {experiment: Recipe}           the rows of the tables of recipes, checked
+    read_captions(tables) -> {case: caption}               what their cases ask
 """
 
+import codecs
 import csv
 import difflib
 import functools
 import math
+import re
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any
@@ -15,6 +20,9 @@ from typing import Any
 from study.errors import StudyError
 from study.recipe import COLUMNS, HYPERPARAMETERS, Column, Recipe
 from study.reference import allowed
+
+SEPARATORS = {",": "commas", ";": "semicolons", "|": "bars", " ": "blanks"}  # that others put between columns
+LOOK_ALIKES = str.maketrans({",": ".", **dict.fromkeys("\u2010\u2011\u2012\u2013\u2212", "-")})  # in a number's place
 
 
 def read_recipes(tables: str | Path | Sequence[str | Path], folder: Path = Path()) -> dict[str, Recipe]:
@@ -28,7 +36,7 @@ def read_recipes(tables: str | Path | Sequence[str | Path], folder: Path = Path(
     """
     recipes: dict[str, Recipe] = {}
     first_seen: dict[str, str] = {}
-    for path in [tables] if isinstance(tables, str | Path) else tables:
+    for path in _listed(tables):
         for row, recipe in _read_table(folder / path):
             key = recipe.experiment.lower()  # folders of file systems that ignore case
             if key in first_seen:
@@ -41,22 +49,64 @@ def read_recipes(tables: str | Path | Sequence[str | Path], folder: Path = Path(
     return recipes
 
 
+def read_captions(tables: str | Path | Sequence[str | Path], folder: Path = Path()) -> dict[str, str]:
+    """What the cases of one or several tables ask, by the case's number as text: their lines "# case 1: …".
+
+    Raises:
+        StudyError: a table is not readable.
+    """
+    captions = {}
+    for path in _listed(tables):
+        for _, line in _lines(folder / path):
+            if found := re.fullmatch(r"#\s*case\s+0*(\d+)\s*:(.*)", _comment(line)):
+                captions[found[1]] = found[2].strip()
+    return captions
+
+
+def _listed(tables: str | Path | Sequence[str | Path]) -> Sequence[str | Path]:
+    return [tables] if isinstance(tables, str | Path) else tables
+
+
 def _read_table(path: Path) -> list[tuple[int, Recipe]]:
     """The recipes of one table with the rows they stand in."""
-    try:
-        text = path.read_text(encoding="utf-8-sig")
-    except FileNotFoundError:
-        raise StudyError(f"{path}: the table of recipes does not exist (config key 'experiments')") from None
-    except (OSError, UnicodeDecodeError) as error:
-        raise StudyError(f"{path}: not readable as UTF-8 text ({error})") from None
-    lines = [(n, line) for n, line in enumerate(text.splitlines(), 1) if line.strip() and not line.startswith("#")]
+    lines = [(row, line) for row, line in _lines(path) if line.strip() and not _comment(line)]
     if not lines:
         raise StudyError(f"{path}: the table is empty; its first row names the columns: {', '.join(COLUMNS)}")
-    header = [name.strip() for name in lines[0][1].split("\t")]
-    _check_header(path, header)
+    row, line = lines[0]
+    header = _cells(path, row, line)
+    while len(header) > 1 and not header[-1]:  # columns without a name at the end
+        header.pop()
+    _check_header(path, row, header)
     if len(lines) == 1:
         raise StudyError(f"{path}: no recipe below the header; each row is one recipe")
     return [(row, _read_row(path, row, header, _cells(path, row, line))) for row, line in lines[1:]]
+
+
+def _lines(path: Path) -> list[tuple[int, str]]:
+    """The lines of a file with their numbers from 1, whatever ends them; UTF-8, or UTF-16 as Excel writes it."""
+    try:
+        content = path.read_bytes()
+    except FileNotFoundError:
+        raise StudyError(f"{path}: the table of recipes does not exist (config key 'experiments')") from None
+    except OSError as error:
+        raise StudyError(f"{path}: the table of recipes is not readable ({error.strerror})") from None
+    wide = content.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE))
+    try:
+        text = content.decode("utf-16" if wide else "utf-8-sig")
+    except UnicodeDecodeError as error:
+        row = len(re.split(rb"\r\n|\r|\n", content[: error.start]))
+        raise StudyError(f"{path}, row {row}: not UTF-8 text ({error.reason}); save the table as UTF-8") from None
+    if "\0" in text:
+        raise StudyError(f"{path}: not UTF-8 text (it holds zero bytes); save the table as UTF-8")
+    return list(enumerate(re.split(r"\r\n|\r|\n", text), 1))
+
+
+def _comment(line: str) -> str:
+    """The line if it is a comment, without the quotes and empty columns that a spreadsheet adds; else ""."""
+    text = line.strip()
+    if text.startswith('"#'):
+        text = text[1:].removesuffix('"').replace('""', '"')
+    return text if text.startswith("#") else ""
 
 
 def _cells(path: Path, row: int, line: str) -> list[str]:
@@ -69,22 +119,30 @@ def _cells(path: Path, row: int, line: str) -> list[str]:
         ) from None
 
 
-def _check_header(path: Path, header: list[str]) -> None:
-    if len(header) == 1 and "," in header[0]:
-        raise StudyError(f"{path}, row 1: one column found; columns are separated by tabs, not by commas")
-    for name in header:
+def _check_header(path: Path, row: int, header: list[str]) -> None:
+    if len(header) == 1:
+        for separator, words in SEPARATORS.items():
+            if separator in header[0]:
+                raise StudyError(f"{path}, row {row}: one column found; columns are separated by tabs, not by {words}")
+    for number, name in enumerate(header, 1):
+        if not name:
+            raise StudyError(f"{path}, row {row}: column {number} has no name; name it or remove it")
         if name not in COLUMNS:
             close = difflib.get_close_matches(name, COLUMNS, n=1)
-            hint = f"; did you mean '{close[0]}'?" if close else ""
-            raise StudyError(f"{path}, row 1: unknown column '{name}'{hint} Allowed: {', '.join(COLUMNS)}")
+            hint = f"; did you mean '{close[0]}'? Allowed" if close else "; allowed"
+            raise StudyError(f"{path}, row {row}: unknown column {name!r}{hint}: {', '.join(COLUMNS)}")
         if header.count(name) > 1:
-            raise StudyError(f"{path}, row 1: the column '{name}' stands twice; each is used once")
+            raise StudyError(f"{path}, row {row}: the column '{name}' stands twice; each is used once")
     missing = [name for name, column in COLUMNS.items() if name not in header and not column.optional]
     if missing:
-        raise StudyError(f"{path}, row 1: missing column {', '.join(map(repr, missing))}; found: {', '.join(header)}")
+        raise StudyError(
+            f"{path}, row {row}: missing column {', '.join(map(repr, missing))}; found: {', '.join(header)}"
+        )
 
 
 def _read_row(path: Path, row: int, header: list[str], cells: list[str]) -> Recipe:
+    while len(cells) > len(header) and not cells[-1]:
+        cells.pop()
     if len(cells) != len(header):
         raise StudyError(f"{path}, row {row}: {len(cells)} cells found, {len(header)} expected (one per column)")
     values: dict[str, Any] = {}
@@ -95,8 +153,10 @@ def _read_row(path: Path, row: int, header: list[str], cells: list[str]) -> Reci
         try:
             values[name] = parse(column, cell)
         except ValueError:
-            what = allowed(column.node)
-            raise StudyError(f"{path}, row {row}, column '{name}': found '{cell}', allowed is {what}") from None
+            raise StudyError(
+                f"{path}, row {row}, column '{name}': found {cell!r}, allowed is {allowed(column.node)}"
+                + _plain_number(column, cell)
+            ) from None
     recipe = Recipe.of(**values)
     for name, found, rule in _disagreements(recipe):
         raise StudyError(f"{path}, row {row}, column '{name}': found {found}, {rule}")
@@ -114,6 +174,18 @@ def parse(column: Column, cell: str) -> Any:
     if not finite or not _validator(column.name).is_valid(value):
         raise ValueError
     return value
+
+
+def _plain_number(column: Column, cell: str) -> str:
+    """How a number would be written that has a comma for its point, or a dash for its minus sign."""
+    plain = cell.translate(LOOK_ALIKES)
+    if plain == cell or column.node.get("type") not in ("integer", "number"):
+        return ""
+    try:
+        parse(column, plain)
+    except ValueError:
+        return ""
+    return f"; write {plain}, with a point and a plain minus sign"
 
 
 def _flag(text: str) -> bool:

@@ -1,6 +1,7 @@
 """The configuration of a study, checked against its JSON Schema before anything runs."""
 
 import contextlib
+import datetime
 import difflib
 import functools
 import math
@@ -9,11 +10,14 @@ from pathlib import Path
 from typing import Any
 
 from study.errors import StudyError
+from study.recipe_table import read_captions
 from study.reference import allowed
 from study.schema import SCHEMA
 
 # Where a file is fetched from, and what it should be, decides nothing about a result.
 FETCH_ONLY = {"data": ("url", "sha256", "expected"), "model": ("weights_url",)}
+# What YAML makes of text without quotes: "yes" and "off", "007" and "1e5", "null", "2026-01-01".
+NO_TEXT = {bool: "true or false", int: "a number", float: "a number", type(None): "null", datetime.date: "a date"}
 
 
 def deciding(config: dict[str, Any], section: str) -> dict[str, Any]:
@@ -28,6 +32,17 @@ def reported_protocol(config: dict[str, Any]) -> dict[str, list[Any]]:
         section, name = key.split(".")
         values[key] = [config[section][name], reported]
     return values
+
+
+def captions(config: dict[str, Any], folder: Path = Path()) -> dict[str, str]:
+    """What each case asks, by its number as text: the key `cases`, and for other cases the line of their table.
+
+    Args:
+        config: checked.
+        folder: that the tables of recipes are named from.
+    """
+    given = {str(int(case)): text for case, text in config["cases"].items()}
+    return read_captions(config["experiments"], folder) | given
 
 
 def read_numbers(config: dict[str, Any]) -> None:
@@ -81,10 +96,22 @@ def _explain(error: Any) -> list[str]:
     if error.validator == "required":
         return [f"missing key '{prefix}{name}'" for name in error.validator_value if name not in error.instance]
     if "propertyNames" in error.absolute_schema_path:
-        return [f"'{key}' has the key {error.instance!r}, allowed is {allowed(error.schema)}"]
+        return [f"'{key}' has the key {_found(error.instance)}, allowed is {allowed(error.schema)}{_in_quotes(error)}"]
     description = error.schema.get("description", "")
-    words = f"'{key}' is {error.instance!r}, allowed is {allowed(error.schema)}"
+    words = f"'{key}' is {_found(error.instance)}, allowed is {allowed(error.schema)}{_in_quotes(error)}"
     return [words + (f" ({description})" if description else "")]
+
+
+def _found(value: Any) -> str:
+    return str(value) if isinstance(value, datetime.date) else repr(value)
+
+
+def _in_quotes(error: Any) -> str:
+    """What to do where text was meant and YAML made something else of it."""
+    kinds = [words for kind, words in NO_TEXT.items() if isinstance(error.instance, kind)]
+    if error.validator != "type" or "string" not in error.schema["type"] or not kinds:
+        return ""
+    return f"; YAML reads it as {kinds[0]}, so put what was written in quotes"
 
 
 def _did_you_mean(name: Any, known: dict[str, Any]) -> str:
@@ -107,6 +134,9 @@ def _cross_checks(config: dict[str, Any]) -> list[str]:
         )
     if weights == "imagenet" and config["model"]["width"] != 1:
         problems.append(f"'model.width' is {config['model']['width']}, allowed is 1 with 'model.weights: imagenet'")
+    for case, text in config["cases"].items():
+        if isinstance(case, str) and (other := config["cases"].get(int(case), text)) != text:
+            problems.append(f"'cases' has the captions {text!r} and {other!r} for case {int(case)}, allowed is one")
     for key in config["tables"]["reported_with"]:
         section, _, name = key.partition(".")
         if not isinstance(config.get(section), dict) or name not in config[section]:

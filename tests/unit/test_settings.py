@@ -74,7 +74,7 @@ def test_every_study_is_valid(path: Path) -> None:
         ({"cases": None}, "'cases' is None, allowed is a mapping"),
         ({"data": {"expected": {"splits": {"valid": 3}}}}, "has the key 'valid', allowed is one of train, val, test"),
         ({"tables": {"reported_with": {"x": 1}}}, "'tables.reported_with' has the key 'x', allowed is text matching"),
-        ({"study": "a/b"}, "'study' is 'a/b', allowed is text matching"),
+        ({"study": "a/b"}, "'study' is 'a/b', allowed is letters, digits, '_', '-' and '.', beginning with"),
         ({"training": {"device": "gpu"}}, "'training.device' is 'gpu', allowed is text matching"),
         ({"training": {"precision": "fp8"}}, "'training.precision' is 'fp8', allowed is one of auto, fp32"),
         ({"data": {"url": "http://localhost/x.zip"}}, "'data.url' is set but 'data.sha256' is not"),

@@ -3,9 +3,7 @@
 from pathlib import Path
 from typing import Any
 
-import yaml
-
-from study.errors import StudyError
+from study.files import read_yaml
 
 ROOT = Path(__file__).parents[3]  # of the pipeline, wherever it is called from
 
@@ -20,10 +18,5 @@ def read_configuration(*layers: str | Path) -> dict[str, Any]:
 
     config: dict[str, Any] = {}
     for layer in ("config/config.yaml", *layers):
-        try:
-            update_config(config, yaml.safe_load(Path(layer).read_text(encoding="utf-8")) or {})
-        except FileNotFoundError:
-            raise StudyError(f"{layer}: the configuration does not exist in {Path.cwd()}") from None
-        except yaml.YAMLError as error:
-            raise StudyError(f"{layer}: not YAML ({' '.join(str(error).split())})") from None
+        update_config(config, read_yaml(layer) or {})
     return config

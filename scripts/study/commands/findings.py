@@ -8,6 +8,7 @@ from pathlib import Path
 from study.commands.configuration import read_configuration
 from study.recipe_table import read_recipes
 from study.report.findings import findings, load
+from study.settings import captions
 
 TABLES = [f"config/{name}.tsv" for name in ("experiments", "ablations", "lr_batch")]
 
@@ -26,14 +27,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> None:
     """Do what the command is for."""
-    sound, original = (
-        load(
-            Path(f"results/{name}{arguments.suffix}"),
-            read_configuration(f"config/{name}.yaml", *arguments.layer),
-            read_recipes(TABLES if name == "fer2013" else TABLES[:1]),
-        )
-        for name in ("fer2013", "original")
-    )
+    studies = []
+    for name, tables in (("fer2013", TABLES), ("original", TABLES[:1])):
+        config = read_configuration(f"config/{name}.yaml", *arguments.layer) | {"experiments": tables}
+        results = Path(f"results/{name}{arguments.suffix}")
+        studies.append(load(results, config, read_recipes(tables), captions(config)))
+    sound, original = studies
     arguments.out.parent.mkdir(parents=True, exist_ok=True)
     arguments.out.write_text(findings(sound, original, command=arguments.command), encoding="utf-8")
     print(f"{arguments.out} written from {len(sound.runs)} and {len(original.runs)} runs")

@@ -12,13 +12,12 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import torch
-import yaml
 
 from study.commands.configuration import ROOT
 from study.commands.trained_run import Classifier, add_run_arguments, find_run
 from study.data.decode import UnreadableError, decode, resize
 from study.errors import StudyError
-from study.files import write_table
+from study.files import read_yaml, write_table
 from study.names import PROBABILITY
 
 BATCH = 256
@@ -44,7 +43,7 @@ def run(arguments: argparse.Namespace) -> None:
 
 def shipped_max_pixels() -> int:
     """`data.max_pixels` of the shipped configuration: that of the run's study is not known here."""
-    config = yaml.safe_load((ROOT / "config/config.yaml").read_text(encoding="utf-8"))
+    config = read_yaml(ROOT / "config/config.yaml")
     return int(config["data"]["max_pixels"])
 
 

@@ -14,7 +14,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pandas as pd
 
 from study.commands.configuration import read_configuration
 from study.compare.all_tables import all_tables
@@ -26,7 +25,7 @@ from study.data.packed import PackedData
 from study.data.packing import array_digest
 from study.errors import StudyError
 from study.evaluate import metrics, prediction
-from study.files import file_sha256, read_json, table_text
+from study.files import file_sha256, read_json, read_table, table_text
 from study.names import HISTORY_COLUMNS
 from study.paths import RunPaths, runs_in
 from study.provenance import code_digest, digest
@@ -95,7 +94,7 @@ def _checked(what: str, problems: Iterator[str], report: Report) -> list[str]:
 
 
 def _columns(path: Path, expected: Sequence[str]) -> Iterator[str]:
-    columns = list(pd.read_csv(path, nrows=0))
+    columns = list(read_table(path))
     if missing := [name for name in expected if name not in columns]:
         yield f"{path}: the columns {', '.join(missing)} are missing"
 
@@ -128,7 +127,7 @@ def _run(config: dict[str, Any], files: RunPaths, recipe: Recipe, data: PackedDa
     """One run: what it says of its origin, its files, and its predictions made again from the saved weights."""
     try:
         record = read_json(files.run)
-        history = pd.read_csv(files.history)
+        history = read_table(files.history, text=())
         predictions = metrics.read_predictions(files.predictions)
         scores = read_json(files.metrics)
     except OSError as error:
@@ -211,7 +210,7 @@ def _cells(path: Path, expected: str) -> Iterator[str]:
     if not path.exists():
         yield f"{path}: missing; the study is not finished"
         return
-    content = path.read_text(encoding="utf-8")
+    content = path.read_bytes().decode("utf-8")
     if content == expected:
         return
     old, new = (list(csv.reader(io.StringIO(text))) for text in (content, expected))

@@ -20,11 +20,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import yaml
-
 from study.commands.configuration import ROOT
 from study.errors import StudyError
-from study.files import read_json
+from study.files import read_json, read_yaml
 from study.names import COLLAPSED, COMPLETED, DIVERGED, EARLY_STOPPED, FAILURES
 from study.paths import RunPaths, logged_runs, runs_in
 from study.recipe_table import read_recipes
@@ -117,15 +115,16 @@ def planned_runs(config_folder: Path, study: str) -> list[tuple[str, int]]:
     Raises:
         StudyError: no configuration has the name.
     """
-    default = yaml.safe_load((config_folder / "config.yaml").read_text(encoding="utf-8"))
+    default = read_yaml(config_folder / "config.yaml")
     known = []
     for path in sorted(config_folder.glob("*.yaml")):
-        config = {**default, **(yaml.safe_load(path.read_text(encoding="utf-8")) or {})}
+        config = {**default, **(read_yaml(path) or {})}
         if config["study"] == study:
             recipes = read_recipes(config["experiments"], config_folder.parent)
             return [(experiment, seed) for experiment in recipes for seed in config["seeds"]]
         known.append(config["study"])
-    raise StudyError(f"study '{study}': no configuration in {config_folder} has this name; allowed: {', '.join(known)}")
+    allowed = ", ".join(map(str, known))
+    raise StudyError(f"study '{study}': no configuration in {config_folder} has this name; allowed: {allowed}")
 
 
 def found_runs(results: Path) -> list[tuple[str, int]]:

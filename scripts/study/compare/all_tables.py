@@ -3,11 +3,15 @@
 Loads nothing heavy until a table is made, as planning (`snakemake -n`) comes here. Entry points:
     TABLES                                                 the declarations, in the order of the report's menu
     all_tables(comparison) -> {file: DataFrame}            every table under the name of its file
+    read_written(path) -> DataFrame                        one that was written
 """
 
 import pkgutil
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING
+
+from study.files import read_table
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -26,6 +30,7 @@ class Table:
         caption: file in report/.
         rule: the rule that writes it.
         per_case: whether there is one for each case.
+        text: its columns of text, for a table that is read again.
     """
 
     name: str
@@ -34,6 +39,7 @@ class Table:
     caption: str
     rule: str = "tables"
     per_case: bool = False
+    text: tuple[str, ...] = ()
 
     def file(self, case: int | str = "") -> str:
         """Name of the file below {results}/tables."""
@@ -49,14 +55,27 @@ TABLES = (
     Table("cases", "study.compare.case_table.case_table", "case {case}", "case.rst", per_case=True),
     Table("comparison", "study.compare.run_table.run_table", "all runs", "comparison.rst"),
     Table("pairwise", "study.compare.comparison.pairwise", "every pair of recipes", "pairwise.rst"),
-    Table("effects", "study.compare.effects.effects", "effects of single treatments", "effects.rst"),
-    Table("conclusions", "study.compare.conclusions.conclusions", "the reported conclusions", "conclusions.rst"),
-    Table("leakage", "study.compare.leakage.leakage", "accuracy with and without copies", "leakage.rst"),
-    Table("diagnosis", "study.compare.diagnosis.diagnoses", "what happened in each run", "diagnosis.rst"),
     Table(
-        "ensemble", "study.compare.ensemble.ensemble_table", "ensemble by soft voting", "ensemble.rst", rule="ensemble"
+        "effects", "study.compare.effects.effects", "effects of single treatments", "effects.rst",
+        text=("treatment", "change", "experiment_from", "experiment_to", "verdict", "failed"),
     ),
-)
+    Table(
+        "conclusions", "study.compare.conclusions.conclusions", "the reported conclusions", "conclusions.rst",
+        text=("claim", "kind", "experiment_a", "experiment_b", "verdict", "sentence"),
+    ),
+    Table(
+        "leakage", "study.compare.leakage.leakage", "accuracy with and without copies", "leakage.rst",
+        text=("experiment", "split"),
+    ),
+    Table(
+        "diagnosis", "study.compare.diagnosis.diagnoses", "what happened in each run", "diagnosis.rst",
+        text=("experiment", "outcome", "what_happened"),
+    ),
+    Table(
+        "ensemble", "study.compare.ensemble.ensemble_table", "ensemble by soft voting", "ensemble.rst",
+        rule="ensemble", text=("name", "role"),
+    ),
+)  # fmt: skip
 
 
 def all_tables(comparison: "Comparison", rule: str = "") -> "dict[str, pd.DataFrame]":
@@ -73,3 +92,9 @@ def all_tables(comparison: "Comparison", rule: str = "") -> "dict[str, pd.DataFr
                 arguments = [] if case is None else [case]
                 tables[table.file(*arguments)] = table.make(comparison, *arguments)
     return tables
+
+
+def read_written(path: str | Path) -> "pd.DataFrame":
+    """A table that a rule wrote, its columns of text as text and the others as numbers."""
+    table = next(table for table in TABLES if table.name == Path(path).stem)
+    return read_table(path, table.text)

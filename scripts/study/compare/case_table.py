@@ -47,14 +47,13 @@ def case_table(comparison: Comparison, case: int) -> pd.DataFrame:
         raise StudyError(f"case {case}: no recipe belongs to it; the table of recipes has {comparison.cases}")
     within = comparison.of_case(case)
     differs_in = comparability.in_short(comparison)
-    columns = {}
+    columns = []
     for name, group in within.recipes.items():
-        columns[name] = _column(within, group)
+        columns.append(_column(within, group))
         if comparison.reported_protocol is not None:
-            columns[name] |= _reported_cells(group, differs_in[name])
-    rows = list(next(iter(columns.values())))
-    cells = {name: list(column.values()) for name, column in columns.items()}
-    return pd.DataFrame({"property": rows, **cells}, dtype=object)
+            columns[-1] |= _reported_cells(group, differs_in[name])
+    rows = [[label, *(column[label] for column in columns)] for label in columns[0]]
+    return pd.DataFrame(rows, columns=["property", *within.recipes], dtype=object)  # a recipe may have that name too
 
 
 def _column(comparison: Comparison, group: RecipeRuns) -> dict[str, Any]:

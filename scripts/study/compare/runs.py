@@ -21,7 +21,7 @@ from study.compare.outcome_in_words import reason
 from study.compare.statistics import mean_interval, wilson_interval
 from study.errors import StudyError
 from study.evaluate.metrics import decode, negative_log_likelihood, read_predictions
-from study.files import read_json
+from study.files import read_json, read_table
 from study.names import FAILURES
 from study.paths import RunPaths, run_of
 from study.recipe import Recipe
@@ -160,7 +160,7 @@ def load_runs(
                 seed=seed,
                 record=read_json(records[key]),
                 metrics=read_json(metrics[key]),
-                history=pd.read_csv(histories[key]) if histories else pd.DataFrame(),
+                history=read_table(histories[key], text=()) if histories else pd.DataFrame(),
                 scores=_scores(predictions[key]) if predictions else {},
             )
         )

@@ -12,6 +12,7 @@ import numpy as np
 import pandas as pd
 
 from study.errors import StudyError
+from study.files import read_table
 
 
 def none(n: np.ndarray, beta: float) -> np.ndarray:
@@ -67,4 +68,4 @@ def class_weights(counts: Sequence[int], scheme: str, beta: float) -> np.ndarray
 
 def read_class_weights(path: Path) -> pd.DataFrame:
     """What rule class_weights wrote: columns class (text, also for "007" or "NA"), count, weight."""
-    return pd.read_csv(path, dtype={"class": str}, keep_default_na=False)
+    return read_table(path, text=("class",))

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from study.files import write_table
+from study.files import read_table, write_table
 from study.names import EVALUATED_SPLITS
 
 MANIFEST_COLUMNS = (
@@ -23,7 +23,7 @@ def write_manifest(manifest: pd.DataFrame, path: Path) -> None:
 
 def read_manifest(path: Path) -> pd.DataFrame:
     """Read what `write_manifest` wrote: every cell as text, so that a class may be called "007" or "NA"."""
-    return pd.read_csv(path, dtype=str, keep_default_na=False, encoding="utf-8")
+    return read_table(path)
 
 
 def leaked(images: pd.DataFrame) -> pd.Series:

@@ -1,6 +1,5 @@
 """Packed images, opened: all that training and evaluation know of the data."""
 
-import csv
 import hashlib
 import json
 from dataclasses import dataclass
@@ -9,7 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from study.errors import StudyError
-from study.files import read_json
+from study.files import read_json, read_table
 
 
 @dataclass(frozen=True)
@@ -41,7 +40,7 @@ def load(directory: Path) -> PackedData:
         content = read_json(directory / "pack.json")
         splits = content["splits"]
         images = {split: np.load(directory / f"{split}.npy", mmap_mode="r") for split in splits}
-        tables = {split: _read_table(directory / f"{split}.csv") for split in splits}
+        tables = {split: read_table(directory / f"{split}.csv", text=("image_id", "label")) for split in splits}
     except (OSError, ValueError, KeyError) as error:
         raise StudyError(f"{directory}: packed images are missing or damaged ({error}); make them again") from None
     number = {name: index for index, name in enumerate(content["classes"])}
@@ -55,12 +54,7 @@ def load(directory: Path) -> PackedData:
     return PackedData(
         classes=tuple(content["classes"]),
         images=images,
-        labels={s: np.array([number[label] for _, label in tables[s]], dtype=np.int64) for s in splits},
-        image_ids={s: [image_id for image_id, _ in tables[s]] for s in splits},
+        labels={s: np.array([number[label] for label in tables[s]["label"]], dtype=np.int64) for s in splits},
+        image_ids={s: list(tables[s]["image_id"]) for s in splits},
         digest=hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest(),
     )
-
-
-def _read_table(path: Path) -> list[tuple[str, str]]:
-    with path.open(newline="", encoding="utf-8") as file:
-        return [(row["image_id"], row["label"]) for row in csv.DictReader(file)]

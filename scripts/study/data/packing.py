@@ -1,6 +1,5 @@
 """Write the kept images as memory-mappable arrays, one per split; `study.data.packed` opens them."""
 
-import csv
 import functools
 import hashlib
 import json
@@ -17,7 +16,7 @@ from study.data.data_settings import DataSettings
 from study.data.decode import GRAYSCALE, UnreadableError, resize
 from study.data.sources import Source, open_source
 from study.errors import StudyError
-from study.files import write_json
+from study.files import write_json, write_table
 from study.names import SPLITS
 from study.progress import in_parallel
 
@@ -83,11 +82,8 @@ def _pack_split(
         _writable(array_file)[index] = resize(picture.image, data.image_size, channels)
 
     in_parallel(f"Packing {base.name}", fill, range(len(ids)), workers)
+    write_table(rows[["image_id", "label"]], base.with_suffix(".csv"))
     labels = list(rows["label"])
-    with base.with_suffix(".csv").open("w", newline="", encoding="utf-8") as file:
-        writer = csv.writer(file, lineterminator="\n")
-        writer.writerow(("image_id", "label"))
-        writer.writerows(zip(ids, labels, strict=True))
     counts = dict(sorted(Counter(labels).items()))
     return {"images": len(ids), "counts": counts, "sha256": array_digest(array, labels)}
 

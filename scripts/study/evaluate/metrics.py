@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from sklearn.metrics import accuracy_score, confusion_matrix, f1_score, recall_score
 
 from study.errors import StudyError
+from study.files import read_table
 from study.names import EVALUATED_SPLITS, PROBABILITY
 
 # Clipped as scikit-learn's log_loss does: a wrong answer given with certainty costs 36.04 nats, not infinity.
@@ -25,18 +26,13 @@ def read_predictions(path: str | Path) -> pd.DataFrame:
     """`predictions.csv` with image ids, splits and labels as text: a class may be called "0", "01" or "None".
 
     Raises:
-        StudyError: if a column is missing.
+        StudyError: if a column is missing, or a probability is no number.
     """
-    text = {"image_id": str, "split": str, "label": str}
-    table = pd.read_csv(path, dtype=text, keep_default_na=False, na_values={})
-    missing = [name for name in text if name not in table.columns]
-    if missing or not class_names(table):
+    table = read_table(path, text=("image_id", "split", "label"))
+    if not class_names(table):
         raise StudyError(
-            f"{path}, row 1: missing column {', '.join(missing) or PROBABILITY + '<class>'}; "
-            f"found: {', '.join(map(str, table.columns))}"
+            f"{path}, row 1: missing column {PROBABILITY}<class>; found: {', '.join(map(str, table.columns))}"
         )
-    columns = [PROBABILITY + name for name in class_names(table)]
-    table[columns] = table[columns].apply(pd.to_numeric, errors="coerce")  # "nan" of a diverged network
     return table
 
 

@@ -28,7 +28,7 @@ def case_cells(table: pd.DataFrame) -> list[tuple[str, list[tuple[str, bool]]]]:
     that stand at their default in every recipe, the epochs allowed where they are those of the recipes, and what the
     reported values were made with where it is the same for all (the note below the table says it).
     """
-    rows = {row[0]: list(row[1:]) for row in table.itertuples(index=False, name=None)}
+    rows = {label: values for label, *values in table.itertuples(index=False, name=None)}
     alive = [not outcome_is_failure(str(outcome)) for outcome in rows["outcome"]]
     shown = []
     for label, values in rows.items():
@@ -87,14 +87,14 @@ def case_markdown(table: pd.DataFrame, case: int, question: str, confidence: flo
         texts = [f"**{escape_markdown(text)}**" if best else escape_markdown(text) for text, best in cells]
         lines.append(f"| {label} | " + " | ".join(texts) + " |")
     remarks = [line for remark in [*case_remarks(table), *map(escape_markdown, notes)] for line in ("", remark)]
-    several_seeds = "test accuracy spread" in set(table["property"])
+    several_seeds = "test accuracy spread" in set(table.iloc[:, 0])
     return "\n".join([*lines, *remarks, "", case_note(several_seeds, confidence), ""])
 
 
 def case_remarks(table: pd.DataFrame) -> list[str]:
     """Sentences that a reader of this case table has to know: two treatments that change together, failures alone."""
-    rows = table.set_index("property")
-    treatments = set(zip(rows.loc["loss"], rows.loc["sampler"], strict=True))
+    rows = {label: values for label, *values in table.itertuples(index=False, name=None)}
+    treatments = set(zip(rows["loss"], rows["sampler"], strict=True))
     losses, samplers = (set(values) for values in zip(*treatments, strict=True))
     remarks = []
     if len(treatments) == len(losses) == len(samplers) > 1:
@@ -102,7 +102,7 @@ def case_remarks(table: pd.DataFrame) -> list[str]:
             "Loss and sampler change together here: both treat the imbalance of the classes, and this case cannot tell "
             "the effect of one from that of the other."
         )
-    if all(outcome_is_failure(outcome) for outcome in rows.loc["outcome"]):
+    if all(outcome_is_failure(outcome) for outcome in rows["outcome"]):
         remarks.append("Every recipe of this case failed.")
     return remarks
 

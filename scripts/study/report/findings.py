@@ -1,7 +1,7 @@
 """The findings of real runs as one Markdown page: each question of the study with what was measured, or "not yet".
 
 Entry points:
-    load(results, config, recipes) -> FinishedStudy        whatever runs of the study are finished
+    load(results, config, recipes, captions)               whatever runs of the study are finished
     findings(sound, original, command) -> str              docs/FINDINGS.md
 """
 
@@ -43,6 +43,7 @@ class FinishedStudy:
         name: of the folder below results/.
         config: its merged configuration.
         recipes: all that its tables of recipes name.
+        captions: what its cases ask, by number as text.
         comparison: of the finished runs.
         audit: the content of audit.json.
         tables: as `study.compare.all_tables.all_tables` makes them.
@@ -51,6 +52,7 @@ class FinishedStudy:
     name: str
     config: Mapping[str, Any]
     recipes: Mapping[str, Recipe]
+    captions: Mapping[str, str]
     comparison: Comparison
     audit: Mapping[str, Any]
     tables: Mapping[str, pd.DataFrame]
@@ -61,7 +63,9 @@ class FinishedStudy:
         return self.comparison.runs
 
 
-def load(results: Path, config: Mapping[str, Any], recipes: Mapping[str, Recipe]) -> FinishedStudy:
+def load(
+    results: Path, config: Mapping[str, Any], recipes: Mapping[str, Recipe], captions: Mapping[str, str]
+) -> FinishedStudy:
     """Every run of the study that is trained and evaluated with all its seeds, and the tables made of them.
 
     Raises:
@@ -80,7 +84,7 @@ def load(results: Path, config: Mapping[str, Any], recipes: Mapping[str, Recipe]
         reported_protocol(dict(config)),
     )
     audit = read_json(results / "data/audit.json")
-    return FinishedStudy(results.name, config, recipes, comparison, audit, all_tables(comparison))
+    return FinishedStudy(results.name, config, recipes, captions, comparison, audit, all_tables(comparison))
 
 
 def findings(sound: FinishedStudy, original: FinishedStudy, command: str) -> str:
@@ -177,7 +181,7 @@ def _spaced(word: str) -> str:
 def _cases(study: FinishedStudy) -> list[dict[str, str]]:
     cases = []
     for case in sorted({recipe.case for recipe in study.recipes.values()}):
-        question = escape_markdown(study.config["cases"].get(str(case), ""))
+        question = escape_markdown(study.captions.get(str(case), ""))
         measured = case in study.comparison.cases
         text = _answer(study.comparison.of_case(case)) if measured else "Not measured yet."
         cases.append({"number": str(case), "question": question, "answer": text})

@@ -175,7 +175,7 @@ def _effect_row(row: Mapping[Any, Any]) -> dict[str, str]:
         "accuracy": points(row, "accuracy"),
         "balanced": points(row, "balanced_accuracy"),
         "p": f"{row['p_holm']:.2g}",
-        "verdict": row["verdict"] + (f" ({row['failed']})" if isinstance(row["failed"], str) and row["failed"] else ""),
+        "verdict": row["verdict"] + (f" ({row['failed']})" if row["failed"] else ""),
     }
 
 

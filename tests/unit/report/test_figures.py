@@ -11,6 +11,7 @@ import pandas as pd
 import pytest
 from made_runs import Made, comparison_of, fourteen, recipe
 
+from study.compare.all_tables import read_written
 from study.compare.effects import effects
 from study.compare.runs import Run
 from study.data.packed import PackedData
@@ -139,7 +140,7 @@ def effects_texts(runs: list[Run], folder: Path) -> tuple[pd.DataFrame, list[str
     """The table of effects, and the texts of its figure when the table is read back from its file."""
     table = effects(comparison_of(runs, 100))
     write_table(table, folder / "effects.csv")
-    return table, draw("effects", runs, folder, effects=pd.read_csv(folder / "effects.csv"))
+    return table, draw("effects", runs, folder, effects=read_written(folder / "effects.csv"))
 
 
 def test_effects_say_what_changed_by_how_much_and_the_verdict(tmp_path: Path) -> None:

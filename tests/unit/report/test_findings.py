@@ -15,6 +15,7 @@ from snakemake.utils import update_config
 from study.errors import StudyError
 from study.recipe_table import read_recipes
 from study.report.findings import FinishedStudy, findings, load
+from study.settings import captions
 
 CONFIG = Path(__file__).parents[3] / "config"
 SPLITS = {split: {"images": 400} for split in ("train", "val", "test")}
@@ -44,7 +45,9 @@ def study(folder: Path, made: list[Made], name: str = "fer2013") -> FinishedStud
         place = folder / f"train/{run.experiment}/seed_{run.seed}/run.json"
         place.write_text(json.dumps(run.record), encoding="utf-8")
     recipes = {one.recipe.experiment: one.recipe for one in made}
-    return load(folder, config_of(name), {**read_recipes(CONFIG / "experiments.tsv"), **recipes})
+    config = {**config_of(name), "experiments": ["config/experiments.tsv", "config/ablations.tsv"]}
+    planned = {**read_recipes(CONFIG / "experiments.tsv"), **recipes}
+    return load(folder, config, planned, captions(config, CONFIG.parent))
 
 
 @pytest.fixture(scope="module")
@@ -109,4 +112,4 @@ def test_claims_are_judged_under_both_protocols(page: str) -> None:
 
 def test_a_study_without_a_run_is_an_error(tmp_path: Path) -> None:
     with pytest.raises(StudyError, match="no finished run to report"):
-        load(tmp_path, config_of("fer2013"), read_recipes(CONFIG / "experiments.tsv"))
+        load(tmp_path, config_of("fer2013"), read_recipes(CONFIG / "experiments.tsv"), {})

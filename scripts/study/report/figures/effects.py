@@ -28,8 +28,7 @@ def effects(material: Material, path: str | Path) -> None:
     Percentage points, the recipe right of the arrow minus the one left of it. The axis spans the pairs in which no
     recipe failed; where a failure lies beyond, its cross stands at the edge and the number beside it.
     """
-    table = material.effects
-    pairs = table.assign(failed=table["failed"].fillna("").astype(str))
+    pairs = material.effects
     positions, headers, depth = _layout(pairs)
     with drawing(path, 11.6, 1.5 + INCHES * depth) as figure:
         axes = figure.subplots()

@@ -19,7 +19,7 @@ class Material:
         questions: what each case asks, by its number as text.
         pack: the content of pack.json.
         class_weights: class_weights.csv with classes as text: columns class, count, weight.
-        effects: effects.csv; it may be empty.
+        effects: effects.csv as `read_written` gives it; it may be empty.
     """
 
     comparison: Comparison
