@@ -69,7 +69,10 @@ def source_identity(wildcards):
     """What the source holds. A param, because Snakemake looks only at the time stamp of a large file or a folder."""
     if SOURCE != DIGITS and not Path(SOURCE).exists():
         return config["data"]["sha256"] or "absent"
-    return source_fingerprint(SOURCE)
+    try:
+        return source_fingerprint(SOURCE)
+    except StudyError as error:
+        raise WorkflowError(str(error)) from None
 
 
 def data_settings(wildcards):

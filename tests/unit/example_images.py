@@ -18,6 +18,10 @@ ROOT = Path(__file__).parents[2]
 def data_settings(source: Path | str, **changes: Any) -> DataSettings:
     settings: dict[str, Any] = {
         "source": str(source),
+        "folder": None,
+        "split_folders": {},
+        "class_level": "auto",
+        "name_encoding": "auto",
         "image_size": 12,
         "channels": "auto",
         "max_unreadable": 0.0,

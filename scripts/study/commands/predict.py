@@ -5,7 +5,7 @@ Entry point:
 """
 
 import argparse
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
@@ -15,7 +15,10 @@ import torch
 
 from study.commands.configuration import ROOT
 from study.commands.trained_run import Classifier, add_run_arguments, find_run
+from study.data.data_settings import files_below
 from study.data.decode import UnreadableError, decode, resize
+from study.data.folder_tree import check_name
+from study.data.leftovers import in_words, kind_of
 from study.errors import StudyError
 from study.files import read_yaml, write_table
 from study.names import PROBABILITY
@@ -62,7 +65,7 @@ def label_images(
     Raises:
         StudyError: no such folder, no file in it, or no file that can be read.
     """
-    files = _files(folder)
+    files = _files(folder, report)
     names: list[str] = []
     parts, problems, changed = [], [], Counter[str]()
     for start in range(0, len(files), BATCH):
@@ -86,16 +89,23 @@ def label_images(
     return pd.concat([table, pd.DataFrame(probabilities, columns=columns)], axis=1)
 
 
-def _files(folder: Path) -> list[Path]:
-    """Every file below the folder that is not hidden, sorted."""
+def _files(folder: Path, report: Callable[[str], None]) -> list[Path]:
+    """Every file below the folder that may be an image, sorted; how many others there are is reported."""
     if not folder.is_dir():
         raise StudyError(f"{folder}: not a folder; name one that holds images")
-    files = sorted(
-        path for path in folder.rglob("*")
-        if path.is_file() and not any(part.startswith(".") for part in path.relative_to(folder).parts)
-    )  # fmt: skip
+    files, ignored = [], defaultdict(list)
+    for name in files_below(folder):
+        if name.endswith("/"):
+            continue
+        check_name(str(folder), name)
+        if kind := kind_of(name):
+            ignored[kind].append(name)
+        else:
+            files.append(folder / name)
+    if ignored:
+        report(f"not read as images: {in_words(ignored)}")
     if not files:
-        raise StudyError(f"{folder}: the folder is empty; put images into it, or name another one")
+        raise StudyError(f"{folder}: no image in the folder; put images into it, or name another one")
     return files
 
 

@@ -5,7 +5,8 @@ fate), audit.json, one packed array per split with pack.json, and class_weights.
 
     sources/            the forms that raw images may come in, and `open_source`; the zip-bomb limit is in zip_archive
     data_settings       the section `data` of the configuration, and the fingerprint by which a source is known again
-    folder_tree         what a tree of paths says of classes and official splits
+    folder_tree         what a tree of paths says of classes and official splits; layout tells which folders these are
+    leftovers           what lies among images and is none, told by its name
     decode              a file to pixels, and pixels to the packed size
     manifest            manifest.csv as a table; manifest_building makes it, with splits and audit
     packed              the packed arrays, opened; packing writes them

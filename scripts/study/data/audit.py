@@ -15,19 +15,22 @@ from study.files import file_sha256
 from study.names import EVALUATED_SPLITS, SPLITS
 
 
-def audit(images: pd.DataFrame, data: DataSettings, split: SplitSettings, ignored: list[str]) -> dict[str, Any]:
+def audit(
+    images: pd.DataFrame, data: DataSettings, split: SplitSettings, ignored: dict[str, list[str]], notes: list[str]
+) -> dict[str, Any]:
     """Counts of the finished manifest.
 
     Args:
         images: the manifest with the findings of `study.data.manifest_building.inspect` and the columns status, cause
             (the policy that dropped it), oversampled (bool) and source_id (image_id without the "#2" of such a copy).
         data, split: what was configured.
-        ignored: files of the source outside every class folder.
+        ignored: files of the source that are read as no image of a class, by kind.
+        notes: sentences about how the source was read.
 
     Returns:
         source: name, images and classes {class: n} of the source, the sha256 of its file (None for a folder or the
             digits), its official_splits {split: {class: n}} or None, most_common_size [width, height],
-            most_common_mode, ignored_files.
+            most_common_mode, ignored_files {kind: n} (kinds of `study.data.leftovers.KINDS`), notes.
         found: counts in the source, whatever was done: unreadable, duplicate_groups, duplicate_images,
             contradictory_groups, contradictory_images, blank, odd_size, odd_mode, and
             groups_across_official_splits (groups of copies with images in more than one of them).
@@ -42,7 +45,7 @@ def audit(images: pd.DataFrame, data: DataSettings, split: SplitSettings, ignore
     kept = images[images["status"] == "kept"]
     has_official = (original["original_split"] != "").any()
     return {
-        "source": _source(original, data, ignored),
+        "source": _source(original, data, ignored) | {"notes": notes},
         "found": _found(original),
         "done": _done(images, data, split),
         "kept": {
@@ -92,7 +95,7 @@ def _count(values: pd.Series) -> dict[str, int]:
     return {str(value): int(count) for value, count in values.value_counts().sort_index().items()}
 
 
-def _source(original: pd.DataFrame, data: DataSettings, ignored: list[str]) -> dict[str, Any]:
+def _source(original: pd.DataFrame, data: DataSettings, ignored: dict[str, list[str]]) -> dict[str, Any]:
     readable = original[original["unreadable"] == ""]
     usual = readable[~readable["odd_size"]].head(1)
     splits = {name: original.loc[original["original_split"] == name, "label"] for name in SPLITS}
@@ -104,7 +107,7 @@ def _source(original: pd.DataFrame, data: DataSettings, ignored: list[str]) -> d
         "official_splits": {name: _count(labels) for name, labels in splits.items() if len(labels)} or None,
         "most_common_size": [int(usual["width"].iloc[0]), int(usual["height"].iloc[0])],
         "most_common_mode": str(readable.loc[~readable["odd_mode"], "mode"].iloc[0]),
-        "ignored_files": len(ignored),
+        "ignored_files": {kind: len(names) for kind, names in ignored.items()},
     }
 
 

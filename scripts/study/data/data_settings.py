@@ -1,11 +1,15 @@
 """Where the images come from: the settings, and a fingerprint of the files. Light enough to load while planning."""
 
+import errno
 import hashlib
 import os
+import unicodedata
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from study.data.leftovers import kind_of
+from study.errors import StudyError
 from study.files import file_sha256
 
 DIGITS = "digits"  # the word for the embedded images, in the place of a path
@@ -19,6 +23,10 @@ class DataSettings:
     """
 
     source: str
+    folder: str | None
+    split_folders: dict[str, str]
+    class_level: str | int
+    name_encoding: str
     image_size: int
     channels: str | int
     max_unreadable: float
@@ -31,6 +39,9 @@ class DataSettings:
     odd_mode: str
     digits_imbalance: float
     oversample: dict[str, int]
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "oversample", {composed(name): n for name, n in self.oversample.items()})
 
 
 @dataclass(frozen=True)
@@ -47,11 +58,23 @@ class Expected:
     splits: dict[str, int] = field(default_factory=dict)
     sha256: str | None = None
 
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "classes", {composed(name): n for name, n in self.classes.items()})
+
+
+def composed(name: str) -> str:
+    """A name in Unicode's composed form (NFC), as labels are: macOS writes é as two characters, others as one."""
+    return unicodedata.normalize("NFC", str(name))  # YAML makes a number of a class that is called 7
+
 
 def source_fingerprint(source: str) -> str:
     """What changes when the source does: the sha256 of a file, or of the names and sizes of a folder's files.
 
-    "digits" for the embedded images and "missing" for a source that is not there (yet).
+    What a system leaves in a folder does not count. "digits" for the embedded images and "missing" for a source that is
+    not there (yet).
+
+    Raises:
+        StudyError: a folder that cannot be listed.
     """
     path = Path(source)
     if source == DIGITS:
@@ -59,8 +82,12 @@ def source_fingerprint(source: str) -> str:
     if path.is_dir():
         digest = hashlib.sha256()
         for name in files_below(path):
-            entry = path / name
-            size = entry.stat().st_size if entry.exists() else -1  # a link that leads nowhere
+            if kind_of(name) == "system":
+                continue
+            try:
+                size = (path / name).stat().st_size
+            except OSError:  # a link that leads nowhere
+                size = -1
             digest.update(f"{name}\0{size}\n".encode("utf-8", "surrogateescape"))
         return digest.hexdigest()
     if path.is_file():
@@ -72,18 +99,44 @@ def files_below(folder: Path) -> list[str]:
     """Sorted relative paths ("/" between the parts, and at the end of a folder's) of all that lies below a folder.
 
     Links are followed, except one that leads back to a folder it lies in.
+
+    Raises:
+        StudyError: a folder that cannot be listed.
     """
 
     def walk(parent: Path, prefix: str, above: tuple[str, ...]) -> Iterator[str]:
         here = os.path.realpath(parent)
         if here in above:
             return
-        with os.scandir(parent) as entries:
-            for entry in entries:
-                if entry.is_dir():
-                    yield f"{prefix}{entry.name}/"
-                    yield from walk(Path(entry.path), f"{prefix}{entry.name}/", (*above, here))
-                else:
-                    yield prefix + entry.name
+        for entry in _listed(parent):
+            if _is_folder(entry):
+                yield f"{prefix}{entry.name}/"
+                yield from walk(Path(entry.path), f"{prefix}{entry.name}/", (*above, here))
+            else:
+                yield prefix + entry.name
 
     return sorted(walk(folder, "", ()))
+
+
+def _listed(folder: Path) -> list[os.DirEntry[str]]:
+    try:
+        with os.scandir(folder) as entries:
+            found = list(entries)
+        if not os.access(folder, os.X_OK):  # its files have names, but cannot be opened
+            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
+    except OSError as error:
+        raise StudyError(
+            f"{folder}: the folder cannot be listed ({error.strerror}); make it readable (chmod u+rwx), or move it out "
+            "of the source"
+        ) from None
+    return found
+
+
+def _is_folder(entry: os.DirEntry[str]) -> bool:
+    """False for a link that leads to itself as well."""
+    try:
+        return entry.is_dir()
+    except OSError as error:
+        if error.errno == errno.ELOOP:
+            return False
+        raise StudyError(f"{entry.path}: it cannot be looked into ({error.strerror})") from None

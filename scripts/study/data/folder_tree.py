@@ -1,23 +1,17 @@
 """What a tree of paths says: the class and the original split of every file."""
 
+from collections import defaultdict
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
+from study.data.data_settings import DataSettings
+from study.data.layout import Folder, folder_inside, read_layout, tree_of
+from study.data.leftovers import kind_of
 from study.errors import StudyError
 
-SPLIT_FOLDERS = {
-    "train": "train",
-    "training": "train",
-    "val": "val",
-    "valid": "val",
-    "validation": "val",
-    "test": "test",
-    "testing": "test",
-}
 # Where `read_tree` takes the split of a file from, in words.
 OFFICIAL_SPLITS = "folders (train, val, test), file names (Training_…, PublicTest_…, PrivateTest_…)"
 USAGES = {"Training": "train", "PublicTest": "val", "PrivateTest": "test"}  # FER2013's names for its splits
-NEVER_IMAGES = ("__macosx", "thumbs.db", "desktop.ini")
 
 
 @dataclass(frozen=True)
@@ -27,6 +21,21 @@ class Entry:
     image_id: str
     label: str
     split: str
+
+
+@dataclass(frozen=True)
+class Tree:
+    """What a tree of files holds.
+
+    Attributes:
+        entries: every image, sorted by id, which is its path. Labels are in Unicode's composed form (NFC).
+        ignored: the other files, sorted, by a key of `study.data.leftovers.KINDS`; no key without files.
+        notes: sentences about how the tree was read.
+    """
+
+    entries: list[Entry]
+    ignored: dict[str, list[str]] = field(default_factory=dict)
+    notes: list[str] = field(default_factory=list)
 
 
 class NoClassFolderError(StudyError):
@@ -41,78 +50,72 @@ class NoClassFolderError(StudyError):
         self.files = files
 
 
-def read_tree(source: str, paths: Iterable[str]) -> tuple[list[Entry], list[str]]:
-    """Sorted entries of a class-per-folder tree, and the files that belong to no class.
+def read_tree(data: DataSettings, paths: Iterable[str]) -> Tree:
+    """Read a class-per-folder tree, as `study.data.layout.read_layout` tells it.
 
-    The tree is `class/…/file` or `split/class/…/file`, below one wrapping folder or none. A split in the file name
-    (`Training_…`, `PublicTest_…`, `PrivateTest_…`) wins over the folder's: FER2013's `test/` holds both test sets.
+    A split in the file name (`Training_…`, `PublicTest_…`, `PrivateTest_…`) wins over the folder's: FER2013's `test/`
+    holds both test sets. What is no image by its name (`study.data.leftovers`) is ignored.
 
     Args:
-        source: what to call the source in messages.
+        data: source is what messages call the tree; folder, split_folders and class_level say how to read it.
         paths: relative paths with "/" between the parts; a folder's ends in "/".
 
     Raises:
         NoClassFolderError: no class folder.
-        StudyError: a class folder without a file, splits beside other folders, a class that the
-            training split lacks.
+        StudyError: a class folder without a file, a tree that can be read in two ways, classes whose names differ too
+            little, a class that the training split lacks.
     """
-    paths = sorted(path for path in paths if not _is_hidden(path))
-    top = _wrapping_folder(paths)
-    parts = [path.removeprefix(top).split("/") for path in paths]
-    splits = _split_folders(source, parts)
-    entries, ignored = [], []
-    filled: dict[str, bool] = {}  # class folder -> whether it holds a file
-    for path, names in zip(paths, parts, strict=True):
-        folder = splits.get(names[0], "")
-        inside = names[1:] if folder else names
-        if len(inside) < 2:  # a file beside the class folders, or the folder of a split itself
-            if names[-1]:
-                ignored.append(path)
-            continue
-        class_folder = path[: len(path) - len("/".join(inside[1:]))]
-        filled[class_folder] = filled.get(class_folder, False) or names[-1] != ""
-        if names[-1]:
-            entries.append(Entry(path, inside[0], _split_of_name(names[-1]) or folder))
-    _check(source, entries, filled, ignored)
-    return entries, ignored
+    images: list[str] = []
+    others: list[str] = []  # other files, and folders
+    ignored: dict[str, list[str]] = defaultdict(list)
+    for path in sorted(paths):
+        kind = kind_of(path)
+        if not kind and not path.endswith("/"):
+            images.append(path)
+        elif kind != "system":
+            others.append(path)
+        if kind and not path.endswith("/"):
+            ignored[kind].append(path)
+    root = folder_inside(tree_of(images, others), data)
+    inside = f"{root.path}/" if root.path else ""
+    ignored = {kind: kept for kind, names in ignored.items() if (kept := [n for n in names if n.startswith(inside)])}
+    if not root.full:
+        raise NoClassFolderError(data.source + f", '{root.path}'" * bool(root.path), sum(ignored.values(), root.images))
+    rest = {path for path in images if path.startswith(inside)}
+    layout = read_layout(root, data)
+    if not layout.classes:
+        raise NoClassFolderError(data.source, root.images)
+    entries = []
+    for folder, label, split in layout.classes:
+        for path in folder.all_images():
+            entries.append(Entry(path, label, _split_of_name(path) or split))
+    entries.sort(key=lambda entry: entry.image_id)
+    rest -= {entry.image_id for entry in entries}
+    for kind, folders in (("unlabelled", layout.unlabelled), ("set_to_ignore", layout.ignored)):
+        if found := sorted(path for folder in folders for path in folder.all_images()):
+            ignored[kind] = found
+            rest -= set(found)
+    if rest:
+        ignored["outside"] = sorted(rest)
+    _check_likeness(data.source, layout.classes)
+    check_labels(data.source, entries)
+    return Tree(entries, ignored, layout.notes)
 
 
-def _is_hidden(path: str) -> bool:
-    return any(name.startswith(".") or name.lower() in NEVER_IMAGES for name in path.split("/"))
+def _split_of_name(path: str) -> str:
+    return USAGES.get(path[path.rfind("/") + 1 :].partition("_")[0], "")
 
 
-def _split_of_name(name: str) -> str:
-    return USAGES.get(name.partition("_")[0], "")
-
-
-def _wrapping_folder(paths: list[str]) -> str:
-    """The one top folder, as "name/", if it is no split and has folders with files in it; else ""."""
-    tops = {path.split("/")[0] for path in paths if "/" in path}
-    nested = any(path.count("/") > 1 and not path.endswith("/") for path in paths)
-    top = "".join(tops)
-    return f"{top}/" if len(tops) == 1 and nested and top.lower() not in SPLIT_FOLDERS else ""
-
-
-def _split_folders(source: str, parts: list[list[str]]) -> dict[str, str]:
-    """Top folder -> split, for a tree whose top folders are splits; empty for one whose top folders are classes."""
-    nested = {names[0] for names in parts if len(names) > 2 and names[1]}  # it holds a folder, so it is no plain class
-    tops = {names[0] for names in parts if len(names) > 1}
-    splits = {name: SPLIT_FOLDERS[name.lower()] for name in tops if name.lower() in SPLIT_FOLDERS and name in nested}
-    if splits and (others := sorted(tops - set(splits))):
-        raise StudyError(
-            f"{source}: beside the folder '{min(splits)}' of a split there is the folder '{others[0]}'; allowed are "
-            f"either folders of splits only ({', '.join(SPLIT_FOLDERS)}), with the classes inside, or folders of "
-            "classes only"
-        )
-    return splits
-
-
-def _check(source: str, entries: list[Entry], filled: dict[str, bool], ignored: list[str]) -> None:
-    if not filled:
-        raise NoClassFolderError(source, ignored)
-    if empty := sorted(folder for folder, has_file in filled.items() if not has_file):
-        raise StudyError(f"{source}: the class folder '{empty[0]}' holds no image; add images or remove the folder")
-    check_labels(source, entries)
+def _check_likeness(source: str, classes: Iterable[tuple[Folder, str, str]]) -> None:
+    """Raise StudyError for two classes whose names differ in case or blanks alone."""
+    seen: dict[str, tuple[str, str]] = {}  # what is compared -> label, folder
+    for folder, label, _ in classes:
+        other, where = seen.setdefault(" ".join(label.split()).casefold(), (label, folder.path))
+        if other != label:
+            raise StudyError(
+                f"{source}: the class folders '{where}' and '{folder.path}' differ only in upper and lower case or in "
+                "blanks; give them one name if they are one class, or names that differ more"
+            )
 
 
 def check_labels(source: str, entries: list[Entry]) -> None:

@@ -8,9 +8,10 @@ import pandas as pd
 from study.data.audit import audit, differences
 from study.data.data_settings import DataSettings, Expected
 from study.data.decode import UnreadableError
+from study.data.leftovers import in_words
 from study.data.manifest import MANIFEST_COLUMNS
 from study.data.sources import Source, open_source
-from study.data.splits import PRIORITY, SplitSettings, assign_splits
+from study.data.splits import PRIORITY, SplitSettings, assign_splits, check_official
 from study.errors import StudyError
 from study.progress import in_parallel
 
@@ -30,7 +31,8 @@ def build_manifest(
         data, split: the sections of the configuration.
         workers: processes that decode.
         expected: what the source should be; None for anything.
-        report: called with a warning if the source is something else, before anything that may fail for this reason.
+        report: called with lines on how the source was read, what of it was not, and whether it is something else
+            than expected, before anything that may fail for these reasons.
 
     Returns:
         The manifest, one row per image sorted by image_id, all of `MANIFEST_COLUMNS` strings except width and height
@@ -43,12 +45,18 @@ def build_manifest(
         StudyError: wrong source, too many unreadable files, or classes too small.
     """
     source = open_source(data)
+    for note in source.notes:
+        report(note)
+    if source.ignored:
+        report(f"{data.source}: not read as images of a class: {in_words(source.ignored)}")
     unexpected = differences(data.source, source.entries, expected or Expected())
     if unexpected:
         report(
             f"Warning: {data.source} is not the data that the configuration expects (config keys data.expected and "
             "data.sha256; null accepts any):" + "".join(f"\n  {sentence}" for sentence in unexpected)
         )
+    if split.method == "official":
+        check_official({entry.split for entry in source.entries}, source.notes)
     images = inspect(source, workers)
     _check_unreadable(images, data)
     images = _oversampled(_resolved(images, data, split), data)
@@ -60,7 +68,8 @@ def build_manifest(
     images.loc[torn, ["status", "cause"]] = ["dropped", "duplicates"]
     images.loc[torn, "reason"] = assigned.loc[torn, "reason"]
     images = images.sort_values("image_id", ignore_index=True)
-    return images[list(MANIFEST_COLUMNS)], audit(images, data, split, source.ignored) | {"expected": unexpected}
+    audited = audit(images, data, split, source.ignored, source.notes)
+    return images[list(MANIFEST_COLUMNS)], audited | {"expected": unexpected}
 
 
 def inspect(source: Source, workers: int) -> pd.DataFrame:

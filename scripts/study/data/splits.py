@@ -98,15 +98,21 @@ def _ceil(size: float) -> int:
     return math.ceil(size - 1e-9)
 
 
-def official(images: pd.DataFrame, settings: SplitSettings) -> pd.DataFrame:
-    """The source's own splits; validation images are taken from training by val / (train + val) if it has none."""
-    original = images["original_split"]
-    if not {"train", "test"} <= set(original):
-        found = ", ".join(sorted(set(original) - {""})) or "none"
+def check_official(splits: set[str], notes: Sequence[str] = ()) -> None:
+    """Raise StudyError for a source without training or test images of its own; notes are how it was read."""
+    if not {"train", "test"} <= splits:
+        found = ", ".join(sorted(splits - {""})) or "none"
         raise StudyError(
             f"split.method is 'official', which needs the source's own train and test splits; found: {found}. They are "
             f"taken from {official_splits_in_words()}; without them use split.method: stratified"
+            + "".join(f"\n  {note}" for note in notes)
         )
+
+
+def official(images: pd.DataFrame, settings: SplitSettings) -> pd.DataFrame:
+    """The source's own splits; validation images are taken from training by val / (train + val) if it has none."""
+    original = images["original_split"]
+    check_official(set(original))
     if (original == "").any():
         outside = images.loc[original == "", "image_id"]
         raise StudyError(

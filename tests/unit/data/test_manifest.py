@@ -199,13 +199,13 @@ def test_a_copy_named_like_a_file_is_refused(tmp_path: Path) -> None:
 
 def test_unreadable_files_are_dropped_with_a_reason_up_to_the_share(tmp_path: Path) -> None:
     write_tree(tmp_path, {"a": 10, "b": 10})
-    (tmp_path / "a/notes.txt").write_text("not an image")
+    (tmp_path / "a/notes.jpg").write_text("not an image")
     content = (tmp_path / "a/0.png").read_bytes()
     (tmp_path / "a/0.png").write_bytes(content[: len(content) // 2])
     manifest, audit = build_manifest(data_settings(tmp_path, max_unreadable=0.1), split_settings(), WORKERS)
-    assert fates(manifest, "a/notes.txt") == [("dropped", "unreadable: not an image, or its header is damaged")]
+    assert fates(manifest, "a/notes.jpg") == [("dropped", "unreadable: not an image, or its header is damaged")]
     assert fates(manifest, "a/0.png")[0][1].startswith("unreadable: damaged image")
-    row = manifest.set_index("image_id").loc["a/notes.txt"]
+    row = manifest.set_index("image_id").loc["a/notes.jpg"]
     assert (row["sha256"], row["duplicate_group"], row["split"], row["mode"]) == ("", "", "", "")
     assert pd.isna(row["width"])
     assert audit["found"]["unreadable"] == audit["done"]["unreadable"]["dropped"] == 2

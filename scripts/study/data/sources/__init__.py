@@ -26,11 +26,13 @@ class Source(Protocol):
 
     Attributes:
         entries: every image, sorted by id where the source has no order of its own.
-        ignored: files that belong to no class.
+        ignored: files that are read as no image of a class, by a key of `study.data.leftovers.KINDS`.
+        notes: sentences for the log: how the source was read, and what may be wrong about it.
     """
 
     entries: list[Entry]
-    ignored: list[str]
+    ignored: dict[str, list[str]]
+    notes: list[str]
 
     def read(self, image_id: str) -> Picture:
         """Decode one image.
@@ -62,7 +64,7 @@ class Reader:
 READERS = (
     Reader(f"the word '{DIGITS}' (scikit-learn's, nothing to fetch)", digits.recognises, digits.DigitsSource),
     Reader("a folder with one folder per class", folder.recognises, folder.FolderSource, OFFICIAL_SPLITS),
-    Reader("a zip of one", zip_archive.recognises, zip_archive.ZipSource, OFFICIAL_SPLITS),
+    Reader("a zip of one", zip_archive.recognises, zip_archive.ZipSource, OFFICIAL_SPLITS, suffix=".zip"),
     Reader(
         "a CSV with the columns emotion, pixels, Usage (fer2013.csv, icml_face_data.csv)",
         fer2013_csv.recognises,
@@ -89,7 +91,9 @@ def open_source(data: DataSettings) -> Source:
     if path.is_file() and path.stat().st_size == 0:
         raise StudyError(f"{path}: the file is empty; fetch or copy it again")
     if path.is_file():
-        what = "the file is no source of images that can be read, or it is damaged; fetch or copy it again"
+        what = zip_archive.what_it_is(path) or (
+            "the file is no source of images that can be read, or it is damaged; fetch or copy it again"
+        )
     else:
         what = "the source of images does not exist"
     raise StudyError(f"{path}: {what} (config key data.source); allowed are {forms_in_words()}")

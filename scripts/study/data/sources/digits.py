@@ -26,7 +26,8 @@ class DigitsSource:
         from sklearn.datasets import load_digits  # slow to load, and no other source needs it
 
         digits = load_digits()
-        self.ignored: list[str] = []
+        self.ignored: dict[str, list[str]] = {}
+        self.notes: list[str] = []
         self.pixels = np.rint(digits.images * (255 / 16)).astype(np.uint8)  # from 0…16
         counts = np.bincount(digits.target)
         shares = data.digits_imbalance ** -np.linspace(0, 1, len(counts))

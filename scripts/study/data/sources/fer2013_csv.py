@@ -31,7 +31,8 @@ class Fer2013Source:
 
     def __init__(self, data: DataSettings) -> None:
         self.path = Path(data.source)
-        self.ignored: list[str] = []
+        self.ignored: dict[str, list[str]] = {}
+        self.notes: list[str] = []
         self.entries: list[Entry] = []
         self.offsets: dict[str, int] = {}  # of a row in the file, in bytes
         rows = self._rows()

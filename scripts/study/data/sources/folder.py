@@ -1,5 +1,6 @@
 """A folder of images."""
 
+import os
 from pathlib import Path
 
 from study.data.data_settings import DataSettings, files_below
@@ -20,10 +21,11 @@ class FolderSource:
         paths = files_below(self.folder)
         for path in paths:
             check_name(str(self.folder), path)
-        self.entries, self.ignored = read_tree(str(self.folder), paths)
+        tree = read_tree(data, paths)
+        self.entries, self.ignored, self.notes = tree.entries, tree.ignored, tree.notes
 
     def read(self, image_id: str) -> Picture:
         file = self.folder / image_id
-        if not file.is_file():
+        if not os.path.isfile(file):  # noqa: PTH113 (Path.is_file fails for a link into a folder that is closed)
             raise UnreadableError("not a regular file, or a link that leads nowhere")
         return decode(file, self.max_pixels)

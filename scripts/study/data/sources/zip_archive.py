@@ -2,7 +2,9 @@
 
 import io
 import stat
+import struct
 import zipfile
+import zlib
 from pathlib import Path
 from typing import Any
 
@@ -11,10 +13,45 @@ from study.data.decode import Picture, UnreadableError, decode
 from study.data.folder_tree import check_name, read_tree
 from study.errors import StudyError
 
+ENCRYPTED, NAME_IS_UTF8 = 0x1, 0x800  # of an entry's flags
+UNICODE_PATH = 0x7075  # extra field of Info-ZIP: the name in UTF-8
+METHODS = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED, zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA)
+END = struct.Struct("<4s4H2LH")  # of a zip: signature, number of this part, number of the directory's part, …
+LONGEST_NAME = 4096  # characters, as on Linux
+# What files that are no zip begin with, and what is said of them. At the offset in bytes.
+OTHER_ARCHIVES = (
+    (0, b"\x1f\x8b", "a gzip archive (.tar.gz)"),
+    (0, b"BZh", "a bzip2 archive (.tar.bz2)"),
+    (0, b"\xfd7zXZ\0", "an xz archive (.tar.xz)"),
+    (0, b"\x28\xb5\x2f\xfd", "a zstd archive (.tar.zst)"),
+    (0, b"7z\xbc\xaf\x27\x1c", "a 7z archive"),
+    (0, b"Rar!", "a rar archive"),
+    (257, b"ustar", "a tar archive"),
+)
+
 
 def recognises(source: str) -> bool:
     """Whether it names a zip, by what is in the file."""
     return zipfile.is_zipfile(source)
+
+
+def what_it_is(path: Path) -> str:
+    """What is wrong with a file that is no whole zip: in words, with what to do; "" if it cannot be told."""
+    with path.open("rb") as file:
+        start = file.read(512)
+    for offset, magic, name in OTHER_ARCHIVES:
+        if start[offset:].startswith(magic):
+            return f"the file is {name}, which is not read; unpack it and name the folder"
+    if start.startswith(b"PK\x07\x08"):
+        return "the file is the first of several parts of a zip; join them (zip -s 0 FILE.zip --out WHOLE.zip)"
+    if start.startswith(b"PK\x03\x04"):
+        return (
+            "the file begins as a zip, but its end is missing: an incomplete download, or the first of several parts; "
+            "fetch or copy it again, or join the parts"
+        )
+    if start.lstrip().lower().startswith((b"<!doctype html", b"<html")):
+        return "the file is a web page, not the data: the download may need a log-in; fetch it again"
+    return ""
 
 
 class ZipSource:
@@ -23,19 +60,36 @@ class ZipSource:
     def __init__(self, data: DataSettings) -> None:
         path = Path(data.source)
         self.max_pixels = data.max_pixels
+        _refuse_a_part(path)
         try:
             self.zip = zipfile.ZipFile(path)
-        except (zipfile.BadZipFile, OSError, NotImplementedError) as error:
+        except UnicodeDecodeError as error:
+            raise StudyError(
+                f"{path}: the name of an entry is said to be UTF-8 and is not ({error.object!r}); make the zip again, "
+                "or unpack it and name the folder"
+            ) from None
+        except (zipfile.BadZipFile, OSError, NotImplementedError, ValueError, struct.error) as error:
             raise StudyError(f"{path}: not a readable zip ({error}); fetch or copy it again") from None
         self.members: dict[str, zipfile.ZipInfo] = {}
+        guessed = []
         for member in self.zip.infolist():
-            name = member.filename.replace("\\", "/")  # as some programs on Windows write it
+            name, is_guessed = _name(path, member, data.name_encoding)
             _check_member(path, member, name)
-            if name in self.members:
+            name = "/".join(part for part in name.split("/") if part not in ("", ".")) + "/" * name.endswith("/")
+            if name in self.members and not name.endswith("/"):
                 raise StudyError(f"{path}: the zip holds the entry '{name}' twice; allowed is once")
             self.members[name] = member
+            guessed += [name] * is_guessed
         self._refuse_a_bomb(path, data.max_unpacked_bytes)
-        self.entries, self.ignored = read_tree(str(path), self.members)
+        tree = read_tree(data, self.members)
+        self.entries, self.ignored, self.notes = tree.entries, tree.ignored, tree.notes
+        if guessed:
+            self.notes.insert(
+                0,
+                f"Warning: {path}: the zip does not say how {len(guessed):,} names are encoded and they are not UTF-8; "
+                f"they are read as cp437, such as '{guessed[0]}'. If that is wrong, name the encoding (config key "
+                "data.name_encoding).",
+            )
 
     def _refuse_a_bomb(self, path: Path, max_unpacked_bytes: int) -> None:
         """Limit what all entries say that they unpack to; `read` holds each of them to what it said."""
@@ -63,11 +117,90 @@ class ZipSource:
         return decode(io.BytesIO(content), self.max_pixels)
 
 
+def _refuse_a_part(path: Path) -> None:
+    """zipfile takes the last of several parts for the whole."""
+    with path.open("rb") as file:
+        file.seek(max(0, path.stat().st_size - (END.size + 0xFFFF)))
+        tail = file.read()
+    start = tail.rfind(b"PK\5\6")
+    if start < 0 or len(tail) - start < END.size:
+        return
+    _, part, part_of_directory, *_ = END.unpack_from(tail, start)
+    if part != part_of_directory or 0 < part < 0xFFFF:
+        raise StudyError(
+            f"{path}: the zip is in {part + 1} parts, and this is the last; join them (zip -s 0 {path.name} --out "
+            "WHOLE.zip) and name the whole"
+        )
+
+
+def _name(path: Path, member: zipfile.ZipInfo, encoding: str) -> tuple[str, bool]:
+    """The name of an entry with "/" between the parts, and whether its encoding was guessed.
+
+    The format has a flag for UTF-8, and cp437 without it. Many programs write other encodings without saying so: Finder
+    and Linux's zip UTF-8, Windows its own code page.
+    """
+    name, guessed = member.orig_filename, False
+    if not member.flag_bits & NAME_IS_UTF8 and not name.isascii():
+        raw = name.encode("cp437")  # as it stands in the file
+        if (unicode_path := _unicode_path(member, raw)) is not None:
+            name = unicode_path
+        elif encoding != "auto":
+            name = _decoded(path, raw, encoding)
+        else:
+            try:
+                name = raw.decode("utf-8")
+            except UnicodeDecodeError:
+                guessed = True
+    # Some programs on Windows write "\" between the parts. In a name that was guessed it may be half a character.
+    if not (guessed and "/" in name):
+        name = name.replace("\\", "/")
+    return name.partition("\0")[0], guessed
+
+
+def _unicode_path(member: zipfile.ZipInfo, raw: bytes) -> str | None:
+    """The name in Info-ZIP's extra field, if there is one that belongs to the name beside it."""
+    extra = member.extra
+    while len(extra) >= 4:
+        tag, size = struct.unpack_from("<HH", extra)
+        content, extra = extra[4 : 4 + size], extra[4 + size :]
+        if tag == UNICODE_PATH and len(content) > 5 and content[0] == 1:
+            if struct.unpack_from("<L", content, 1)[0] != zlib.crc32(raw):
+                return None
+            return content[5:].decode("utf-8", errors="replace")
+    return None
+
+
+def _decoded(path: Path, raw: bytes, encoding: str) -> str:
+    try:
+        return raw.decode(encoding)
+    except UnicodeDecodeError:
+        raise StudyError(
+            f"{path}: the name {raw!r} of a zip entry is not {encoding} (config key data.name_encoding); name another "
+            "encoding, or auto"
+        ) from None
+
+
 def _check_member(path: Path, member: zipfile.ZipInfo, name: str) -> None:
     check_name(str(path), name)
     if name.startswith("/") or name[1:2] == ":":
         raise StudyError(f"{path}: the zip entry '{name}' has an absolute path; allowed are paths inside the zip")
     if ".." in name.split("/"):
         raise StudyError(f"{path}: the zip entry '{name}' leaves its folder by '..'; allowed are paths inside the zip")
+    if len(name) > LONGEST_NAME:
+        raise StudyError(
+            f"{path}: the zip entry '{name[:40]}…' has {len(name):,} characters, allowed are {LONGEST_NAME:,}"
+        )
     if stat.S_ISLNK(member.external_attr >> 16):
         raise StudyError(f"{path}: the zip entry '{name}' is a link; allowed are files and folders")
+    if name.endswith("/"):
+        return
+    if member.flag_bits & ENCRYPTED:
+        raise StudyError(
+            f"{path}: the zip entry '{name}' is encrypted; unpack the zip with its password and name the folder"
+        )
+    if member.compress_type not in METHODS:
+        method = getattr(zipfile, "compressor_names", {}).get(member.compress_type, "unknown")
+        raise StudyError(
+            f"{path}: the zip entry '{name}' is compressed by method {member.compress_type} ({method}), allowed are "
+            "store, deflate, bzip2, lzma; unpack the zip and name the folder"
+        )

@@ -69,7 +69,10 @@ def test_hidden_files_and_files_beside_the_classes_are_no_images(tmp_path: Path)
     (tmp_path / "README.md").write_text("x")
     source = open_source(data_settings(tmp_path))
     assert {entry.image_id for entry in source.entries} == {"a/0.png", "b/0.png"}
-    assert source.ignored == ["README.md"]
+    assert source.ignored == {
+        "system": [".cache/c/0.png", "__MACOSX/a/0.png", "a/.DS_Store", "a/Thumbs.db"],
+        "document": ["README.md"],
+    }
 
 
 def test_links_to_files_and_folders_are_followed(tmp_path: Path) -> None:
@@ -109,9 +112,9 @@ def test_a_single_class_is_refused(tmp_path: Path, folder: str) -> None:
 
 
 def test_a_class_in_test_that_is_not_in_train_is_named(tmp_path: Path) -> None:
-    write_tree(tmp_path, {"train/a": 1, "train/b": 1, "test/a": 1, "test/B": 1})
+    write_tree(tmp_path, {"train/a": 1, "train/b": 1, "test/a": 1, "test/c": 1})
     with pytest.raises(
-        StudyError, match=r"the class 'B' is in the test split \('test/B/0.png'\) but not in .* are a, b"
+        StudyError, match=r"the class 'c' is in the test split \('test/c/0.png'\) but not in .* are a, b"
     ):
         open_source(data_settings(tmp_path))
 
