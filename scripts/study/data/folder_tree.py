@@ -81,22 +81,21 @@ def read_tree(data: DataSettings, paths: Iterable[str]) -> Tree:
     ignored = {kind: kept for kind, names in ignored.items() if (kept := [n for n in names if n.startswith(inside)])}
     if not root.full:
         raise NoClassFolderError(data.source + f", '{root.path}'" * bool(root.path), sum(ignored.values(), root.images))
-    rest = {path for path in images if path.startswith(inside)}
     layout = read_layout(root, data)
     if not layout.classes:
         raise NoClassFolderError(data.source, root.images)
-    entries = []
-    for folder, label, split in layout.classes:
-        for path in folder.all_images():
-            entries.append(Entry(path, label, _split_of_name(path) or split))
+    entries = [
+        Entry(path, label, _split_of_name(path) or split)
+        for folder, label, split in layout.classes
+        for path in folder.all_images()
+    ]
     entries.sort(key=lambda entry: entry.image_id)
-    rest -= {entry.image_id for entry in entries}
     for kind, folders in (("unlabelled", layout.unlabelled), ("set_to_ignore", layout.ignored)):
         if found := sorted(path for folder in folders for path in folder.all_images()):
             ignored[kind] = found
-            rest -= set(found)
-    if rest:
-        ignored["outside"] = sorted(rest)
+    known = {entry.image_id for entry in entries}.union(*ignored.values())
+    if outside := [path for path in images if path.startswith(inside) and path not in known]:
+        ignored["outside"] = outside
     _check_likeness(data.source, layout.classes)
     check_labels(data.source, entries)
     return Tree(entries, ignored, layout.notes)

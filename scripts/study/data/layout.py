@@ -223,7 +223,8 @@ class _Reader:
         if not splits:
             self._add_classes(top, "", set())
             if top is not root:
-                self.layout.notes.append(f"{self.data.source}: {self._what_was_read(top, '')}.")
+                labels = {label for _, label, _ in self.layout.classes}
+                self.layout.notes.append(f"{self.data.source}: read is '{top.path}' (classes: {len(labels)}).")
         else:
             self._read_splits(top, splits)
 
@@ -242,7 +243,7 @@ class _Reader:
                     f"{source}: beside the folder '{example.path}' of a split there is the folder '{folder.path}', "
                     "which is not called like one; say what it is (config key data.split_folders: "
                     f"{{{_key(folder)}: ignore}}, or train, val, test), or read one folder alone "
-                    f"(data.folder: {_key(top.full[0])})"
+                    f"(data.folder: {_key(folder)})"
                 )
             elif _is_flat(folder):
                 if split == "train":
@@ -266,10 +267,11 @@ class _Reader:
             else:
                 holders.append((split, folder))
         self._refuse_two_of_one_split(holders)
-        read = []
+        read, unexpected = [], False
         known: set[str] = set()  # names of classes of the training split
+        wrappers: set[str] | None = None  # names of folders that wrap it, where the level of the classes was told
         for split, folder in sorted(holders, key=lambda one: (SPLITS.index(one[0]), one[1].path)):
-            holder = self._unwrapped(folder, known)
+            holder = self._unwrapped(folder, known, wrappers)
             if self._splits(holder):
                 raise StudyError(
                     f"{source}: the folder '{folder.path}' of a split holds folders of splits ({_names(holder.full)}); "
@@ -279,21 +281,27 @@ class _Reader:
             self._add_classes(holder, split, known)
             if split == "train":
                 known |= {label for _, label, of in self.layout.classes if of == split}
-            if holder.path != split:  # else the tree is as everyone expects it
-                read.append(self._what_was_read(holder, split))
-        if read:
-            self.layout.notes.append(f"{source}: {'; '.join(read)}.")
+                if self.level is not None:
+                    wrappers = (wrappers or set()) | set(composed(holder.path).split("/"))
+            labels = {label for _, label, of in self.layout.classes if of == split}
+            read.append(f"{split} from '{holder.path}' (classes: {len(labels)})")
+            if holder.path != split:
+                unexpected = True
+        if unexpected:
+            self.layout.notes.append(f"{source}: read is {', '.join(read)}.")
 
-    def _what_was_read(self, holder: Folder, split: str) -> str:
-        labels = {label for _, label, of in self.layout.classes if of == split or not split}
-        what = f"{len(labels)} classes" + (f" in '{holder.path}'" if holder.path else "")
-        return what + (f" are the {split} split" if split else "")
+    def _unwrapped(self, folder: Folder, known: Iterable[str] = (), wrappers: set[str] | None = None) -> Folder:
+        """Down through folders that only wrap one folder of folders.
 
-    def _unwrapped(self, folder: Folder, known: Iterable[str] = ()) -> Folder:
-        """Down through folders that only wrap one folder of folders; not into a class that is known."""
+        Args:
+            known: names of classes, which are no wrapping.
+            wrappers: names of the only folders that are; None for any.
+        """
         while len(folder.full) == 1:
             only = folder.full[0]
             if not only.full or only.name in known or self._told(only):
+                break
+            if wrappers is not None and only.name not in wrappers and not _says_no_class(only, folder):
                 break
             if SPLIT_OF_WORD.get(_word(only.name)) and not self._splits(only):
                 break
@@ -352,7 +360,7 @@ class _Reader:
     def _refuse_two_of_one_split(self, holders: list[tuple[str, Folder]]) -> None:
         for split in SPLITS:
             same = [folder for of, folder in holders if of == split]
-            if len(same) > 1 and not _are_pieces(same) and not all(self._told(folder) for folder in same):
+            if len(same) > 1 and not _are_pieces(same) and sum(not self._told(folder) for folder in same) > 1:
                 raise StudyError(
                     f"{self.data.source}: {_names(same)} are all folders of the {split} split, so that they may be "
                     "pieces of it or variants of the same images; say what each is (config key data.split_folders: "
@@ -373,8 +381,8 @@ class _Reader:
             return
         branching = [folder for folder in holder.full if folder.branches and folder.name not in known]
         if branching and not split and (of_images := self._splits_inside_classes(holder)):
-            for folder, label, inner in of_images:
-                self.layout.classes.append((folder, label, inner))
+            self.layout.classes += of_images
+            self.layout.notes.append(f"{self.data.source}: the splits are folders inside the folders of the classes.")
             return
         # images that lie in a folder itself are of its class; beside a folder of images alone, that settles the level
         clear = any(folder.images and not folder.branches for folder in holder.full)
@@ -440,7 +448,7 @@ class _Reader:
         return found
 
     def _without_image(self, folder: Folder) -> StudyError:
-        only = f" (only {folder.files:,} files of other kinds)" if folder.files else ""
+        only = f" (files of other kinds: {folder.files:,})" if folder.files else ""
         return StudyError(
             f"{self.data.source}: the class folder '{folder.path}/' holds no image{only}; add images, remove the "
             f"folder, or leave it out (config key data.split_folders: {{{_key(folder)}: ignore}})"
@@ -454,14 +462,16 @@ class _Reader:
         level_1, level_2 = _names(holder.full), _names(inside, by_name=True)
         alone = [folder for folder in holder.full if folder not in set(branching)]
         if alone:
-            found = f"{_names(alone)} hold images, but {_names(branching)} hold folders ({level_2})"
+            found = f"there are images in {_names(alone)}, but folders ({level_2}) in {_names(branching)}"
         elif shared:
-            found = f"{level_1} hold folders of the same names ({level_2})"
+            found = f"there are folders of the same names ({level_2}) in {level_1}"
         else:
-            found = f"{level_1} hold folders themselves ({level_2})"
+            found = f"there are folders ({level_2}) in {level_1}"
         ways = [f"data.class_level: 1 if {level_1} are the classes"]
         if not any(_split_in(folder.name) for folder in inside):
-            ways.append(f"data.class_level: 2 if {_names([*inside, *alone], by_name=True)} are")
+            ways.append(
+                f"data.class_level: 2 if {_names([*inside, *alone], by_name=True)} are" + ", one of each name" * shared
+            )
         if shared:
             ways.append(f"data.folder: {_key(holder.full[0])} if they are variants of the same images")
         ways.append(f"data.split_folders: {{{_key(branching[-1])}: ignore}}, or train, val, test, if it is no class")
@@ -489,11 +499,15 @@ def _is_flat(folder: Folder) -> bool:
     """Whether a folder of a split holds no class folders: images, or one folder of images not called like a class."""
     while len(folder.full) == 1:
         only = folder.full[0]
-        no_class = only.name == folder.name or _word(only.name) in NO_CLASS_WORDS or _split_in(only.name)
-        if not no_class:
+        if not _says_no_class(only, folder):
             return False
         folder = only
     return not folder.full
+
+
+def _says_no_class(folder: Folder, above: Folder) -> bool:
+    """Whether a folder is called like the one above, like a split or by a word such as "images"."""
+    return folder.name == above.name or _word(folder.name) in NO_CLASS_WORDS or bool(_split_in(folder.name))
 
 
 def _are_pieces(folders: Sequence[Folder]) -> bool:

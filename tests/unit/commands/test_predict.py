@@ -57,17 +57,22 @@ def test_new_images_get_the_probabilities_of_the_evaluation(
 
 
 def test_what_is_no_image_is_reported_and_skipped(classifier: Classifier, images: Path) -> None:
-    (images / "notes.txt").write_text("not an image")
-    (images / ".hidden").write_text("nothing")
+    (images / "notes").write_text("not an image")
+    for name in ("notes.txt", "even/clip.MOV", "odd/.DS_Store", "@eaDir/a.png", "odd/~$list.docx"):
+        (images / name).parent.mkdir(exist_ok=True)
+        (images / name).write_text("nothing")
     content = BytesIO()
     Image.new("L", (64, 64)).save(content, "PNG")
     (images / "cut.png").write_bytes(content.getvalue()[:60])
     said: list[str] = []
     table = label_images(classifier, images, MAX_PIXELS, said.append)
     assert len(table) == 30
-    assert "skipped notes.txt: not an image, or its header is damaged" in said
+    assert "skipped notes: not an image, or its header is damaged" in said
+    assert said[0] == (
+        "not read as images: 3 left by systems, tools and downloads (@eaDir/a.png, odd/.DS_Store, odd/~$list.docx); "
+        "1 videos and sound (even/clip.MOV); 1 texts, tables, code and other data (notes.txt)"
+    )
     assert any(line.startswith("skipped cut.png: ") for line in said)
-    assert not any("hidden" in line for line in said)
 
 
 def test_other_sizes_and_modes_are_prepared_and_counted(classifier: Classifier, images: Path) -> None:
@@ -87,10 +92,11 @@ def test_empty_missing_and_unreadable_folders(classifier: Classifier, tmp_path: 
     with pytest.raises(StudyError, match="not a folder; name one that holds images"):
         label_images(classifier, tmp_path / "none", MAX_PIXELS)
     (tmp_path / "folder").mkdir()
-    with pytest.raises(StudyError, match="the folder is empty"):
-        label_images(classifier, tmp_path / "folder", MAX_PIXELS)
     (tmp_path / "folder/a.txt").write_text("text")
-    with pytest.raises(StudyError, match=r"none of the 1 files is a readable image; the first: a\.txt: not an image"):
+    with pytest.raises(StudyError, match="no image in the folder"):
+        label_images(classifier, tmp_path / "folder", MAX_PIXELS, lambda line: None)
+    (tmp_path / "folder/a.jpg").write_text("text")
+    with pytest.raises(StudyError, match=r"none of the 1 files is a readable image; the first: a\.jpg: not an image"):
         label_images(classifier, tmp_path / "folder", MAX_PIXELS, lambda line: None)
 
 
