@@ -105,7 +105,7 @@ def check_official(splits: set[str], notes: Sequence[str] = ()) -> None:
         raise StudyError(
             f"split.method is 'official', which needs the source's own train and test splits; found: {found}. They are "
             f"taken from {official_splits_in_words()}; without them use split.method: stratified"
-            + "".join(f"\n  {note}" for note in notes)
+            + "".join(f". {note.rstrip('.')}" for note in notes)
         )
 
 
