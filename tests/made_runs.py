@@ -18,6 +18,7 @@ import yaml
 from study.compare.comparison import Comparison
 from study.compare.runs import Run, load_runs
 from study.evaluate.metrics import evaluate, read_predictions
+from study.files import write_table
 from study.recipe import Recipe
 
 CLASSES = ("angry", "disgust", "fear", "happy", "neutral", "sad", "surprise")
@@ -136,11 +137,11 @@ def write_run(folder: Path, made: Made, classes: Sequence[str] = CLASSES, images
     train.mkdir(parents=True)
     evaluate_.mkdir(parents=True)
     table = predictions(made, classes, images)
-    table.to_csv(evaluate_ / "predictions.csv", index=False)
+    write_table(table, evaluate_ / "predictions.csv")
     metrics = evaluate(read_predictions(evaluate_ / "predictions.csv"), 15)
     (evaluate_ / "metrics.json").write_text(json.dumps(metrics, allow_nan=False))
     curve = history(made, len(classes))
-    curve.to_csv(train / "history.csv", index=False)
+    write_table(curve, train / "history.csv")
     (train / "run.json").write_text(json.dumps(record(made, curve, classes), allow_nan=False))
 
 

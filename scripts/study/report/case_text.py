@@ -81,12 +81,12 @@ def _cell(label: str, value: Any) -> str:
 def case_markdown(table: pd.DataFrame, case: int, question: str, confidence: float, notes: Sequence[str] = ()) -> str:
     """A case table as Markdown; the best value of a row is bold. `notes` are paragraphs below it."""
     names = list(table.columns[1:])
-    lines = [f"# Case {case}", "", escape_markdown(question), ""] if question else [f"# Case {case}", ""]
+    lines = [f"# Case {case}", "", _paragraph(question), ""] if question else [f"# Case {case}", ""]
     lines += ["| | " + " | ".join(map(escape_markdown, names)) + " |", "| --- |" + " --- |" * len(names)]
     for label, cells in case_cells(table):
         texts = [f"**{escape_markdown(text)}**" if best else escape_markdown(text) for text, best in cells]
         lines.append(f"| {label} | " + " | ".join(texts) + " |")
-    remarks = [line for remark in [*case_remarks(table), *map(escape_markdown, notes)] for line in ("", remark)]
+    remarks = [line for remark in [*case_remarks(table), *map(_paragraph, notes)] for line in ("", remark)]
     several_seeds = "test accuracy spread" in set(table.iloc[:, 0])
     return "\n".join([*lines, *remarks, "", case_note(several_seeds, confidence), ""])
 
@@ -122,6 +122,11 @@ def case_note(several_seeds: bool, confidence: float) -> str:
     )
 
 
+def _paragraph(text: str) -> str:
+    """Text as a paragraph of Markdown, though it may begin as a list, a rule or a heading does."""
+    return re.sub(r"^(\d{0,9})([-+=.)])", r"\1\\\2", escape_markdown(text))
+
+
 def escape_markdown(text: str) -> str:
     """Text that Markdown shows as it is, on one line."""
-    return re.sub(r"([\\`*\[\]<>|&~#$]|(?<!\w)_|_(?!\w))", r"\\\1", " ".join(str(text).split()))
+    return re.sub(r"([\\`*\[\]<>|&~#$]|(?<![^\W_])_|_(?![^\W_]))", r"\\\1", " ".join(str(text).split()))
