@@ -23,7 +23,7 @@ try:
     read_numbers(config)
     validate_config(config)
     RECIPES = read_recipes(config["experiments"])
-    CAPTIONS = captions(config)
+    CAPTIONS = captions(config, workflow.config_settings.overwrite_config.get("cases") or {})
 except StudyError as error:
     raise WorkflowError(str(error)) from None
 

@@ -6,7 +6,9 @@ import difflib
 import functools
 import math
 import operator
+from collections.abc import Mapping
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 from study.errors import StudyError
@@ -34,15 +36,21 @@ def reported_protocol(config: dict[str, Any]) -> dict[str, list[Any]]:
     return values
 
 
-def captions(config: dict[str, Any], folder: Path = Path()) -> dict[str, str]:
+def captions(
+    config: dict[str, Any], laid_over: Mapping[int | str, str] = MappingProxyType({}), folder: Path = Path()
+) -> dict[str, str]:
     """What each case asks, by its number as text: the key `cases`, and for other cases the line of their table.
+
+    The keys 1 and "1" are one case. Where a merged configuration has both, the one that was laid over last counts.
 
     Args:
         config: checked.
+        laid_over: the key `cases` of what Snakemake laid over config.yaml: files, then the command line.
         folder: that the tables of recipes are named from.
     """
-    given = {str(int(case)): text for case, text in config["cases"].items()}
-    return read_captions(config["experiments"], folder) | given
+    given = config["cases"]
+    order = [case for case in given if case not in laid_over] + [case for case in laid_over if case in given]
+    return read_captions(config["experiments"], folder) | {str(int(case)): given[case] for case in order}
 
 
 def read_numbers(config: dict[str, Any]) -> None:
@@ -111,7 +119,8 @@ def _in_quotes(error: Any) -> str:
     kinds = [words for kind, words in NO_TEXT.items() if isinstance(error.instance, kind)]
     if error.validator != "type" or "string" not in error.schema["type"] or not kinds:
         return ""
-    return f"; YAML reads it as {kinds[0]}, so put what was written in quotes"
+    where = " (in a file; --config drops quotes)" if len(error.absolute_path) == 1 else ""
+    return f"; YAML reads it as {kinds[0]}, so put what was written in quotes{where}"
 
 
 def _did_you_mean(name: Any, known: dict[str, Any]) -> str:
@@ -134,9 +143,6 @@ def _cross_checks(config: dict[str, Any]) -> list[str]:
         )
     if weights == "imagenet" and config["model"]["width"] != 1:
         problems.append(f"'model.width' is {config['model']['width']}, allowed is 1 with 'model.weights: imagenet'")
-    for case, text in config["cases"].items():
-        if isinstance(case, str) and (other := config["cases"].get(int(case), text)) != text:
-            problems.append(f"'cases' has the captions {text!r} and {other!r} for case {int(case)}, allowed is one")
     for key in config["tables"]["reported_with"]:
         section, _, name = key.partition(".")
         if not isinstance(config.get(section), dict) or name not in config[section]:

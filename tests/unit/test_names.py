@@ -283,7 +283,7 @@ def _recipes_and_captions(folder: Path, names: list[str], caption: str, note: st
     (folder / "config.yaml").write_text(yaml.safe_dump(config, allow_unicode=True), encoding="utf-8")
     read = read_yaml(folder / "config.yaml")
     validate_config(read)
-    asked = captions(read, folder)
+    asked = captions(read, folder=folder)
     assert asked == {"1": caption, "2": "of the table"}
 
     made = [Made(one.but(reported=None if k else 0.5, reported_note=note)) for k, one in enumerate(recipes.values())]
@@ -349,6 +349,6 @@ def test_figures_show_names_as_they_are(classes: tuple[str, ...], tmp_path: Path
 def test_a_caption_of_another_table_is_never_shown(tmp_path: Path) -> None:
     _through_a_table(tmp_path / "mine.tsv", ["a"])
     (tmp_path / "mine.tsv").write_text((tmp_path / "mine.tsv").read_text().replace("# case", "# no case"))
-    assert captions({**BASE, "experiments": "mine.tsv"}, tmp_path) == {}
-    assert set(captions(BASE, ROOT)) == {"1", "2", "3", "4", "5"}
-    assert json.loads(json.dumps(captions(BASE, ROOT)))["4"] == "Adam, learning rate × batch size"
+    assert captions({**BASE, "experiments": "mine.tsv"}, folder=tmp_path) == {}
+    assert set(captions(BASE, folder=ROOT)) == {"1", "2", "3", "4", "5"}
+    assert json.loads(json.dumps(captions(BASE, folder=ROOT)))["4"] == "Adam, learning rate × batch size"

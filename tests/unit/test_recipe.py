@@ -16,7 +16,7 @@ from study.recipe import (
     listed,
     lr_text,
 )
-from study.recipe_table import read_recipes
+from study.recipe_table import read_captions, read_recipes
 from study.schema import SCHEMA
 
 HEADER = "experiment case optimizer lr min_lr batch_size max_epochs loss activation sampler momentum nesterov reported"
@@ -66,6 +66,54 @@ def test_comments_empty_lines_and_windows_line_ends_are_fine(tmp_path: Path) -> 
     assert list(read_recipes(path)) == ["a"]
 
 
+@pytest.mark.parametrize("end", ["\n", "\r\n", "\r"])
+@pytest.mark.parametrize("code", ["utf-8", "utf-8-sig", "utf-16", "utf-16-le-bom", "utf-16-be-bom"])
+def test_any_line_end_and_what_spreadsheets_write(tmp_path: Path, end: str, code: str) -> None:
+    lines = ['"# case 1: loss, ""weighted"" or not"\t\t', HEADER.replace(" ", "\t") + "\t\t", "\t\t\t", "  # no recipe"]
+    lines += [ROW.replace(" ", "\t") + "\t\t", changed("experiment", '"b"').replace(" ", "\t")]
+    text = end.join([*lines, "", ""])
+    mark = "\ufeff" if code.endswith("bom") else ""
+    path = tmp_path / "experiments.tsv"
+    path.write_bytes((mark + text).encode(code.removesuffix("-bom")))
+    assert list(read_recipes(path)) == ["a", "b"]
+    assert read_captions(path) == {"1": 'loss, "weighted" or not'}
+
+
+def test_rows_are_counted_as_in_the_file(tmp_path: Path) -> None:
+    path = write(tmp_path, ROW, changed("lr", "fast", changed("experiment", "b")))
+    path.write_text("# comment\u2028still it\n\n" + path.read_text(encoding="utf-8"), encoding="utf-8")
+    with pytest.raises(StudyError, match=r"row 5, column 'lr': found 'fast'"):
+        read_recipes(path)
+    path.write_text("# comment\n\n" + HEADER.replace(" ", "\t").replace("momentum", "moment") + "\n", encoding="utf-8")
+    with pytest.raises(StudyError, match=r"row 3: unknown column 'moment'; did you mean 'momentum'\? Allowed: "):
+        read_recipes(path)
+
+
+def test_what_is_no_utf_8_is_named_with_its_row(tmp_path: Path) -> None:
+    path = write(tmp_path, ROW)
+    path.write_bytes(path.read_bytes() + "# für".encode("latin-1"))
+    with pytest.raises(StudyError, match=r"row 3: not UTF-8 text \(.*\); save the table as UTF-8"):
+        read_recipes(path)
+    path.write_bytes(HEADER.encode("utf-16-le"))
+    with pytest.raises(StudyError, match=r"not UTF-8 text \(it holds zero bytes\)"):
+        read_recipes(path)
+    with pytest.raises(StudyError, match="the table of recipes is not readable"):
+        read_recipes(tmp_path)
+
+
+@pytest.mark.parametrize(
+    "name", ["01", "NA", "None", "nan", "1e5", "True", "null", "2026-01-01", "1.0", "a.b", "property"]
+)
+def test_names_stay_as_they_are_written(tmp_path: Path, name: str) -> None:
+    assert list(read_recipes(write(tmp_path, changed("experiment", name)))) == [name]
+
+
+@pytest.mark.parametrize("name", ["-", "CON", "nul", "Aux.1", "com1", "a.", "_a", "é", "a\u00a0b", "."])
+def test_names_that_are_no_folder_everywhere_are_refused(tmp_path: Path, name: str) -> None:
+    with pytest.raises(StudyError, match="row 2, column 'experiment': found .*, allowed is letters, digits"):
+        read_recipes(write(tmp_path, changed("experiment", name)))
+
+
 @pytest.mark.parametrize(
     ("column", "value", "message"),
     [
@@ -76,6 +124,10 @@ def test_comments_empty_lines_and_windows_line_ends_are_fine(tmp_path: Path) -> 
         ("lr", "0", "column 'lr': found '0', allowed is a number above 0"),
         ("lr", "nan", "column 'lr': found 'nan'"),
         ("lr", "inf", "column 'lr': found 'inf'"),
+        ("lr", "0,01", "found '0,01', allowed is a number above 0; write 0.01, with a point and a plain minus sign"),
+        ("lr", "1e\u22122", "found '1e−2', allowed is a number above 0; write 1e-2, with a point and a plain minus"),
+        ("lr", "\u221212", "found '−12', allowed is a number above 0"),
+        ("lr", "0.01\u200b", "found '0.01\\u200b', allowed is a number above 0"),
         ("min_lr", "-1", "column 'min_lr': found '-1', allowed is a number of at least 0"),
         ("min_lr", "0.1", "column 'min_lr': found 0.1, allowed is at most lr = 0.01"),
         ("batch_size", "6.5", "column 'batch_size': found '6.5', allowed is a whole number"),
@@ -102,6 +154,11 @@ def test_a_wrong_cell_is_named(tmp_path: Path, column: str, value: str, message:
         ([ROW, changed("experiment", "A")], HEADER, "upper and lower case count as the same"),
         ([ROW + " x"], HEADER, "row 2: 14 cells found, 13 expected"),
         ([changed("experiment", '"a')], HEADER, "row 2: a quotation mark at the start of a cell needs one at its end"),
+        ([ROW + "  x"], HEADER, "row 2: 15 cells found, 13 expected"),
+        ([ROW], HEADER.replace("lr min_lr", "lr  min_lr"), "row 1: column 5 has no name; name it or remove it"),
+        ([ROW], HEADER.replace("lr", "lr\u200b", 1), "unknown column 'lr\\u200b'; did you mean 'lr'? Allowed: "),
+        ([ROW], HEADER.replace(" ", ";"), "row 1: one column found; columns are separated by tabs, not by semicolons"),
+        ([ROW], HEADER.replace(" ", "  ").replace("  ", "\xa0"), "allowed: experiment, case"),
         ([ROW], HEADER.replace("momentum", "momentun"), "unknown column 'momentun'; did you mean 'momentum'?"),
         ([ROW], HEADER.replace("lr min_lr", "min_lr min_lr"), "the column 'min_lr' stands twice"),
         ([ROW.replace("0.01 ", "")], HEADER.replace("lr min_lr", "min_lr"), "missing column 'lr'"),

@@ -10,7 +10,7 @@ import yaml
 from study.commands.reference import with_reference
 from study.errors import StudyError
 from study.schema import SCHEMA
-from study.settings import read_numbers, validate_config
+from study.settings import captions, read_numbers, validate_config
 
 ROOT = Path(__file__).parents[2]
 BASE = yaml.safe_load((ROOT / "config/config.yaml").read_text(encoding="utf-8"))
@@ -74,6 +74,10 @@ def test_every_study_is_valid(path: Path) -> None:
         ({"cases": None}, "'cases' is None, allowed is a mapping"),
         ({"data": {"expected": {"splits": {"valid": 3}}}}, "has the key 'valid', allowed is one of train, val, test"),
         ({"tables": {"reported_with": {"x": 1}}}, "'tables.reported_with' has the key 'x', allowed is text matching"),
+        ({"study": "a\n"}, "'study' is 'a\\n', allowed is letters, digits"),
+        ({"study": "Con"}, "'study' is 'Con', allowed is letters, digits"),
+        ({"study": "nul.txt"}, "'study' is 'nul.txt', allowed is letters, digits"),
+        ({"study": "a."}, "'study' is 'a.', allowed is letters, digits"),
         ({"study": "a/b"}, "'study' is 'a/b', allowed is letters, digits, '_', '-' and '.', beginning with"),
         ({"training": {"device": "gpu"}}, "'training.device' is 'gpu', allowed is text matching"),
         ({"training": {"precision": "fp8"}}, "'training.precision' is 'fp8', allowed is one of auto, fp32"),
@@ -87,6 +91,88 @@ def test_a_wrong_value_is_named(overlay: dict[str, Any], message: str) -> None:
     with pytest.raises(StudyError) as error:
         validate_config(overlaid(BASE, overlay))
     assert message in str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("study: 2024", "'study' is 2024, allowed is letters"),
+        (
+            "study: 2024",
+            "as a number, so put what was written in quotes (in a file; --config drops quotes)",
+        ),
+        ("study: yes", "'study' is True, allowed is letters"),
+        ("study: 2026-01-01", "'study' is 2026-01-01, allowed is letters"),
+        ("study: null", "YAML reads it as null, so put what was written in quotes"),
+        (
+            "cases: {1: 2024}",
+            "'cases.1' is 2024, allowed is text; YAML reads it as a number, so put",
+        ),
+        ("cases: {1: off}", "'cases.1' is False, allowed is text; YAML reads it as true or false, so put"),
+        ("cases: {one: x}", "'cases' has the key 'one', allowed is the number of a case"),
+        ("cases: {0: x}", "'cases' has the key 0, allowed is the number of a case"),
+        ("cases: {yes: x}", "'cases' has the key True, allowed is the number of a case"),
+        (
+            "data: {oversample: {yes: 2}}",
+            "'data.oversample' has the key True, allowed is text; YAML reads it as true",
+        ),
+        (
+            "data: {oversample: {01: 2}}",
+            "'data.oversample' has the key 1, allowed is text; YAML reads it as a number",
+        ),
+        (
+            "data: {oversample: {1.0: 2}}",
+            "'data.oversample' has the key 1.0, allowed is text; YAML",
+        ),
+        (
+            "data: {expected: {classes: {null: 2}}}",
+            "'data.expected.classes' has the key None, allowed is text",
+        ),
+        (
+            "data: {expected: {classes: {2026-01-01: 2}}}",
+            "the key 2026-01-01, allowed is text; YAML reads it as a date",
+        ),
+        ("tables: {note: 12:30}", "'tables.note' is 750, allowed is text; YAML reads it as a number, so put what was"),
+    ],
+)
+def test_text_that_yaml_makes_something_else_of_is_asked_for_in_quotes(text: str, message: str) -> None:
+    with pytest.raises(StudyError) as error:
+        validate_config(overlaid(BASE, yaml.safe_load(text)))
+    assert message in str(error.value)
+
+
+def test_text_in_quotes_is_taken_as_it_is() -> None:
+    text = """
+    study: "2024"
+    cases: {1: "off", "2": "2026-01-01", "03": "null"}
+    data: {oversample: {"01": 2, "yes": 2}, expected: {classes: {"1": 3, "null": 2}}}
+    """
+    config = overlaid(BASE, yaml.safe_load(text))
+    read_numbers(config)
+    validate_config(config)
+    assert captions(config, folder=ROOT)["1"] == "off" and captions(config, folder=ROOT)["3"] == "null"
+    assert config["data"]["oversample"] == {"01": 2, "yes": 2}
+
+
+def test_the_case_1_with_and_without_quotes_is_one_case() -> None:
+    both = {**BASE, "cases": {"1": "below", 1: "above"}}  # as layers of files are merged
+    validate_config(both)
+    assert captions(both, folder=ROOT)["1"] == "above"
+    # Snakemake merges config.yaml after what is laid over it
+    both = {**BASE, "cases": {1: "above", "1": "config.yaml"}}
+    assert captions(both, {1: "above"}, ROOT)["1"] == "above"
+    both = {**BASE, "cases": {1: "of the file", "1": "of the command line"}}
+    assert captions(both, {1: "of the file", "1": "of the command line"}, ROOT)["1"] == "of the command line"
+
+
+def test_captions_stand_in_the_table_that_has_the_case(tmp_path: Path) -> None:
+    shipped = {**BASE, "experiments": [f"config/{name}.tsv" for name in ("experiments", "ablations", "lr_batch")]}
+    assert list(captions(shipped, folder=ROOT)) == [str(case) for case in range(1, 9)]
+    assert captions(shipped, folder=ROOT)["4"] == "Adam, learning rate × batch size"
+    (tmp_path / "mine.tsv").write_text("# my cases 1: and 2\n#case 002 :  Mine: 1, 2 \nexperiment\tcase\n")
+    mine = {**BASE, "experiments": "mine.tsv"}
+    assert captions(mine, folder=tmp_path) == {"2": "Mine: 1, 2"}
+    assert captions({**mine, "cases": {2: ""}}, folder=tmp_path) == {"2": ""}
 
 
 def test_a_missing_key_and_several_problems_at_once() -> None:

@@ -47,7 +47,7 @@ def study(folder: Path, made: list[Made], name: str = "fer2013") -> FinishedStud
     recipes = {one.recipe.experiment: one.recipe for one in made}
     config = {**config_of(name), "experiments": ["config/experiments.tsv", "config/ablations.tsv"]}
     planned = {**read_recipes(CONFIG / "experiments.tsv"), **recipes}
-    return load(folder, config, planned, captions(config, CONFIG.parent))
+    return load(folder, config, planned, captions(config, folder=CONFIG.parent))
 
 
 @pytest.fixture(scope="module")

@@ -63,9 +63,13 @@ def drawing(path: str | Path, width: float, height: float) -> Iterator[Figure]:
         figure.savefig(path, format="svg", metadata={"Date": None}, bbox_inches="tight", pad_inches=0.08)
 
 
+JOINERS = "\N{ZERO WIDTH JOINER}\N{ZERO WIDTH NON-JOINER}"  # part of emoji, and of words in several scripts
+
+
 def name(text: str, longest: int = 20) -> str:
     """A name from the data on one line, printable, cut in its middle if it is longer than `longest` characters."""
-    clean = "".join(c if c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in " ".join(str(text).split()))
+    line = " ".join(str(text).split())
+    clean = "".join(c if c.isprintable() or c in JOINERS else "\N{REPLACEMENT CHARACTER}" for c in line)
     if len(clean) <= longest:
         return clean
     head = (longest - 1) * 2 // 3
