@@ -110,7 +110,7 @@ def test_names_stay_as_they_are_written(tmp_path: Path, name: str) -> None:
 
 @pytest.mark.parametrize("name", ["-", "CON", "nul", "Aux.1", "com1", "a.", "_a", "é", "a\u00a0b", "."])
 def test_names_that_are_no_folder_everywhere_are_refused(tmp_path: Path, name: str) -> None:
-    with pytest.raises(StudyError, match="row 2, column 'experiment': found .*, allowed is letters, digits"):
+    with pytest.raises(StudyError, match=r"row 2, column 'experiment': found .*, allowed is letters, digits"):
         read_recipes(write(tmp_path, changed("experiment", name)))
 
 
