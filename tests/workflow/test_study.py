@@ -1,6 +1,7 @@
 """The whole chain on a small study: the promised files, escaping, determinism, and the library without Snakemake."""
 
 import json
+import re
 import subprocess
 import sys
 import zipfile
@@ -10,6 +11,9 @@ import pandas as pd
 import pytest
 from conftest import Workspace, copy_pipeline
 from test_bad_input import image_folder
+
+from study.evaluate.metrics import class_names, read_predictions
+from study.files import read_json, read_table
 
 RUN_COLUMNS = ["epoch", "lr", "train_loss", "train_accuracy", "val_loss", "val_nll", "val_accuracy", "seconds"]
 
@@ -83,18 +87,27 @@ def test_a_study_run_twice_is_the_same_but_for_seconds(finished: Workspace, work
 
 
 EVIL = "<img src=x onerror=alert(1)>"
+AWKWARD = 'a\rb, "c"\t{x} {{ 1 }} $y_1$ %s'
 
 
 @pytest.fixture(scope="module")
 def troubled(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Results of a study with HTML for a class name, and one recipe that diverges."""
+    """Results of a study with names that look like something else, and one recipe that diverges."""
     workspace = copy_pipeline(tmp_path_factory.mktemp("troubled"))
-    image_folder(workspace.root / "images", {EVIL: 70, "b&amp;<b>": 70, "plain": 70})
-    workspace.configure(data={"source": "images"})
+    image_folder(workspace.root / "images", {EVIL: 70, "b&amp;<b>": 70, "nan": 70, AWKWARD: 70})
+    workspace.configure(study="2024", data={"source": "images"}, tables={"note": "{y} <u>z</u>", "reported": True})
+    workspace.configure(cases={"1": ""})  # both keys, as when a file is laid over another
+    workspace.configure(cases={1: "{x} <b>Why</b> $not$?"})
     table = workspace.root / "config/small.tsv"
-    table.write_text(table.read_text(encoding="utf-8").replace("0.01", "1e30"), encoding="utf-8")
+    text = table.read_text(encoding="utf-8").replace("plain", "NA").replace("weighted\t", "01\t", 1)
+    table.write_text(text.replace("0.01", "1e30"), encoding="utf-8")
     workspace.snakemake()
-    return workspace.root / "results/small"
+    run = subprocess.run(
+        [sys.executable, "scripts/study", "verify", "--configfile", workspace.configfile],
+        cwd=workspace.root, text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+    )  # fmt: skip
+    assert run.returncode == 0 and "results/2024: everything holds" in run.stdout, run.stdout
+    return workspace.root / "results/2024"
 
 
 def test_names_with_html_in_them_come_out_escaped(troubled: Path) -> None:
@@ -105,12 +118,29 @@ def test_names_with_html_in_them_come_out_escaped(troubled: Path) -> None:
 
 
 def test_a_diverged_training_is_a_result(troubled: Path) -> None:
-    run = json.loads((troubled / "train/plain/seed_0/run.json").read_text(encoding="utf-8"))
+    run = json.loads((troubled / "train/NA/seed_0/run.json").read_text(encoding="utf-8"))
     assert run["outcome"] == "diverged" and run["best_epoch"] is None
-    comparison = pd.read_csv(troubled / "tables/comparison.csv").set_index("experiment")
-    assert comparison.loc["plain", "outcome"] == "diverged"
-    assert "Not finite" in comparison.loc["plain", "reason"]
-    assert comparison.loc["weighted", "outcome"] != "diverged"
+    comparison = read_table(troubled / "tables/comparison.csv").set_index("experiment")
+    assert comparison.loc["NA", "outcome"] == "diverged"
+    assert "Not finite" in comparison.loc["NA", "reason"]
+    assert comparison.loc["01", "outcome"] != "diverged"
+
+
+def test_names_are_text_from_the_images_to_the_report(troubled: Path) -> None:
+    """Classes, recipes and captions come out of the chain as they went in."""
+    classes = sorted([EVIL, "b&amp;<b>", "nan", AWKWARD])
+    assert read_json(troubled / "data/pack.json")["classes"] == classes
+    assert set(read_table(troubled / "data/manifest.csv")["label"]) == set(classes)
+    for experiment in ("NA", "01"):
+        predictions = read_predictions(troubled / f"evaluate/{experiment}/seed_0/predictions.csv")
+        assert class_names(predictions) == classes and set(predictions["label"]) == set(classes)
+    text = (troubled / "tables/case_1.md").read_text(encoding="utf-8")
+    assert "{x} \\<b\\>Why\\</b\\> \\$not\\$?" in text and "{y} \\<u\\>z\\</u\\>" in text and "| | NA | 01 |" in text
+    page = (troubled / "tables/summary.rst").read_text(encoding="utf-8")
+    assert "{x} &lt;b&gt;Why&lt;/b&gt; $not$?" in page and "{x} {{ 1 }} $y_1$ %s" in page
+    figure = (troubled / "figures/confusion_01.svg").read_text(encoding="utf-8")
+    assert "nan (" in figure and re.search(">01( ✕|:)", figure)
+    assert "Case 1. {x} &lt;b&gt;Why&lt;/b&gt; $not$?" in (troubled / "figures/case_1.svg").read_text(encoding="utf-8")
 
 
 def test_the_library_trains_without_snakemake(finished: Workspace, tmp_path: Path) -> None:
