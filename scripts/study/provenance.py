@@ -25,7 +25,8 @@ TAKE_A_LINE = ("report", "say")
 CLUSTER_VARIABLES = (
     *("SLURM_CLUSTER_NAME", "SLURM_JOB_ID", "SLURM_ARRAY_JOB_ID", "SLURM_ARRAY_TASK_ID", "SLURMD_NODENAME"),
 )
-
+# What makes git look at another repository than that of the folder, as inside a hook.
+REDIRECT_GIT = ("GIT_DIR", "GIT_WORK_TREE", "GIT_INDEX_FILE")
 
 Function = TypeVar("Function", bound=Callable[..., Any])
 
@@ -132,17 +133,25 @@ def digest(value: Any) -> str:
 def git_state(directory: Path, *pathspecs: str) -> dict[str, Any]:
     """Commit of the checkout and whether tracked files differ from it; None for both outside git.
 
+    A repository that merely lies around the folder and tracks nothing in it does not count: its commit says nothing of
+    this code. Neither does one that git will not read (another owner), nor what GIT_DIR points to.
+
     Args:
+        directory: of the code; the repository is the one that git finds from there.
         pathspecs: which files are looked at, in git's notation; all of them without.
     """
+    environment = {name: value for name, value in os.environ.items() if name not in REDIRECT_GIT}
 
     def git(*arguments: str) -> str | None:
+        command = ["git", "-C", str(directory), *arguments]
         try:
-            run = subprocess.run(["git", "-C", str(directory), *arguments], capture_output=True, text=True, check=True)
+            run = subprocess.run(command, capture_output=True, text=True, check=True, env=environment)
         except (OSError, subprocess.CalledProcessError):
             return None
         return run.stdout.strip()
 
+    if git("ls-files", "--error-unmatch", "--", ".") is None:
+        return {"git_commit": None, "git_dirty": None}
     status = git("status", "--porcelain", "--untracked-files=no", "--", *pathspecs)
     return {"git_commit": git("rev-parse", "HEAD"), "git_dirty": None if status is None else bool(status)}
 

@@ -157,13 +157,77 @@ def test_what_makes_tables_and_figures_is_reached_by_its_name() -> None:
         assert {Path(*name.split(".")[:-1]).with_suffix(".py") for name in declared} <= modules
 
 
+NO_COMMIT = {"git_commit": None, "git_dirty": None}
+
+
+def git(folder: Path, *arguments: str) -> str:
+    command = [
+        "git",
+        "-C",
+        str(folder),
+        "-c",
+        "user.name=a",
+        "-c",
+        "user.email=a@b",
+        "-c",
+        "protocol.file.allow=always",
+    ]
+    return subprocess.run([*command, *arguments], check=True, capture_output=True, text=True).stdout.strip()
+
+
+def repository(folder: Path) -> Path:
+    """A repository with one commit of one script."""
+    (folder / "scripts").mkdir(parents=True)
+    (folder / "scripts/file.py").write_text("1")
+    for command in (["init", "-q"], ["add", "."], ["commit", "-qm", "one"]):
+        git(folder, *command)
+    return folder
+
+
 def test_git_state(tmp_path: Path) -> None:
-    assert provenance.git_state(tmp_path) == {"git_commit": None, "git_dirty": None}
-    git = ["git", "-C", str(tmp_path), "-c", "user.name=a", "-c", "user.email=a@b"]
-    (tmp_path / "file").write_text("1")
-    for command in (["init", "-q"], ["add", "file"], ["commit", "-qm", "one"]):
-        subprocess.run([*git, *command], check=True)
-    state = provenance.git_state(tmp_path)
-    assert state["git_dirty"] is False and len(state["git_commit"]) == 40
-    (tmp_path / "file").write_text("2")
-    assert provenance.git_state(tmp_path)["git_dirty"] is True
+    assert provenance.git_state(tmp_path) == NO_COMMIT
+    folder = repository(tmp_path / "mine")
+    state = provenance.git_state(folder / "scripts")
+    assert state == {"git_commit": git(folder, "rev-parse", "HEAD"), "git_dirty": False}
+    (folder / "scripts/file.py").write_text("2")
+    assert provenance.git_state(folder / "scripts")["git_dirty"] is True
+
+
+def test_the_commit_of_a_repository_around_the_code_is_not_its_own(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    foreign = repository(tmp_path / "foreign")
+    (foreign / "copied/scripts").mkdir(parents=True)
+    (foreign / "copied/scripts/train.py").write_text("1")
+    assert provenance.git_state(foreign / "copied/scripts") == NO_COMMIT
+    (foreign / ".gitignore").write_text("copied/\n")
+    assert provenance.git_state(foreign / "copied/scripts") == NO_COMMIT
+    monkeypatch.setenv("GIT_DIR", str(foreign / ".git"))
+    assert provenance.git_state(tmp_path) == NO_COMMIT
+
+
+def test_shallow_clones_worktrees_and_submodules_have_their_own_commit(tmp_path: Path) -> None:
+    one = repository(tmp_path / "one")
+    commit, outer = git(one, "rev-parse", "HEAD"), repository(tmp_path / "outer")
+    (one / "scripts/file.py").write_text("2")
+    git(one, "commit", "-qam", "two")
+    git(one, "worktree", "add", "-q", str(tmp_path / "tree"), commit)
+    git(tmp_path, "clone", "-q", "--depth=1", f"file://{one}", str(tmp_path / "shallow"))
+    git(outer, "submodule", "add", "-q", str(one), "part")
+    newest = git(one, "rev-parse", "HEAD")
+    assert provenance.git_state(tmp_path / "tree/scripts") == {"git_commit": commit, "git_dirty": False}
+    assert provenance.git_state(tmp_path / "shallow/scripts") == {"git_commit": newest, "git_dirty": False}
+    assert provenance.git_state(outer / "part/scripts") == {"git_commit": newest, "git_dirty": False}
+
+
+@pytest.mark.parametrize("program", [None, "echo 'fatal: detected dubious ownership' >&2; exit 128"])
+def test_without_a_git_that_answers_there_is_no_commit(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, program: str | None
+) -> None:
+    folder = repository(tmp_path / "mine")
+    (tmp_path / "bin").mkdir()
+    if program:
+        (tmp_path / "bin/git").write_text(f"#!/bin/sh\n{program}\n")
+        (tmp_path / "bin/git").chmod(0o755)
+    monkeypatch.setenv("PATH", str(tmp_path / "bin"))
+    assert provenance.git_state(folder / "scripts") == NO_COMMIT
