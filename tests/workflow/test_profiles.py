@@ -51,6 +51,12 @@ def test_every_setting_has_its_reason_above_it(profile: Path) -> None:
         assert number and (lines[number - 1].startswith("#") or line.startswith("executor:")), line
 
 
+@pytest.mark.parametrize("profile", PROFILES, ids=lambda path: path.name)
+def test_every_profile_says_what_the_default_one_does(profile: Path) -> None:
+    """As `--workflow-profile` it takes the default's place."""
+    assert settings(profile).items() >= settings(ROOT / "profiles/default").items()
+
+
 @pytest.mark.parametrize("name", ["slurm", "local-multigpu", "kubernetes"])
 def test_a_study_is_planned_with_the_profile(workspace: Workspace, name: str) -> None:
     skip_without_plugins(workspace.root / "profiles" / name)
