@@ -1,11 +1,22 @@
 # Compare training recipes on an imbalanced image collection:
 # raw images → manifest → packed arrays → class weights → one training job per recipe and seed → evaluation → report.
+from pathlib import Path
+
 from snakemake.utils import min_version
 
 min_version("9.1")
 
 
-configfile: "config/config.yaml"
+DEFAULT_STUDY = workflow.current_basedir.join("config/config.yaml").get_path_or_uri(secret_free=True)
+
+
+configfile: DEFAULT_STUDY
+
+
+# Run in another folder, what that folder has is laid over it.
+if Path("config/config.yaml").exists() and not Path("config/config.yaml").samefile(DEFAULT_STUDY):
+
+    configfile: "config/config.yaml"
 
 
 report: "report/workflow.rst"

@@ -4,7 +4,13 @@ import re
 import sys
 from pathlib import Path
 
-WORKFLOW = Path(workflow.basedir)
+from snakemake.common.configfile import load_configfile
+from snakemake.utils import update_config
+
+# The pipeline's own folder, wherever it is run, also as a module of another Snakefile.
+WORKFLOW = Path(workflow.current_basedir.get_path_or_uri(secret_free=True)).parent
+if not (WORKFLOW / "scripts/study").is_dir():
+    raise WorkflowError(f"{WORKFLOW}: no scripts here; clone the pipeline and name the Snakefile of the clone")
 if str(WORKFLOW / "scripts") not in sys.path:
     sys.path.insert(0, str(WORKFLOW / "scripts"))
 
@@ -13,17 +19,35 @@ from study.data.data_settings import DIGITS, source_fingerprint
 from study.errors import StudyError
 from study.names import SPLITS
 from study.paths import RunPaths
+from study.planned import PlannedStudy, recipe_tables
+from study.planning import accompany, check_command_line, check_name
 from study.provenance import code_digest, digest
 from study.recipe_table import read_recipes
 from study.report.all_figures import FIGURES, keys_of
 from study.schema import SCHEMA
 from study.settings import captions, deciding, read_numbers, reported_protocol, validate_config
 
+# As a module, the pipeline takes the configuration of the Snakefile that uses it, laid over its own.
+AS_MODULE = workflow.modifier.skip_configfile
+DEFAULT = load_configfile(DEFAULT_STUDY)
+if AS_MODULE:
+    merged = load_configfile(DEFAULT_STUDY)
+    update_config(merged, config)
+    update_config(config, merged)
+elif Path("config/config.yaml").exists():
+    update_config(DEFAULT, load_configfile("config/config.yaml"))
+PLANS_JOBS = workflow.is_main_process and "--report" not in sys.argv
+
 try:
     read_numbers(config)
     validate_config(config)
-    RECIPES = read_recipes(config["experiments"])
-    CAPTIONS = captions(config, workflow.config_settings.overwrite_config.get("cases") or {})
+    if PLANS_JOBS and not AS_MODULE:
+        check_command_line(sys.argv[1:])
+        check_name(config, DEFAULT, workflow.overwrite_configfiles)
+    tables = recipe_tables(config, WORKFLOW)
+    RECIPES = read_recipes(tables)
+    laid_over = workflow.config_settings.overwrite_config.get("cases") or {}
+    CAPTIONS = captions({**config, "experiments": tables}, laid_over)
 except StudyError as error:
     raise WorkflowError(str(error)) from None
 
@@ -106,6 +130,17 @@ def training_settings(wildcards):
     }
 
 
+def planned_study():
+    """The study as it is planned now, for what goes with planning."""
+    return PlannedStudy(
+        Path(RESULTS),
+        config,
+        RECIPES,
+        training_settings(None),
+        {"data": data_settings(None), "split": config["split"], "source": source_identity(None)},
+    )
+
+
 def shown_protocol(wildcards):
     """What the reported accuracies were made with, beside what is here; None where the study shows none of them."""
     return reported_protocol(config) if config["tables"]["reported"] else None
@@ -146,3 +181,6 @@ def all_figures():
 
     keys = {figure.name: keys_of(figure, RECIPES) for figure in FIGURES}
     return {f.name: [shown(f, key) for key in keys[f.name]] if f.per else shown(f) for f in FIGURES}
+
+
+accompany(workflow, planned_study)

@@ -40,7 +40,8 @@ rule evaluate:
     input:
         index=rules.pack.output.index,
         arrays=ancient(PACKED),
-        weights=rules.train.output.weights,
+        # ancient: run.json, compared by content, holds the weights' hash
+        weights=ancient(rules.train.output.weights),
         run=rules.train.output.run,
     output:
         predictions=RUN.predictions,

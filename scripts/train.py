@@ -11,6 +11,7 @@ with logged(snakemake.log[0], threads=snakemake.threads) as say:
     from study.compare.outcome_in_words import reason
     from study.data import packed
     from study.data.class_weights import read_class_weights
+    from study.files import file_sha256
     from study.paths import CHECKPOINTS
     from study.recipe import Recipe
     from study.train import loop, pretrained
@@ -23,9 +24,15 @@ with logged(snakemake.log[0], threads=snakemake.threads) as say:
     # Only what does not stand at its default: neither params nor digest change when a column is added to the table.
     wildcards, settings, recipe = snakemake.wildcards, snakemake.params.settings, dict(snakemake.params.recipe)
     data = packed.load(Path(snakemake.input.index).parent)
-    origin = provenance.collect(code=snakemake.params.code, data=data.digest, recipe=recipe, settings=settings)
-    checkpoints = Path(snakemake.output.run).parent / CHECKPOINTS
     weights = snakemake.input.class_weights
+    origin = provenance.collect(
+        code=snakemake.params.code,
+        data=data.digest,
+        recipe=recipe,
+        settings=settings,
+        class_weights=file_sha256(str(weights)) if weights else None,
+    )
+    checkpoints = Path(snakemake.output.run).parent / CHECKPOINTS
     initial_weights = Path(str(snakemake.input.initial_weights)) if snakemake.input.initial_weights else None
     if initial_weights and settings["model"]["weights"] == "imagenet":
         pretrained.check(initial_weights, settings["model"]["name"])  # placed by hand, perhaps

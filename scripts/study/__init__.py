@@ -7,6 +7,8 @@ floor. Each room's __init__ says what comes in, what goes out and what is in whi
     files           tables, JSON, YAML, hashes, and files that are whole or not there
     names           splits, outcomes, columns of history.csv: words that readers outside rely on
     paths           the folder of a run, and every file in it
+    planned         what belongs to a study, and which finished runs no longer do
+    planning        what goes with Snakemake's planning: refusals, time stamps, what will be trained again
     progress        a bar on the terminal, and work over several processes
     provenance      digests of code and data, versions, git: what made a result, and what runs again
     recipe          one row of the table of recipes: its columns, their treatments, their words

@@ -167,14 +167,23 @@ def versions() -> dict[str, str]:
     return by_package
 
 
-def collect(*, code: str, data: str, recipe: dict[str, Any], settings: dict[str, Any]) -> dict[str, Any]:
-    """The part of `run.json` that says what made the run, but for device, precision and times."""
+def collect(
+    *, code: str, data: str, recipe: dict[str, Any], settings: dict[str, Any], class_weights: str | None
+) -> dict[str, Any]:
+    """The part of `run.json` that says what made the run, but for device, precision and times.
+
+    Args:
+        code, data, class_weights: digests; of class_weights.csv None where the recipe does not use it.
+        settings: all that decides the training beside the recipe; kept as it is, too, to say later what changed.
+    """
     return {
         **git_state(Path(__file__).parent),
         "code": code,
         "data": data,
         "recipe": digest(recipe),
         "settings": digest(settings),
+        "configuration": settings,
+        "class_weights": class_weights,
         "versions": versions(),
         "host": socket.gethostname(),
         "platform": platform.platform(),

@@ -1,0 +1,220 @@
+"""A study as it is planned: what belongs to it, and which finished runs no longer do, with the reason.
+
+Snakemake leaves the plan in results/<study>/study.json whenever it runs the study, so that commands know it however it
+was configured. The tables of recipes are read anew: a row that was taken out is out at once.
+
+Entry points:
+    PlannedStudy.read(results, checkout) -> PlannedStudy   the study that Snakemake last ran
+    PlannedStudy.differences(run) -> [str]                 what a finished run was made with that is otherwise now
+    PlannedStudy.leftovers() -> {run: reason}              finished runs that take part in nothing
+    leftover_lines(leftovers) -> [str]                     the same for a reader, with what removes them
+"""
+
+import contextlib
+import math
+import shlex
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from study.errors import StudyError
+from study.files import file_sha256, json_text, read_json, write_atomically
+from study.paths import RunPaths, runs_in
+from study.provenance import digest
+from study.recipe import Recipe, recipes_of
+from study.recipe_table import read_recipes
+
+SHOWN = 10  # differences of one run, or lines, at most
+NOT_IN_TABLE, NOT_IN_SEEDS = "its recipe is not in the table of recipes any more", "its seed is not in `seeds` any more"
+
+
+@dataclass(frozen=True)
+class PlannedStudy:
+    """What a study consists of.
+
+    Attributes:
+        results: its folder, results/{study}.
+        config: the merged configuration.
+        recipes: the rows of its tables.
+        training: all that decides a training beside the recipe, as in the params of the rule train; None if unknown.
+        data: what decides which images there are and what becomes of them; None if unknown.
+    """
+
+    results: Path
+    config: Mapping[str, Any]
+    recipes: Mapping[str, Recipe]
+    training: Mapping[str, Any] | None = None
+    data: Mapping[str, Any] | None = None
+
+    @classmethod
+    def read(cls, results: Path, checkout: Path) -> "PlannedStudy":
+        """The study as Snakemake last ran it, its tables of recipes as they are now.
+
+        Raises:
+            StudyError: there is no study.json, or it is damaged.
+        """
+        path = results / "study.json"
+        try:
+            content = read_json(path)
+            config, recipes = content["config"], recipes_of(content["recipes"])
+        except FileNotFoundError:
+            raise StudyError(f"{path}: missing; run Snakemake for this study, which writes it") from None
+        except (OSError, ValueError, KeyError, TypeError) as error:
+            raise StudyError(f"{path}: damaged ({error}); run Snakemake for this study, which writes it anew") from None
+        with contextlib.suppress(StudyError):  # moved, or being edited: as they were
+            recipes = read_recipes(recipe_tables(config, checkout))
+        return cls(results, config, recipes, content["training"], content["data"])
+
+    def write(self) -> None:
+        """Leave the plan where `read` finds it."""
+        content = {
+            "config": self.config,
+            "recipes": {name: dict(vars(recipe)) for name, recipe in self.recipes.items()},
+            "training": self.training,
+            "data": self.data,
+        }
+        self.results.mkdir(parents=True, exist_ok=True)
+        write_atomically(self.results / "study.json", json_text(content).encode())
+
+    @property
+    def runs(self) -> list[RunPaths]:
+        """Every run, finished or not, in the order of the table."""
+        return [
+            RunPaths(self.results, experiment, seed) for experiment in self.recipes for seed in self.config["seeds"]
+        ]
+
+    @cached_property
+    def images(self) -> str | None:
+        """Digest of the packed images as they are now, as run.json has it under `provenance.data`; None without any."""
+        try:
+            return digest(read_json(self.results / "data/pack.json"))
+        except (OSError, ValueError):
+            return None
+
+    @cached_property
+    def class_weights(self) -> str | None:
+        """SHA-256 of the class weights as they are now; None without any."""
+        path = self.results / "data/class_weights.csv"
+        return file_sha256(path) if path.is_file() else None
+
+    def differences(self, run: RunPaths) -> list[str]:
+        """What a finished run of the study was made with, where that is otherwise now: "max_epochs 100, now 200".
+
+        Facts that a run does not state are not compared. Another version of the code is no difference.
+        """
+        try:
+            record = read_json(run.run)
+            made = record.get("provenance", {})
+        except (OSError, ValueError, AttributeError) as error:
+            return [f"run.json cannot be read ({error})"]
+        return [*self._recipe(run, record), *self._surroundings(run, made)]
+
+    def states_its_data(self, run: RunPaths) -> bool:
+        """Whether a run without differences says so itself: its images, and its class weights where it uses them."""
+        made = read_json(run.run).get("provenance", {})
+        weighted = self.recipes[run.experiment].weighted
+        return made.get("data") == self.images and (not weighted or made.get("class_weights") == self.class_weights)
+
+    def _recipe(self, run: RunPaths, record: Mapping[str, Any]) -> Iterator[str]:
+        recipe = self.recipes[run.experiment]
+        if "recipe" not in record:
+            return
+        try:
+            trained = Recipe.of(run.experiment, **record["recipe"])
+        except TypeError:
+            yield "a recipe with columns that the table does not know, or without some that it has"
+            return
+        if trained.deciding != recipe.deciding:
+            yield from changes(trained.hyperparameters, recipe.hyperparameters)
+
+    def _surroundings(self, run: RunPaths, made: Mapping[str, Any]) -> Iterator[str]:
+        if self.training is not None and made.get("settings", now := digest(self.training)) != now:
+            known = made.get("configuration")
+            yield from changes(known, self.training) if known else ["another configuration of model or training"]
+        if None not in (self.images, made.get("data")) and made["data"] != self.images:
+            yield f"other images than those in {self.results / 'data'} now"
+        weights = made.get("class_weights") if self.recipes[run.experiment].weighted else None
+        if None not in (weights, self.class_weights) and weights != self.class_weights:
+            yield f"other class weights than those in {self.results / 'data/class_weights.csv'} now"
+
+    def leftovers(self) -> dict[RunPaths, str]:
+        """Finished runs that take part in nothing, each with the reason."""
+        planned = set(self.runs)
+        reasons = {}
+        for run in runs_in(self.results, "run.json"):
+            if run in planned:
+                found = self.differences(run)
+                if found:
+                    reasons[run] = f"it was trained with {'; '.join(found)}"
+                elif _evaluated_before_training(run):
+                    reasons[run] = "it was trained again after it was evaluated"
+            else:
+                reasons[run] = NOT_IN_SEEDS if run.experiment in self.recipes else NOT_IN_TABLE
+        return reasons
+
+
+def recipe_tables(config: Mapping[str, Any], checkout: Path) -> list[str]:
+    """The study's tables of recipes: in the working directory, else beside the Snakefile."""
+    named = config["experiments"]
+    paths = [named] if isinstance(named, str) else list(named)
+    return [path if Path(path).exists() or not (checkout / path).exists() else str(checkout / path) for path in paths]
+
+
+def changes(before: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
+    """Each value that is another one now: "lr 0.01, now 0.02", keys of sections with a point; `SHOWN` at most."""
+    old, new = dict(_flat(before)), dict(_flat(now))
+    found = [
+        f"{key} {_shown(old.get(key, 'not set'))}, now {_shown(new.get(key, 'not set'))}"
+        for key in dict.fromkeys([*old, *new])
+        if old.get(key) != new.get(key)
+    ]
+    return found if len(found) <= SHOWN else [*found[: SHOWN - 1], f"{len(found) - SHOWN + 1} more differences"]
+
+
+def _flat(values: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
+    for key, value in values.items():
+        if isinstance(value, Mapping) and value:
+            yield from _flat(value, f"{prefix}{key}.")
+        else:
+            yield f"{prefix}{key}", value
+
+
+def _shown(value: Any) -> str:
+    if isinstance(value, bool) or value is None:
+        return {True: "true", False: "false", None: "null"}[value]
+    return f"{value:g}" if isinstance(value, float) else str(value)
+
+
+def _evaluated_before_training(run: RunPaths) -> bool:
+    """Whether metrics.json is older than the weights and says another accuracy: a time stamp alone proves nothing."""
+    try:
+        older = run.metrics.stat().st_mtime_ns < run.run.stat().st_mtime_ns
+        if not older:
+            return False
+        trained, evaluated = read_json(run.run)["best_val_accuracy"], read_json(run.metrics)["val"]["accuracy"]
+    except (OSError, ValueError, KeyError, TypeError):
+        return False
+    return trained is not None and not math.isclose(trained, evaluated, abs_tol=1e-6)
+
+
+def leftover_lines(leftovers: Mapping[RunPaths, str]) -> list[str]:
+    """A line for each recipe and reason, with the command that removes the runs; `SHOWN` at most."""
+    groups: dict[tuple[str, str], list[RunPaths]] = {}
+    for run, reason in leftovers.items():
+        groups.setdefault((run.experiment, reason), []).append(run)
+    lines = []
+    for (experiment, reason), runs in groups.items():
+        seeds = ", ".join(str(run.seed) for run in runs)
+        what = "seed" if len(runs) == 1 else "seeds"
+        lines.append(
+            f"{experiment}, {what} {seeds}: takes part in nothing, because {reason}; to remove it: {_removal(runs)}"
+        )
+    return lines if len(lines) <= SHOWN else [*lines[: SHOWN - 1], f"{len(lines) - SHOWN + 1} more lines like these"]
+
+
+def _removal(runs: Sequence[RunPaths]) -> str:
+    """The command that removes the runs, for a shell."""
+    folders = [folder for run in runs for folder in (run.trained, run.evaluated) if folder.exists()]
+    return shlex.join(["rm", "-r", "--", *map(str, folders)])

@@ -1,0 +1,259 @@
+"""What happens when Snakemake plans: whose results a configuration may replace, and what will be replaced and why.
+
+Entry points:
+    check_command_line(words)                              options of which Snakemake would keep the last alone
+    check_name(config, default, layers)                    a configuration with the name of the default study
+    accompany(workflow, planned)                           what goes with planning: time stamps, notice, study.json
+"""
+
+import csv
+import os
+import re
+import shlex
+import sys
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from study.errors import StudyError
+from study.files import file_sha256, read_json
+from study.names import SPLITS
+from study.paths import RunPaths
+from study.planned import SHOWN, PlannedStudy, changes
+from study.settings import deciding
+
+# Options that take several values after one another, and of which Snakemake uses the last alone.
+ONCE = {"--configfile": r"--configf\w*", "--config": r"--config|-C"}
+
+
+def check_command_line(words: Sequence[str]) -> None:
+    """Refuse an option that stands twice and would count once: the study of what remains is not the one meant.
+
+    Args:
+        words: of the command line.
+
+    Raises:
+        StudyError: with the option as it is meant.
+    """
+    words = words[: words.index("--")] if "--" in words else words
+    for option, pattern in ONCE.items():
+        found, values, here = 0, [], False
+        for word in words:
+            name, _, value = word.partition("=")
+            if word.startswith("-"):
+                here = re.fullmatch(pattern, name) is not None
+                found += here
+                word = value if here else ""
+            if here and word:
+                values.append(word)
+        if found > 1:
+            raise StudyError(
+                f"{option} stands {found} times on the command line, and Snakemake would use the last one alone; "
+                f"name all after one: {option} {shlex.join(values)}"
+            )
+
+
+def check_name(config: dict[str, Any], default: dict[str, Any], files: Sequence[str | Path]) -> None:
+    """Refuse a configuration that would put other results in the place of the default study's.
+
+    Args:
+        config: merged.
+        default: without what the command line lays over it.
+        files: that the command line lays over it; without any, only another source or table is refused.
+
+    Raises:
+        StudyError: with what to do.
+    """
+    if config["study"] != default["study"]:
+        return
+    now, before = _sections(config), _sections(default)
+    if not files:
+        now, before = ({key: sections[key] for key in ("data", "experiments")} for sections in (now, before))
+    if set(before["experiments"]) <= set(now["experiments"]):  # a table more takes nothing away
+        now["experiments"] = before["experiments"]
+    found = changes(before, now)
+    if not found:
+        return
+    name = Path(files[-1]).stem if files else "mine"
+    who = ", ".join(map(str, files)) or "--config"
+    raise StudyError(
+        f"{who}: differs from the study '{config['study']}' ({'; '.join(found[:2])}{'; …' * (len(found) > 2)}) and has "
+        f"no name of its own, so its results would replace those in results/{config['study']}; add the line "
+        f"'study: {name}', or name it on the command line: --config study={name}. A file that changes another study is "
+        f"named after that one's: --configfile config/fer2013.yaml {who if files else 'config/quarter_width.yaml'}"
+    )
+
+
+def _sections(config: dict[str, Any]) -> dict[str, Any]:
+    """All that decides which trainings there are and what becomes of them."""
+    tables = config["experiments"]
+    return {
+        "experiments": [tables] if isinstance(tables, str) else list(tables),
+        "data": deciding(config, "data"),
+        "model": deciding(config, "model"),
+        **{name: config[name] for name in ("split", "loss", "augmentation", "training")},
+    }
+
+
+def accompany(workflow: Any, planned: Callable[[], PlannedStudy]) -> None:
+    """Let Snakemake plan as this pipeline needs it, whatever profile or option it was called with.
+
+    The trigger `code` is taken out: it looks at the time stamp of a script, and rules carry digests of their code as
+    params. Before it plans, time stamps are set after what the files say; after that, it is said which finished
+    trainings it will replace and why, and study.json is written unless nothing is to be done for real.
+
+    Args:
+        workflow: Snakemake's, which has no other place for this: its settings come after the Snakefile was read.
+        planned: gives the study.
+    """
+    snakemake = type(workflow)
+
+    class Accompanied(snakemake):  # type: ignore[misc, valid-type]
+        @property
+        def rerun_triggers(self) -> set[Any]:
+            return {trigger for trigger in super().rerun_triggers if str(trigger) != "code"}
+
+        def _build_dag(self) -> None:
+            runs = self.is_main_process and self.executor_plugin is not None  # not to list or draw
+            if runs:
+                study = planned()
+                set_time_stamps(study)
+            super()._build_dag()
+            if runs:
+                sys.stderr.write("".join(f"{line}\n" for line in notice(study, self.dag)))
+            if runs and not (self.dryrun or self.touch):
+                study.write()
+
+    workflow.__class__ = Accompanied
+
+
+def notice(study: PlannedStudy, dag: Any) -> list[str]:
+    """Which finished trainings Snakemake is about to replace, and why; nothing if there is none.
+
+    Args:
+        dag: Snakemake's, built.
+    """
+    try:
+        before = read_json(study.results / "study.json")["data"]
+    except (OSError, ValueError, KeyError):
+        before = None
+    planned = {str(run.run): run for run in study.runs if run.run.exists()}
+    reasons: dict[str, list[RunPaths]] = {}
+    for job in dag.needrun_jobs():
+        for run in [planned[file] for file in map(str, job.output) if file in planned]:
+            reasons.setdefault(_why(study, before, run, job, dag.reason(job)), []).append(run)
+    if not reasons:
+        return []
+    lines = [f"{_named(runs)}: {reason}: trains again from the start" for reason, runs in reasons.items()]
+    if len(lines) > SHOWN:
+        lines = [*lines[: SHOWN - 1], f"{len(lines) - SHOWN + 1} more lines like these"]
+    copy = shlex.join(["cp", "-a", str(study.results), f"{study.results}_before"])
+    return [
+        *lines,
+        f"The finished results of these trainings will be replaced; to keep them, stop and copy first: {copy}",
+    ]
+
+
+def _named(runs: Sequence[RunPaths]) -> str:
+    first = f"{runs[0].experiment}, seed {runs[0].seed}"
+    return first if len(runs) == 1 else f"{len(runs)} finished trainings ({first}, …)"
+
+
+def _why(study: PlannedStudy, before: Mapping[str, Any] | None, run: RunPaths, job: Any, reason: Any) -> str:
+    if found := study.differences(run):
+        return f"trained with {'; '.join(found)}"
+    if reason.updated_input_run and before and study.data and (found := changes(before, study.data)):
+        return f"its images are prepared anew, {'; '.join(found)}"
+    if reason.params_changed and read_json(run.run).get("provenance", {}).get("code") != job.params.get("code"):
+        return "trained by another version of the training code"
+    return ". ".join(str(reason).split("\n"))
+
+
+def set_time_stamps(study: PlannedStudy) -> None:
+    """Let time stamps say what the files say, as a copy without them has them in any order.
+
+    What is proved by content to be made from the files beside it becomes as new as these; a run that was made with
+    another recipe, configuration or other images becomes older than they are, so that Snakemake trains it again even
+    where its records (.snakemake) are missing.
+    """
+    data = study.results / "data"
+    index, audit, weights = data / "pack.json", data / "audit.json", data / "class_weights.csv"
+    packed = [index, *(data / f"{split}.{kind}" for split in SPLITS for kind in ("npy", "csv"))]
+    if not all(path.exists() for path in (audit, *packed)):
+        return
+    try:
+        if _newest(audit) > _oldest(*packed) and _packed_as_audited(study):
+            _renew(packed, _newest(audit))
+        if weights.exists() and _newest(index) > _oldest(weights) and _weights_of_these_images(study):
+            _renew([weights], _newest(index))
+        for run in study.runs:
+            outputs = [run.history, run.weights, run.run, run.tensorboard]
+            if not all(path.exists() for path in outputs):
+                continue
+            weighted = study.recipes[run.experiment].weighted and weights.exists()
+            inputs, made = _newest(index, *[weights] * weighted), _oldest(*outputs)
+            if study.differences(run):
+                if made >= _newest(index):
+                    _renew(outputs, _newest(index) - 1_000_000_000)
+            elif made < inputs and study.states_its_data(run):
+                evaluated = [path for path in (run.predictions, run.metrics) if path.exists()]
+                in_order = bool(evaluated) and _oldest(*evaluated) >= _newest(*outputs)
+                _renew(outputs, inputs)
+                if in_order:
+                    _renew(evaluated, max(inputs, _oldest(*evaluated)))
+    except OSError:  # somebody else's files: they stay as they are
+        return
+
+
+def _stamped(path: Path) -> Path:
+    """The file whose time stamp Snakemake goes by: for a folder, one that it leaves in it."""
+    inside = path / ".snakemake_timestamp"
+    return inside if inside.exists() else path
+
+
+def _newest(*paths: Path) -> int:
+    return max(_stamped(path).stat().st_mtime_ns for path in paths)
+
+
+def _oldest(*paths: Path) -> int:
+    return min(_stamped(path).stat().st_mtime_ns for path in paths)
+
+
+def _renew(paths: Iterable[Path], when: int) -> None:
+    for path in paths:
+        os.utime(_stamped(path), ns=(when, when))
+
+
+def _packed_as_audited(study: PlannedStudy) -> bool:
+    """Whether the packed images are the ones that the manifest keeps, and the manifest the one that was audited."""
+    data = study.results / "data"
+    try:
+        audit, index = read_json(data / "audit.json"), read_json(data / "pack.json")
+        if file_sha256(data / "manifest.csv") != audit["manifest_sha256"]:
+            return False
+        if index["image_size"] != study.config["data"]["image_size"]:
+            return False
+        listed = [
+            (row["split"], row["image_id"], row["label"])
+            for row in _rows(data / "manifest.csv")
+            if row["status"] == "kept"
+        ]
+        packed = [(split, row["image_id"], row["label"]) for split in SPLITS for row in _rows(data / f"{split}.csv")]
+        return sorted(listed) == sorted(packed)
+    except (ValueError, KeyError):
+        return False
+
+
+def _weights_of_these_images(study: PlannedStudy) -> bool:
+    """Whether the class weights were computed from the counts of the training images as they are."""
+    data = study.results / "data"
+    try:
+        counted = {row["class"]: int(row["count"]) for row in _rows(data / "class_weights.csv")}
+        return bool(counted == read_json(data / "pack.json")["splits"]["train"]["counts"])
+    except (ValueError, KeyError):
+        return False
+
+
+def _rows(path: Path) -> list[dict[str, str]]:
+    with path.open(newline="", encoding="utf-8") as file:
+        return list(csv.DictReader(file))
