@@ -44,10 +44,10 @@ try:
     if PLANS_JOBS and not AS_MODULE:
         check_command_line(sys.argv[1:])
         check_name(config, DEFAULT, workflow.overwrite_configfiles)
-    tables = recipe_tables(config, WORKFLOW)
-    RECIPES = read_recipes(tables)
+    TABLE_FILES = recipe_tables(config, WORKFLOW)
+    RECIPES = read_recipes(TABLE_FILES)
     laid_over = workflow.config_settings.overwrite_config.get("cases") or {}
-    CAPTIONS = captions({**config, "experiments": tables}, laid_over)
+    CAPTIONS = captions({**config, "experiments": TABLE_FILES}, laid_over)
 except StudyError as error:
     raise WorkflowError(str(error)) from None
 

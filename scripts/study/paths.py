@@ -81,10 +81,5 @@ def run_of(path: str | Path) -> tuple[str, int]:
 
 def runs_in(results: Path, file: str) -> list[RunPaths]:
     """Every run of a study that has left `file` ("run.json", "best.safetensors") in its folder, sorted."""
-    return [RunPaths(results, *run_of(path)) for path in sorted(results.glob(f"train/*/seed_*/{file}"))]
-
-
-def logged_runs(results: Path) -> list[RunPaths]:
-    """Every run of a study that has left the log of a training, sorted."""
-    names = (re.fullmatch(r"(.+)_seed_(\d+)", log.stem) for log in sorted(results.glob("logs/train/*.log")))
-    return [RunPaths(results, match[1], int(match[2])) for match in names if match]
+    found = sorted(results.glob(f"train/*/seed_*/{file}"))
+    return [RunPaths(results, *run_of(path)) for path in found if re.fullmatch(r"seed_\d+", path.parent.name)]

@@ -17,9 +17,10 @@ def refused(workspace: Workspace, *arguments: str) -> str:
 
 
 def results(workspace: Workspace) -> list[str]:
-    """Files that a failed run left, other than logs."""
+    """Files that a failed run left, other than logs and the plan."""
     root = workspace.root / "results"
-    return [str(path.relative_to(root)) for path in root.rglob("*") if path.is_file() and "logs" not in path.parts]
+    files = [path.relative_to(root) for path in root.rglob("*") if path.is_file() and path.name != "study.json"]
+    return [str(path) for path in files if "logs" not in path.parts]
 
 
 def image_folder(root: Path, counts: dict[str, int], seed: int = 0) -> Path:

@@ -11,5 +11,5 @@ name with `add_arguments(parser)` and `run(arguments)`; `study.__main__` lists t
     reference       the generated tables of config/README.md
 
     trained_run     a run by its name, and its network with its own preprocessing
-    configuration   the configuration of a study, merged as Snakemake merges it
+    configuration   a study by its name, and its configuration merged as Snakemake merges it
 """

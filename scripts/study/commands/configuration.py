@@ -1,15 +1,21 @@
-"""The configuration of a study, merged as Snakemake merges it."""
+"""A study by its name, and its configuration merged as Snakemake merges it."""
 
+import sys
 from pathlib import Path
 from typing import Any
 
-from study.files import read_yaml
+from study.errors import StudyError
+from study.files import read_json, read_yaml
+from study.paths import runs_in
+from study.planned import PlannedStudy, recipe_tables
+from study.recipe import Recipe
+from study.recipe_table import read_recipes
 
 ROOT = Path(__file__).parents[3]  # of the pipeline, wherever it is called from
 
 
 def read_configuration(*layers: str | Path) -> dict[str, Any]:
-    """Configuration files laid one over the other, config/config.yaml of the working directory first.
+    """Configuration files laid one over the other, the default config/config.yaml first, as the Snakefile has it.
 
     Raises:
         StudyError: a file does not exist or is no YAML.
@@ -17,6 +23,35 @@ def read_configuration(*layers: str | Path) -> dict[str, Any]:
     from snakemake.utils import update_config
 
     config: dict[str, Any] = {}
-    for layer in ("config/config.yaml", *layers):
+    own = Path("config/config.yaml")  # of another working directory
+    for layer in (ROOT / own, *([own] if own.exists() else []), *layers):
         update_config(config, read_yaml(layer) or {})
     return config
+
+
+def planned_study(name: str) -> PlannedStudy:
+    """A study as Snakemake last ran it, or, if it never did, as the configuration of that name says.
+
+    Of results without either, made by an earlier version, all finished runs count, and that is said.
+
+    Raises:
+        StudyError: nothing is known of the study.
+    """
+    results = Path("results", name)
+    if (results / "study.json").exists():
+        return PlannedStudy.read(results, ROOT)
+    known = []
+    for path in sorted((ROOT / "config").glob("*.yaml")):
+        config = read_configuration(path)
+        if config["study"] == name:
+            return PlannedStudy(results, config, read_recipes(recipe_tables(config, ROOT)))
+        known.append(str(config["study"]))
+    if finished := runs_in(results, "run.json"):
+        print(f"note: {results}/study.json is missing, so all runs there count; Snakemake writes it", file=sys.stderr)
+        recipes = {run.experiment: Recipe.of(run.experiment, **read_json(run.run)["recipe"]) for run in finished}
+        return PlannedStudy(results, {"seeds": sorted({int(run.seed) for run in finished})}, recipes)
+    ran = [path.parent.name for path in sorted(Path("results").glob("*/study.json"))]
+    raise StudyError(
+        f"study '{name}': no configuration in {ROOT / 'config'} has this name, and {results} holds no study; "
+        f"allowed: {', '.join(dict.fromkeys([*ran, *known]))}"
+    )

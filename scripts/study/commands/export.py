@@ -14,6 +14,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from study.commands.configuration import planned_study
 from study.commands.trained_run import Classifier, add_run_arguments, find_run
 from study.errors import StudyError
 from study.paths import RunPaths
@@ -33,7 +34,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> None:
     """Do what the command is for."""
-    trained = find_run(Path("results", arguments.study), arguments.run)
+    trained = find_run(planned_study(arguments.study), arguments.run)
     out = arguments.out or Path(f"{trained.experiment}.pt")
     about = export(trained, out)
     print(

@@ -5,7 +5,8 @@ import shlex
 import sys
 from pathlib import Path
 
-from study.commands.configuration import read_configuration
+from study.commands.configuration import ROOT, read_configuration
+from study.planned import PlannedStudy, leftover_lines, recipe_tables
 from study.recipe_table import read_recipes
 from study.report.findings import findings, load
 from study.settings import captions
@@ -29,9 +30,12 @@ def run(arguments: argparse.Namespace) -> None:
     """Do what the command is for."""
     studies = []
     for name, tables in (("fer2013", TABLES), ("original", TABLES[:1])):
-        config = read_configuration(f"config/{name}.yaml", *arguments.layer) | {"experiments": tables}
-        results = Path(f"results/{name}{arguments.suffix}")
-        studies.append(load(results, config, read_recipes(tables), captions(config)))
+        tables = recipe_tables({"experiments": tables}, ROOT)
+        config = read_configuration(ROOT / f"config/{name}.yaml", *arguments.layer) | {"experiments": tables}
+        results, recipes = Path(f"results/{name}{arguments.suffix}"), read_recipes(tables)
+        for line in leftover_lines(PlannedStudy(results, config, recipes).leftovers()):
+            print(f"note: {line}")
+        studies.append(load(results, config, recipes, captions(config)))
     sound, original = studies
     arguments.out.parent.mkdir(parents=True, exist_ok=True)
     arguments.out.write_text(findings(sound, original, command=arguments.command), encoding="utf-8")

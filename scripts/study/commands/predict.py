@@ -13,7 +13,7 @@ import numpy as np
 import pandas as pd
 import torch
 
-from study.commands.configuration import ROOT
+from study.commands.configuration import ROOT, planned_study
 from study.commands.trained_run import Classifier, add_run_arguments, find_run
 from study.data.data_settings import files_below
 from study.data.decode import UnreadableError, decode, resize
@@ -36,7 +36,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> None:
     """Do what the command is for."""
-    trained = find_run(Path("results", arguments.study), arguments.run)
+    trained = find_run(planned_study(arguments.study), arguments.run)
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     labelled = label_images(Classifier.load(trained.weights, device), arguments.images, shipped_max_pixels())
     arguments.out.parent.mkdir(parents=True, exist_ok=True)

@@ -1,11 +1,12 @@
 """A trained run by its name, and its network with its own preprocessing.
 
 Entry points:
-    find_run(results, name) -> RunPaths                    "best", an experiment, or "…/seed_1"
+    find_run(study, name, report) -> RunPaths              "best", an experiment, or "…/seed_1"
     Classifier.load(weights, device) -> Classifier         the run's network, and what its file says of it
 """
 
 import argparse
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -18,6 +19,7 @@ from study.errors import StudyError
 from study.evaluate.prediction import read_description
 from study.files import read_json
 from study.paths import RunPaths, runs_in
+from study.planned import PlannedStudy, leftover_lines
 from study.recipe import Recipe
 from study.train import models
 
@@ -28,28 +30,40 @@ def add_run_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--study", default="digits", help="name of the study (default: digits)")
 
 
-def find_run(results: Path, name: str) -> RunPaths:
+def find_run(study: PlannedStudy, name: str, report: Callable[[str], None] = print) -> RunPaths:
     """A run of a study.
 
+    Runs that take part in nothing (see `PlannedStudy.leftovers`) are never chosen; one that is asked for by its own
+    name is given, and what is wrong with it is said.
+
     Args:
-        results: folder of the study.
+        study: as it is planned.
         name: "best" (the recipe chosen on validation, and of its seeds the one with the highest validation accuracy),
             an experiment (the same among its seeds), or an experiment with its seed, "sgd_ver3/seed_1".
+        report: takes a line on each run that is left out, or that is given although it takes part in nothing.
 
     Raises:
         StudyError: no such run, with those that there are.
     """
+    results = study.results
     finished = runs_in(results, "best.safetensors")
     if not finished:
         raise StudyError(f"{results}: no finished run; train first, or name another study (STUDY=…)")
-    for run in finished:
-        if run.name == name:
-            return run
-    experiments = list(dict.fromkeys(run.experiment for run in finished))
-    if name != "best" and name not in experiments:
+    leftovers = study.leftovers()
+    part = [run for run in finished if run not in leftovers]
+    experiments = list(dict.fromkeys(run.experiment for run in part))
+    named = [run for run in finished if name in ("best", run.experiment, run.name)]
+    if not named:
         allowed = ", ".join(["best", *experiments])
         raise StudyError(f"run '{name}': not found in {results}; allowed: {allowed}, or one with its seed (…/seed_0)")
-    wanted = [run for run in finished if name in ("best", run.experiment)]
+    wanted = [run for run in named if run in part]
+    for line in leftover_lines({run: reason for run, reason in leftovers.items() if run in named}):
+        report(f"note: {line}")
+    if not wanted and name == "best":
+        raise StudyError(f"{results}: no finished run belongs to the study as it is now; run Snakemake for it")
+    if not wanted:
+        report(f"note: {name} is used because it was asked for by name")
+        wanted = named
     return wanted[0] if len(wanted) == 1 else _best(wanted)
 
 

@@ -1,7 +1,7 @@
 """Re-check a finished study: every file against what it was made from, down to the saved weights.
 
 Entry point:
-    verify(config, results, scripts, report) -> list[str]      what is wrong, in words; empty if all holds
+    verify(study, scripts, report) -> list[str]            what is wrong, in words; empty if all holds
 """
 
 import argparse
@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 
-from study.commands.configuration import read_configuration
+from study.commands.configuration import ROOT, planned_study, read_configuration
 from study.compare.all_tables import all_tables
 from study.compare.comparison import Comparison
 from study.compare.runs import files_of, load_runs
@@ -27,7 +27,8 @@ from study.errors import StudyError
 from study.evaluate import metrics, prediction
 from study.files import file_sha256, read_json, read_table, table_text
 from study.names import HISTORY_COLUMNS
-from study.paths import RunPaths, runs_in
+from study.paths import RunPaths
+from study.planned import PlannedStudy, leftover_lines, recipe_tables
 from study.provenance import code_digest, digest
 from study.recipe import Recipe
 from study.recipe_table import read_recipes
@@ -47,43 +48,48 @@ Report = Callable[[str], None]
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """What the command takes."""
-    parser.add_argument("--configfile", type=Path, help="the study's configuration (default: config/config.yaml)")
+    which = parser.add_mutually_exclusive_group()
+    which.add_argument("--configfile", type=Path, nargs="+", help="its configuration (default: config/config.yaml)")
+    which.add_argument("--study", help="its name: verified with the configuration that Snakemake last ran it with")
 
 
 def run(arguments: argparse.Namespace) -> None:
     """Do what the command is for."""
-    config = read_configuration(*filter(None, [arguments.configfile]))
-    results = Path("results", config["study"])
-    problems = verify(config, results, SCRIPTS, print)
+    if arguments.study:
+        study = planned_study(arguments.study)
+    else:
+        config = read_configuration(*(arguments.configfile or []))
+        recipes = read_recipes(recipe_tables(config, ROOT))
+        study = PlannedStudy(Path("results", config["study"]), config, recipes)
+    problems = verify(study, SCRIPTS, print)
     for problem in problems:
         print(f"wrong: {problem}")
     if problems:
-        sys.exit(f"{results}: {len(problems)} disagreements")
-    print(f"{results}: everything holds")
+        sys.exit(f"{study.results}: {len(problems)} disagreements")
+    print(f"{study.results}: everything holds")
 
 
-def verify(config: dict[str, Any], results: Path, scripts: Path, report: Report) -> list[str]:
+def verify(study: PlannedStudy, scripts: Path, report: Report) -> list[str]:
     """Every disagreement between the files of a study.
 
     Args:
-        config: the merged configuration of the study.
-        results: its folder, results/{study}.
+        study: as it is planned.
         scripts: folder of the scripts, for the digests of the code.
         report: takes a line on each part that was checked, and on what is worth knowing but not wrong.
 
     Raises:
         StudyError: if a file is missing or cannot be read at all.
     """
-    recipes = read_recipes(config["experiments"])
+    config, results, recipes = dict(study.config), study.results, dict(study.recipes)
     problems = []
     data = packed.load(results / "data")
     problems += _checked("data", _data(config, results / "data", data), report)
-    for experiment, recipe in recipes.items():
-        for seed in config["seeds"]:
-            files = RunPaths(results, experiment, seed)
-            problems += _checked(f"run {files.name}", _run(config, files, recipe, data, report), report)
+    for run in study.runs:
+        problems += _checked(f"run {run.name}", _run(config, run, recipes[run.experiment], data, report), report)
     problems += _checked("tables", _tables(config, results, recipes), report)
-    _note_changed_code(results, scripts, report)
+    _note_changed_code(study, scripts, report)
+    for line in leftover_lines(study.leftovers()):
+        report(f"note: {line}")
     return problems
 
 
@@ -223,10 +229,12 @@ def _cells(path: Path, expected: str) -> Iterator[str]:
                 yield f"{path}, row {number}, column '{new[0][column]}': found '{cell}', the runs give '{value}'"
 
 
-def _note_changed_code(results: Path, scripts: Path, report: Report) -> None:
+def _note_changed_code(study: PlannedStudy, scripts: Path, report: Report) -> None:
     """Runs of another version of the code are worth knowing of; Snakemake would make them again."""
     now = code_digest(scripts / "train.py", words=False)
-    for files in runs_in(results, "run.json"):
+    for files in study.runs:
+        if not files.run.exists():
+            continue
         provenance = read_json(files.run)["provenance"]
         if provenance["code"] != now:
             commit = provenance["git_commit"]

@@ -1,10 +1,10 @@
 """The state of every run of a study, from the files its jobs write: no server, no connection, works over SSH.
 
 A job writes a line per epoch into its log, and run.json when it is done; on a cluster both lie on the shared disk. What
-runs are planned, the study's configuration says.
+is no longer planned takes part in nothing and is not counted.
 
 Entry points:
-    planned_runs(config_folder, study) -> [(experiment, seed)]
+    states(study, now) -> [State]
     read_state(run, now) -> State
     table(states, title) -> rich.table.Table
 """
@@ -20,12 +20,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from study.commands.configuration import ROOT
-from study.errors import StudyError
-from study.files import read_json, read_yaml
+from study.commands.configuration import planned_study
+from study.files import read_json
 from study.names import COLLAPSED, COMPLETED, DIVERGED, EARLY_STOPPED, FAILURES
-from study.paths import RunPaths, logged_runs, runs_in
-from study.recipe_table import read_recipes
+from study.paths import RunPaths
+from study.planned import PlannedStudy
 
 if TYPE_CHECKING:
     from rich.console import Group
@@ -58,30 +57,29 @@ def run(arguments: argparse.Namespace) -> None:
     from rich.console import Console
     from rich.live import Live
 
-    planned = planned_runs(ROOT / "config", arguments.study)
     console = Console()
     if arguments.once or not console.is_terminal:
-        console.print(view(arguments.study, planned))
+        console.print(view(arguments.study))
         return
     try:
-        with Live(view(arguments.study, planned), console=console, screen=True, auto_refresh=False) as live:
+        with Live(view(arguments.study), console=console, screen=True, auto_refresh=False) as live:
             while True:
                 time.sleep(arguments.every)
-                live.update(view(arguments.study, planned), refresh=True)
+                live.update(view(arguments.study), refresh=True)
     except KeyboardInterrupt:
         pass
 
 
-def view(study: str, planned: list[tuple[str, int]]) -> "Group":
+def view(name: str) -> "Group":
     """The table of this moment."""
     from rich.console import Group
     from rich.text import Text
 
-    results = Path("results", study)
-    runs = planned + [run for run in found_runs(results) if run not in planned]
-    states = [read_state(RunPaths(results, experiment, seed), time.time()) for experiment, seed in runs]
-    title = f"{study}, {time.strftime('%H:%M:%S')}"
-    return Group(table(states, title), *(Text(line) for line in gpu_lines()))
+    study = planned_study(name)
+    left = [run for run in study.leftovers() if run not in study.runs]
+    note = [f"{len(left)} finished runs are not in the study any more: `verify` names them"] if left else []
+    title = f"{name}, {time.strftime('%H:%M:%S')}"
+    return Group(table(states(study, time.time()), title), *(Text(line) for line in [*note, *gpu_lines()]))
 
 
 @dataclass(frozen=True)
@@ -109,28 +107,17 @@ class State:
     note: str = ""
 
 
-def planned_runs(config_folder: Path, study: str) -> list[tuple[str, int]]:
-    """Every experiment and seed of the study that a configuration of this name plans.
+def states(study: PlannedStudy, now: float) -> list[State]:
+    """Every planned run; one whose result is no longer that of the study waits for its training.
 
-    Raises:
-        StudyError: no configuration has the name.
+    Args:
+        now: seconds since the epoch.
     """
-    default = read_yaml(config_folder / "config.yaml")
-    known = []
-    for path in sorted(config_folder.glob("*.yaml")):
-        config = {**default, **(read_yaml(path) or {})}
-        if config["study"] == study:
-            recipes = read_recipes(config["experiments"], config_folder.parent)
-            return [(experiment, seed) for experiment in recipes for seed in config["seeds"]]
-        known.append(config["study"])
-    allowed = ", ".join(map(str, known))
-    raise StudyError(f"study '{study}': no configuration in {config_folder} has this name; allowed: {allowed}")
-
-
-def found_runs(results: Path) -> list[tuple[str, int]]:
-    """Every experiment and seed that left a log or a result in the study's folder."""
-    runs = [*logged_runs(results), *runs_in(results, "run.json")]
-    return sorted({(run.experiment, int(run.seed)) for run in runs})
+    old = study.leftovers()
+    return [
+        State(run.experiment, int(run.seed), WAITING, note=old[run]) if run in old else read_state(run, now)
+        for run in study.runs
+    ]
 
 
 def read_state(run: RunPaths, now: float) -> State:

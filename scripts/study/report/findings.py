@@ -25,7 +25,7 @@ from study.data.manifest import read_manifest
 from study.errors import StudyError
 from study.files import read_json
 from study.names import FAILURES
-from study.paths import RunPaths
+from study.planned import PlannedStudy
 from study.provenance import processor
 from study.recipe import TREATMENTS, Recipe, lr_text
 from study.report.answer import answer, audit_facts, caution
@@ -68,11 +68,14 @@ def load(
 ) -> FinishedStudy:
     """Every run of the study that is trained and evaluated with all its seeds, and the tables made of them.
 
+    A recipe of which a run was trained with other values or images than those of now counts as not trained.
+
     Raises:
         StudyError: if there is none.
     """
-    planned = [[RunPaths(results, name, seed) for seed in config["seeds"]] for name in recipes]
-    done = [run for runs in planned if all(run.metrics.exists() for run in runs) for run in runs]
+    study = PlannedStudy(results, config, recipes)
+    out = {run.experiment for run in study.runs if not run.metrics.exists() or study.differences(run)}
+    done = [run for run in study.runs if run.experiment not in out]
     if not done:
         raise StudyError(f"{results}: no finished run to report; train some first (`make findings`)")
     comparison = Comparison(

@@ -8,6 +8,7 @@ from study.evaluate import metrics
 from study.evaluate.prediction import predict
 from study.files import write_json, write_table
 from study.paths import RunPaths
+from study.planned import PlannedStudy
 from study.train.augmentation import Augmentation
 
 
@@ -21,3 +22,9 @@ def finish(results: Path, experiment: str, seed: int, epochs: int, channels: int
     write_table(predictions, run.predictions)
     write_json(metrics.evaluate(predictions, 15), run.metrics)
     return run
+
+
+def planned(results: Path, epochs: dict[str, int], seeds: tuple[int, ...] = (0, 1)) -> PlannedStudy:
+    """The study with these experiments as `finish` trains them: experiment -> epochs."""
+    recipes = {name: RECIPE.but(experiment=name, max_epochs=number) for name, number in epochs.items()}
+    return PlannedStudy(results, {"seeds": list(seeds), "experiments": "small.tsv"}, recipes)

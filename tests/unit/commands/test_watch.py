@@ -7,14 +7,13 @@ from io import StringIO
 from pathlib import Path
 
 import pytest
+from finished_run import planned
 from rich.console import Console
+from small_run import RECIPE
 
-from study.commands.watch import State, found_runs, planned_runs, read_state, summary, table
-from study.errors import StudyError
+from study.commands.watch import State, read_state, states, summary, table
 from study.paths import RunPaths
 from study.train.run_files import epoch_line
-
-ROOT = Path(__file__).parents[3]
 
 
 def history(epochs: int) -> list[dict[str, float]]:
@@ -88,14 +87,16 @@ def test_a_finished_run_is_what_run_json_says(tmp_path: Path) -> None:
     path.write_text(json.dumps({**run, "images_per_second": 10.5, "peak_memory_bytes": 2**30}))
     found = state(tmp_path, "a")
     assert (found.state, found.epoch, found.memory) == ("collapsed", 12, 2**30)
-    assert found_runs(tmp_path) == [("a", 0)]
 
 
-def test_planned_runs_are_those_of_the_configuration() -> None:
-    assert len(planned_runs(ROOT / "config", "fer2013")) == 14
-    assert planned_runs(ROOT / "config", "digits")[0] == ("sgd_ver1", 0)
-    with pytest.raises(StudyError, match=r"study 'nix': no configuration .* allowed: digits, fer2013, original"):
-        planned_runs(ROOT / "config", "nix")
+def test_runs_that_left_the_study_are_not_counted_and_stale_ones_wait(tmp_path: Path) -> None:
+    for name in ("removed", "changed"):
+        path = tmp_path / f"train/{name}/seed_0/run.json"
+        path.parent.mkdir(parents=True)
+        path.write_text(json.dumps({"recipe": RECIPE.hyperparameters, "outcome": "completed"}), encoding="utf-8")
+    found = states(planned(tmp_path, {"changed": 7, "new": 1}, seeds=(0,)), time.time())
+    assert [(one.experiment, one.state) for one in found] == [("changed", "waiting"), ("new", "waiting")]
+    assert found[0].note == "it was trained with max_epochs 6, now 7"
 
 
 def test_the_table_shows_names_as_they_are_and_counts() -> None:

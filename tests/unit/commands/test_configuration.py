@@ -1,0 +1,61 @@
+"""Studies are known by what Snakemake left, else by a configuration of their name; the default lies below all."""
+
+import json
+from pathlib import Path
+
+import pytest
+from example_images import ROOT
+from small_run import RECIPE
+
+from study.commands.configuration import planned_study, read_configuration
+from study.errors import StudyError
+from study.paths import RunPaths
+from study.planned import PlannedStudy
+
+TABLE = (ROOT / "config/experiments.tsv").read_text(encoding="utf-8").splitlines()
+
+
+@pytest.fixture(autouse=True)
+def elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+
+
+def test_a_study_that_never_ran_is_known_by_its_configuration() -> None:
+    assert len(planned_study("fer2013").runs) == 14
+    assert planned_study("digits").runs[0] == RunPaths(Path("results/digits"), "sgd_ver1", 0)
+    with pytest.raises(StudyError, match=r"study 'nix': no configuration in .* allowed: digits, fer2013"):
+        planned_study("nix")
+
+
+def test_a_study_is_what_snakemake_ran_with_the_tables_as_they_are_now() -> None:
+    table = Path("own.tsv")
+    table.write_text("\n".join(TABLE[:4]) + "\n", encoding="utf-8")
+    config = {**read_configuration(), "study": "own", "seeds": [3, 4], "experiments": "own.tsv"}
+    config["experiments"] = str(ROOT / "config/experiments.tsv")
+    given = PlannedStudy(Path("results/own"), config, planned_study("digits").recipes, {"model": 1}, {"split": 2})
+    given.write()
+    assert planned_study("own") == given and len(given.runs) == 28
+    PlannedStudy(given.results, {**config, "experiments": "own.tsv"}, given.recipes).write()
+    assert len(planned_study("own").runs) == 2 * len([line for line in TABLE[1:4] if line and line[0] != "#"])
+    table.write_text("no table", encoding="utf-8")
+    assert len(planned_study("own").runs) == 28
+    Path("results/own/study.json").write_text("{", encoding="utf-8")
+    with pytest.raises(StudyError, match=r"results/own/study\.json: damaged"):
+        planned_study("own")
+
+
+def test_a_working_directory_may_have_a_default_of_its_own() -> None:
+    assert read_configuration()["seeds"] == [0]
+    Path("config").mkdir()
+    Path("config/config.yaml").write_text("seeds: [5]", encoding="utf-8")
+    Path("more.yaml").write_text("model: {width: 0.5}", encoding="utf-8")
+    config = read_configuration("more.yaml")
+    assert config["seeds"] == [5] and config["model"]["width"] == 0.5 and config["model"]["name"] == "vgg19"
+
+
+def test_results_of_an_earlier_version_count_as_they_are(capsys: pytest.CaptureFixture[str]) -> None:
+    run = RunPaths(Path("results/old"), "one", 3)
+    run.trained.mkdir(parents=True)
+    run.run.write_text(json.dumps({"recipe": RECIPE.hyperparameters}), encoding="utf-8")
+    assert planned_study("old").runs == [run]
+    assert capsys.readouterr().err.startswith("note: results/old/study.json is missing, so all runs there count")
