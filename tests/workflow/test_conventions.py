@@ -101,7 +101,14 @@ def test_the_repository_holds_no_results_and_no_data() -> None:
     assert [name for name in files if (ROOT / name).is_file() and (ROOT / name).stat().st_size > 1_000_000] == []
 
 
-@pytest.mark.parametrize("study", sorted(path.stem for path in ROOT.glob("config/*.yaml")))
+STUDIES = sorted(path.stem for path in ROOT.glob("config/*.yaml") if "\nstudy:" in path.read_text(encoding="utf-8"))
+
+
+def test_what_is_no_study_of_its_own_is_a_layer_for_others() -> None:
+    assert {"config", "fer2013", "original"} <= set(STUDIES) and "quarter_width" not in STUDIES
+
+
+@pytest.mark.parametrize("study", STUDIES)
 def test_every_configuration_is_planned_without_data(workspace: Workspace, study: str) -> None:
     workspace.configfile = f"config/{study}.yaml"
     planned = workspace.planned()
