@@ -70,7 +70,9 @@ def test_every_study_is_valid(path: Path) -> None:
         ({"split": {"train": 1.5}}, "'split.train' is 1.5, allowed is a number above 0 and below 1"),
         ({"seeds": []}, "'seeds' is [], allowed is a list of at least 1 without repetition"),
         ({"seeds": [1, 1]}, "allowed is a list of at least 1 without repetition"),
-        ({"data": {"source": ""}}, "'data.source' is '', allowed is text of at least 1 character"),
+        ({"data": {"source": ""}}, "'data.source' is '', allowed is a word or a path without braces"),
+        ({"data": {"source": "a{1}"}}, "'data.source' is 'a{1}', allowed is a word or a path without braces"),
+        ({"model": {"weights": "{a}.pth"}}, "'model.weights' is '{a}.pth', allowed is a word or a path without"),
         ({"cases": None}, "'cases' is None, allowed is a mapping"),
         ({"data": {"expected": {"splits": {"valid": 3}}}}, "has the key 'valid', allowed is one of train, val, test"),
         ({"tables": {"reported_with": {"x": 1}}}, "'tables.reported_with' has the key 'x', allowed is text matching"),
@@ -132,6 +134,7 @@ def test_a_wrong_value_is_named(overlay: dict[str, Any], message: str) -> None:
             "data: {expected: {classes: {2026-01-01: 2}}}",
             "the key 2026-01-01, allowed is text; YAML reads it as a date",
         ),
+        ("data: {split_folders: {2024: train}}", "'data.split_folders' has the key 2024, allowed is text; YAML reads"),
         ("tables: {note: 12:30}", "'tables.note' is 750, allowed is text; YAML reads it as a number, so put what was"),
     ],
 )
