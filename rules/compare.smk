@@ -130,6 +130,7 @@ rule first_page:
         ensemble=rules.ensemble.output.ensemble,
         figures=rules.figures.output,
         template=local(str(TEMPLATES / "first_page.html.j2")),
+        class_weights=rules.class_weights.output,
         index=rules.pack.output.index,
         audit=rules.manifest.output.audit,
     output:

@@ -17,11 +17,12 @@ with logged(snakemake.log[0]) as say:
     params, files, out = snakemake.params, snakemake.input, snakemake.output
     recipes = recipes_of(params.recipes)
     runs = load_runs(recipes, files.runs, files.metrics, files.histories, files.predictions)
+    weights = read_class_weights(Path(str(files.class_weights)))
     material = Material(
-        Comparison(runs, params.metrics, params.training, reported_protocol=params.reported_protocol),
+        Comparison(runs, params.metrics, params.training, weights, reported_protocol=params.reported_protocol),
         questions=params.questions,
         pack=read_json(files.index),
-        class_weights=read_class_weights(Path(str(files.class_weights))),
+        class_weights=weights,
         effects=read_written(str(files.effects)),
         packed=packed.load(Path(files.index).parent),
     )

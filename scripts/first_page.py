@@ -7,6 +7,7 @@ from study.compare.all_tables import read_written
 from study.compare.comparison import Comparison
 from study.compare.questionable import questionable
 from study.compare.runs import load_runs
+from study.data.class_weights import read_class_weights
 from study.files import read_json
 from study.recipe import recipes_of
 from study.report.all_figures import FIGURES, keys_of
@@ -34,5 +35,6 @@ with logged(snakemake.log[0]):
         pack=read_json(files.index),
         audit=audit,
     )
-    comparison = Comparison(runs, params.metrics, reported_protocol=params.reported_protocol)
+    weights = read_class_weights(Path(str(files.class_weights)))
+    comparison = Comparison(runs, params.metrics, class_weights=weights, reported_protocol=params.reported_protocol)
     Path(snakemake.output[0]).write_text(as_rst(first_page_html(comparison, page)), encoding="utf-8")

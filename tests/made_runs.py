@@ -113,6 +113,22 @@ def comparison_of(runs: Sequence[Run], samples: int = 50, confidence: float = 0.
     return Comparison(runs, metrics | {name: changes[name] for name in metrics if name in changes}, **fields)
 
 
+RARE = ("common", "rare")  # of the made-up images nine of ten are common
+
+
+def with_rare_class(folder: Path, **changes: Any) -> Comparison:
+    """Two classes, one of them rare: a recipe that learns, two that guess or nearly so, and one that collapsed."""
+    made = [
+        Made(recipe("both", 1), 0.9),
+        Made(recipe("guesses", 1, reported=0.4), 0.0),
+        Made(recipe("collapsed", 1, reported=None, reported_note="stopped"), 0.0, "collapsed"),
+        Made(recipe("stuck", 1, reported=None, reported_note="stopped"), 0.1),
+    ]
+    return comparison_of(study(folder, made, RARE), class_weights=COUNTS, **changes)
+
+
+COUNTS = pd.DataFrame({"class": RARE, "count": [903, 97], "weight": [0.097, 0.903]})
+
 # What the reported accuracies were made with: key -> here, reported.
 PROTOCOL = {"model.weights": ["none", "imagenet"], "model.width": [0.25, 1.0]}
 

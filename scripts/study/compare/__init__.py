@@ -4,6 +4,7 @@ In come run.json, history.csv, metrics.json and predictions.csv of every run. Ou
 
     runs                a run read back from its files; the runs of one recipe; which recipe is chosen
     comparison          all runs beside each other, made once: resamples, verdicts, every pair of recipes
+    baseline            what always answering the largest class reaches
     statistics          intervals (Wilson's, Student's, bootstrap), paired tests, Holm's correction
     verdicts            the words that comparisons end in
     all_tables          every table, declared once

@@ -3,6 +3,7 @@
 Entry points (runs come from `study.compare.runs.load_runs`, with predictions):
     Comparison(runs, metrics, …)
         .recipes, .best                                    the runs of each recipe with its verdict; the recipe chosen
+        .baseline                                          what always answering the largest class reaches
         .verdicts                                          every run beside the best recipe's run of its seed
         .bootstrap.scores(run), .over_seeds_and_images     resampled scores
         .pairs                                             every pair of recipes: tables/pairwise.csv
@@ -20,6 +21,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from study.compare.baseline import Baseline, baseline_of
 from study.compare.runs import RecipeRuns, Run, by_recipe, choose
 from study.compare.statistics import (
     RESAMPLED,
@@ -31,7 +33,7 @@ from study.compare.statistics import (
     resampled_scores,
     sign_flips,
 )
-from study.compare.verdicts import BEST, BETTER, NOT_DISTINGUISHABLE, WORSE
+from study.compare.verdicts import BEST, BETTER, NOT_BETTER, NOT_DISTINGUISHABLE, WORSE
 
 BOOTSTRAP_SEED = 0  # the same resamples in every table and every run of the pipeline
 EVERY_SEED = "all"  # in the column "seed" of the pairs: the seeds together
@@ -84,7 +86,7 @@ class Comparison:
         runs: with predictions; with histories for the diagnosis and the curves.
         metrics: the section of the configuration: confidence, bootstrap_samples, ece_bins, ensemble_members.
         training: the section of the configuration; for what is told of learning rates.
-        class_weights: as `read_class_weights` gives it; for the diagnosis.
+        class_weights: as `read_class_weights` gives it; for the diagnosis and the baseline.
         manifest: as `read_manifest` gives it; for the leakage.
         reported_protocol: what the reported accuracies were made with, see `study.settings.reported_protocol`; None
             leaves the reported values out.
@@ -144,6 +146,20 @@ class Comparison:
             name: replace(group, verdict=agreed([self.verdicts[run.experiment, run.seed][0] for run in group]))
             for name, group in self._groups.items()
         }
+
+    @cached_property
+    def baseline(self) -> Baseline | None:
+        """What always answering the largest class reaches; None where its training images are not known."""
+        return None if self.class_weights is None else baseline_of(self.class_weights, self.runs[0])
+
+    def vs_baseline(self, group: RecipeRuns) -> str:
+        """Whether a recipe does better on the test images than always answering the largest class, or not better.
+
+        It does if the interval of its accuracy lies above; "" without a baseline.
+        """
+        if self.baseline is None:
+            return ""
+        return BETTER if group.interval("test")[0] > self.baseline.accuracy["test"] else NOT_BETTER
 
     @cached_property
     def verdicts(self) -> dict[tuple[str, int], tuple[str, float]]:

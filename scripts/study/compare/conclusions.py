@@ -18,7 +18,7 @@ from study.compare.comparison import Comparison
 from study.compare.effects import only_difference
 from study.compare.runs import RecipeRuns
 from study.compare.statistics import holm, mcnemar, percentile_interval
-from study.compare.verdicts import BEST, HOLDS, NOT_DISTINGUISHABLE, REVERSED, UNJUDGED
+from study.compare.verdicts import BEST, HOLDS, NOT_BETTER, NOT_DISTINGUISHABLE, REVERSED, UNJUDGED
 from study.recipe import TREATMENTS, difference_in_words
 
 # The study changed the two together, so its claims are about both at once.
@@ -42,7 +42,9 @@ def conclusions(comparison: Comparison) -> pd.DataFrame:
 
     A claim about a pair "holds" or is "reversed" only if every seed says so by exact McNemar tests with Holm's
     correction over all claims and seeds; otherwise it is "not distinguishable". Where both recipes failed it
-    "cannot be judged". The interval is a paired bootstrap over the images (and seeds, if there are several).
+    "cannot be judged". The sentences say which accuracy is not better than always answering the largest class; a recipe
+    reported as failed that gets no further does not count as one that learns. The interval is a paired bootstrap over
+    the images (and seeds, if there are several).
 
     Returns:
         CONCLUSION_COLUMNS, in the order: best recipe, pairs by treatment, reported failures; empty if nothing was
@@ -75,7 +77,8 @@ def _best_claim(reported: Comparison | None) -> list[dict[str, Any]]:
             "reported_a": claimed.recipe.reported,
             "accuracy_a": claimed.accuracy("test"),
             "verdict": verdict,
-            "sentence": f"Reported as the best of {len(groups)}: {claimed.name}. Here {here}.",
+            "sentence": f"Reported as the best of {len(groups)}: {claimed.name}. Here {here}"
+            f"{_no_better(reported, claimed)}.",
         }
     ]
 
@@ -120,12 +123,12 @@ def _pair_row(comparison: Comparison, treatment: str, a: RecipeRuns, b: RecipeRu
         "high": high,
         "p_holm": p,
         "verdict": verdict,
-        "sentence": _pair_sentence(claim, a, b, verdict, (difference, low, high)),
+        "sentence": _pair_sentence(claim, a, b, verdict, (difference, low, high), _no_better(comparison, a, b)),
     }
 
 
 def _pair_sentence(
-    claim: str, a: RecipeRuns, b: RecipeRuns, verdict: str, difference: tuple[float, float, float]
+    claim: str, a: RecipeRuns, b: RecipeRuns, verdict: str, difference: tuple[float, float, float], no_better: str
 ) -> str:
     names = f"{a.name} against {b.name}"
     claim = claim[0].upper() + claim[1:]
@@ -135,7 +138,16 @@ def _pair_sentence(
     lost = [f"{group.name} {group.failure}" for group in (a, b) if group.failed]
     aside = f"; {lost[0]}" if lost else ""
     words = "the reverse is found" if verdict == REVERSED else verdict
-    return f"{claim} ({names}): {words} ({points}{aside})."
+    return f"{claim} ({names}): {words} ({points}{aside}{no_better})."
+
+
+def _no_better(comparison: Comparison, *groups: RecipeRuns) -> str:
+    """The end of a sentence on recipes that did not fail: which are not better than always answering one class."""
+    lost = [g.name for g in groups if not g.failed and comparison.vs_baseline(g) == NOT_BETTER]
+    if not lost or comparison.baseline is None:
+        return ""
+    none = " is" if len(lost) == 1 else " are"
+    return f"; {' and '.join(lost)}{none} not better than always answering '{comparison.baseline.name}'"
 
 
 def _failure_claims(comparison: Comparison) -> list[dict[str, Any]]:
@@ -145,9 +157,10 @@ def _failure_claims(comparison: Comparison) -> list[dict[str, Any]]:
         if not group.reported_as_failed:
             continue
         lost = [run for run in group if run.failed]
-        verdict = HOLDS if group.failed else NOT_DISTINGUISHABLE if lost else REVERSED
-        accuracy = group.accuracy("test")
-        here = f"here it {group.failure}" if lost else f"here it learns, to {accuracy:.1%} of the test images"
+        accuracy, no_better = group.accuracy("test"), _no_better(comparison, group)
+        verdict = HOLDS if group.failed else NOT_DISTINGUISHABLE if lost or no_better else REVERSED
+        learns = "here it gets" if no_better else "here it learns,"
+        here = f"here it {group.failure}" if lost else f"{learns} to {accuracy:.1%} of the test images{no_better}"
         rows.append(
             {
                 "claim": f"{group.name} fails",

@@ -3,6 +3,7 @@
 Entry points (settings is the section `training` of the configuration):
     diagnoses(comparison) -> DataFrame                     tables/diagnosis.csv
     diagnose(run, settings, class_weights) -> list[str]    the sentences about one run
+    no_better(comparison, run) -> list[str]                whether one class for every image reaches as much
 
 Losses are compared with numbers of their own kind only: the loss a recipe trains on with its own earlier values, the
 validation NLL with what guessing costs.
@@ -19,7 +20,7 @@ from numpy.typing import NDArray
 from study.compare.comparison import Comparison
 from study.compare.outcome_in_words import ROUNDING, outdone
 from study.compare.runs import Run
-from study.names import COMPLETED
+from study.names import COMPLETED, EVALUATED_SPLITS
 from study.recipe import listed, lr_text
 from study.train.schedules import schedule_of
 from study.train.stopping import EarlyStopping
@@ -43,7 +44,10 @@ def diagnoses(comparison: Comparison) -> pd.DataFrame:
     table = comparison.class_weights
     weights = None if table is None else dict(zip(table["class"], table["weight"], strict=True))
     rows = [
-        [run.experiment, run.seed, run.outcome, " ".join(diagnose(run, comparison.training, weights))]
+        [
+            *(run.experiment, run.seed, run.outcome),
+            " ".join([*diagnose(run, comparison.training, weights), *no_better(comparison, run)]),
+        ]
         for run in comparison.runs
     ]
     return pd.DataFrame(rows, columns=DIAGNOSIS_COLUMNS)
@@ -250,6 +254,21 @@ def _end(run: Run) -> list[str]:
         )
         said.append(f"The last epoch is the best one: still improving when its epochs ended{cut}.")
     return said
+
+
+def no_better(comparison: Comparison, run: Run) -> list[str]:
+    """That a run which did not fail has an accuracy whose interval reaches down to always answering one class."""
+    baseline = comparison.baseline
+    if run.failed or baseline is None:
+        return []
+    lost = [
+        split for split in EVALUATED_SPLITS if run.interval(split, comparison.confidence)[0] <= baseline.accuracy[split]
+    ]
+    shares = {"val": "validation accuracy, {:.4f}", "test": "test accuracy, {:.4f}"}
+    words = [
+        f"{shares[split].format(run.metrics[split]['accuracy'])} ({baseline.accuracy[split]:.4f})" for split in lost
+    ]
+    return [f"Not better than always answering '{baseline.name}': {' and '.join(words)}."] if lost else []
 
 
 def _kind(run: Run, lowest: pd.Series, last: pd.Series) -> str:

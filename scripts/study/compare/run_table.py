@@ -9,7 +9,7 @@ from typing import Any
 import pandas as pd
 
 from study.compare.comparison import Comparison
-from study.compare.runs import Run
+from study.compare.runs import RecipeRuns, Run
 from study.compare.statistics import RESAMPLED, percentile_interval
 from study.names import EVALUATED_SPLITS
 
@@ -18,7 +18,9 @@ def run_table(comparison: Comparison) -> pd.DataFrame:
     """Recipe, outcome, validation and test scores with intervals, how the run compares with the best, what it cost.
 
     Accuracies have Wilson's interval, the other test scores a bootstrap interval over images. `vs_best` and
-    `p_vs_best` are explained at `Comparison.verdicts`. Where the study shows reported values there are the columns
+    `p_vs_best` are explained at `Comparison.verdicts`. Where the training images of each class are known, there are
+    `baseline_class`, the largest of them, `baseline_accuracy`, its share of the test images, and `vs_baseline`, see
+    `Comparison.vs_baseline`. Where the study shows reported values there are the columns
     `reported` and `reported_difference` (validation accuracy minus reported) as well.
     """
     table = pd.DataFrame([_row(comparison, run) for run in comparison.runs])
@@ -32,6 +34,9 @@ def _row(comparison: Comparison, run: Run) -> dict[str, Any]:
     row |= {name: run.record[name] for name in ("epochs", "best_epoch")}
     row |= _scores(comparison, run)
     row["vs_best"], row["p_vs_best"] = comparison.verdicts[run.experiment, run.seed]
+    if comparison.baseline is not None:
+        row |= {"baseline_class": comparison.baseline.name, "baseline_accuracy": comparison.baseline.accuracy["test"]}
+        row["vs_baseline"] = comparison.vs_baseline(RecipeRuns((run,), comparison.confidence))
     row |= {"test_images": comparison.test_images, "confidence": comparison.confidence}
     row |= {name: run.record[name] for name in ("images_per_second", "seconds")}
     if comparison.reported_protocol is not None:

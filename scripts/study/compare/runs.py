@@ -3,7 +3,7 @@
 Entry points:
     load_runs(recipes, run_files, metrics_files, history_files, predictions_files) -> list[Run]
     by_recipe(runs, confidence) -> {experiment: RecipeRuns}
-    choose(recipes) -> RecipeRuns                          the best recipe, chosen on validation alone
+    choose(recipes, by) -> RecipeRuns                      the best recipe, chosen on validation alone
 """
 
 import math
@@ -252,7 +252,11 @@ class RecipeRuns:
 
     def accuracy(self, split: str) -> float:
         """Mean over the seeds."""
-        return float(np.mean([run.metrics[split]["accuracy"] for run in self.runs]))
+        return self.score(split, "accuracy")
+
+    def score(self, split: str, metric: str) -> float:
+        """Mean of a metric of metrics.json over the seeds."""
+        return float(np.mean([run.metrics[split][metric] for run in self.runs]))
 
     def interval(self, split: str) -> tuple[float, float]:
         """Interval of the accuracy: Wilson's over the images for one seed, Student's over several seeds."""
@@ -296,16 +300,19 @@ def by_recipe(runs: Iterable[Run], confidence: float = math.nan) -> dict[str, Re
     return {name: RecipeRuns(tuple(group), confidence) for name, group in groups.items()}
 
 
-def choose(recipes: Iterable[RecipeRuns]) -> RecipeRuns:
+def choose(recipes: Iterable[RecipeRuns], by: str = "accuracy") -> RecipeRuns:
     """The recipe with the highest mean validation accuracy over its seeds; test scores play no part.
 
     A recipe of which every run failed is chosen only if all recipes failed. Ties go to the lower validation NLL,
     then to the order given.
+
+    Args:
+        by: another metric of metrics.json to look at instead, of which the highest is the best.
     """
 
     def rank(recipe: RecipeRuns) -> tuple[bool, float, float]:
         nlls = [run.metrics["val"]["nll"] for run in recipe]
         nll = float(np.mean(nlls)) if all(value is not None for value in nlls) else np.inf
-        return not recipe.failed, recipe.accuracy("val"), -nll
+        return not recipe.failed, recipe.score("val", by), -nll
 
     return max(recipes, key=rank)

@@ -2,6 +2,8 @@
 
 # A run beside the best recipe's run of the same seed.
 BEST, WORSE, BETTER = "best", "worse", "better"
+# Anything beside always answering the largest class is BETTER or
+NOT_BETTER = "not better"
 # The effect of a treatment.
 HIGHER, LOWER = "higher", "lower"
 # A claim of the reported study.

@@ -11,8 +11,9 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from study.compare.comparison import Comparison
+from study.compare.runs import choose
 from study.compare.statistics import seeds_needed, smallest_p
-from study.compare.verdicts import BETTER, NOT_DISTINGUISHABLE, WORSE
+from study.compare.verdicts import BETTER, NOT_BETTER, NOT_DISTINGUISHABLE, WORSE
 
 
 def plain(text: str) -> str:
@@ -41,6 +42,7 @@ def answer(comparison: Comparison, escape: Callable[[str], str], strong: Callabl
         f"it classifies {strong(f'{test:.1%}')} of the test images correctly "
         f"({confidence:.0%} interval {low:.1%} to {high:.1%}, {over}).".replace("%", escape("%"))
     ]
+    sentences += [_against_the_baseline(comparison, escape), _chosen_otherwise(comparison, escape)]
     names: dict[str, list[str]] = {}
     for group in groups.values():
         if group is not best and not group.failed:
@@ -56,7 +58,41 @@ def answer(comparison: Comparison, escape: Callable[[str], str], strong: Callabl
     for group in groups.values():
         if group.failure:
             failed.setdefault(group.failure, []).append(escape(group.name))
-    return sentences + [f"{outcome.capitalize()}: {', '.join(lost)}." for outcome, lost in failed.items()]
+    sentences += [f"{outcome.capitalize()}: {', '.join(lost)}." for outcome, lost in failed.items()]
+    return [sentence for sentence in sentences if sentence]
+
+
+def _against_the_baseline(comparison: Comparison, escape: Callable[[str], str]) -> str:
+    """What always answering the largest class reaches, and which recipes that did not fail are not better."""
+    if (baseline := comparison.baseline) is None:
+        return ""
+    answering = escape(f"always answering '{baseline.name}'")
+    scores = escape(f"{baseline.accuracy['test']:.1%} of the test images right")
+    balanced = escape(f"balanced accuracy {baseline.balanced_accuracy['test']:.1%}")
+    text = f"The baseline, {answering}, the largest class in training, has {scores} ({balanced})"
+    groups = [group for group in comparison.recipes.values() if not group.failed]
+    lost = [escape(group.name) for group in groups if comparison.vs_baseline(group) == NOT_BETTER]
+    if lost and len(lost) == len(groups):
+        return f"{text}; {'no recipe is' if len(groups) > 1 else 'it is not'} better than that."
+    return f"{text}; not better than that: {', '.join(lost)}." if lost else f"{text}."
+
+
+# metric of metrics.json that counts every class alike -> it in sentences
+CLASSES_ALIKE = {"balanced_accuracy": "balanced accuracy {:.1%}", "macro_f1": "macro-F1 {:.3f}"}
+
+
+def _chosen_otherwise(comparison: Comparison, escape: Callable[[str], str]) -> str:
+    """Which recipe validation would have chosen by a score that counts every class alike, where that is another one."""
+    best = comparison.best
+    others: dict[str, list[str]] = {}
+    for metric, words in CLASSES_ALIKE.items():
+        chosen = choose(comparison.recipes.values(), metric)
+        if not chosen.failed and chosen.score("val", metric) > best.score("val", metric):
+            scores = f"{words}, not {words.rpartition(' ')[2]}"
+            test = scores.format(chosen.score("test", metric), best.score("test", metric))
+            others.setdefault(escape(chosen.name), []).append(escape(test))
+    parts = [f"{name} ({'; '.join(scores)} on the test images)" for name, scores in others.items()]
+    return f"Counting every class alike, validation would have chosen {' or '.join(parts)}." if parts else ""
 
 
 def caution(comparison: Comparison) -> str:

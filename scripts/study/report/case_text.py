@@ -14,7 +14,7 @@ from typing import Any
 
 import pandas as pd
 
-from study.compare.case_table import LOWER_IS_BETTER, MEASURES
+from study.compare.case_table import BASELINE, LOWER_IS_BETTER, MEASURES
 from study.names import FAILURES
 from study.recipe import HYPERPARAMETERS
 
@@ -73,7 +73,7 @@ def _cell(label: str, value: Any) -> str:
         return OF_LABEL[label].show(value)
     if label == "measured minus reported":
         return f"{value:+.4f}"
-    if label in (*MEASURES, "reported accuracy"):
+    if label in (*MEASURES, *BASELINE, "reported accuracy"):
         return f"{value:.4f}"
     return str(value).replace("_", " ") if label == "outcome" else str(value)
 
@@ -118,7 +118,8 @@ def case_note(several_seeds: bool, confidence: float) -> str:
     return (
         f"Bold: best of the row, failed recipes aside.{spread} In brackets: {confidence:.0%} interval {source}. "
         "Compared with best: against the recipe of the case with the highest validation accuracy, on the same test "
-        "images (exact McNemar test, Holm's correction)."
+        "images (exact McNemar test, Holm's correction). Baseline: always answering the largest class in training; a "
+        "recipe is better than that if the interval of its test accuracy lies above."
     )
 
 

@@ -57,6 +57,7 @@ PAGE_COLUMNS = (
     Column("vs_best", "Compared with best", "main"),
     Column("test_accuracy", "Test accuracy", "main", _score, bar=True),
     Column("val_accuracy", "Validation accuracy", "main", _score, bar=True),
+    Column("vs_baseline", "Against the baseline", "main"),
     Column("test_macro_f1", "Test macro-F1", "main", _score),
     *(Column(name, column.heading, "recipe", column.show) for name, column in HYPERPARAMETERS.items()),
     Column("reported", "Reported accuracy", "main", _score),
@@ -70,7 +71,8 @@ PAGE_COLUMNS = (
     Column("images_per_second", "Images/s", "more", "{:,.0f}".format),
     Column("seconds", "Time (s)", "more", "{:,.0f}".format),
 )
-ONLY_WHERE_REPORTED = ("reported", "reported_difference")
+# Absent where no reported values are shown, or where the training images of each class are not known.
+OPTIONAL = ("reported", "reported_difference", "vs_baseline")
 
 
 def comparison_html(table: pd.DataFrame, study: str) -> str:
@@ -83,10 +85,10 @@ def comparison_html(table: pd.DataFrame, study: str) -> str:
         study: name of the study, for the heading.
 
     Raises:
-        KeyError: if the table lacks a column of `PAGE_COLUMNS`, other than those of reported values.
+        KeyError: if the table lacks a column of `PAGE_COLUMNS`, other than the `OPTIONAL` ones.
     """
     absent = {"seed"} if len(set(table["seed"])) == 1 else set()
-    absent |= set(ONLY_WHERE_REPORTED) - set(table.columns)
+    absent |= set(OPTIONAL) - set(table.columns)
     columns = [column for column in PAGE_COLUMNS if column.key not in absent]
     axis = _axis(table)
     rows = table.sort_values("test_accuracy", ascending=False, kind="stable").to_dict("records")
@@ -100,9 +102,18 @@ def comparison_html(table: pd.DataFrame, study: str) -> str:
             axis=[f"{value:.0%}" for value in axis],
             images=int(table["test_images"].iloc[0]),
             confidence=f"{table['confidence'].iloc[0]:.0%}",
+            baseline=_baseline(table),
             failures=sum(row["outcome"] in FAILURES for row in rows),
         )
     )
+
+
+def _baseline(table: pd.DataFrame) -> tuple[str, str] | None:
+    """The largest class and its share of the test images, in words."""
+    if "vs_baseline" not in table:
+        return None
+    first = table.iloc[0]
+    return str(first["baseline_class"]), f"{first['baseline_accuracy']:.1%}"
 
 
 def environment() -> Environment:
@@ -148,6 +159,10 @@ def _cell(row: dict[Any, Any], column: Column, axis: tuple[float, float]) -> dic
     if column.bar:
         ends = row[f"{column.key}_low"], row[f"{column.key}_high"]
         cell["interval"] = "–".join(f"{end:.3f}" for end in ends)
-        low, high, at = (round(100 * (x - axis[0]) / (axis[1] - axis[0]), 2) for x in (*ends, value))
+        baseline = row.get("baseline_accuracy", math.nan) if column.key == "test_accuracy" else math.nan
+        low, high, at, mark = (
+            round(100 * (x - axis[0]) / (axis[1] - axis[0]), 2) for x in (*ends, value, float(baseline))
+        )
         cell["bar"] = {"low": max(low, 0), "width": round(high - max(low, 0), 2), "at": at, "outside": at < 0}
+        cell["bar"]["baseline"] = mark if 0 <= mark <= 100 else None
     return cell

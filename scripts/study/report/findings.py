@@ -20,6 +20,7 @@ from study.compare.comparison import Comparison
 from study.compare.leakage import leakage_facts
 from study.compare.questionable import questionable
 from study.compare.runs import RecipeRuns, Run, choose, files_of, load_runs
+from study.compare.verdicts import NOT_BETTER
 from study.data.class_weights import read_class_weights
 from study.data.manifest import read_manifest
 from study.errors import StudyError
@@ -171,10 +172,16 @@ def _run_rows(study: FinishedStudy) -> list[dict[str, str]]:
                 "reported": _percent(reported),
                 "difference": "–" if reported is None else f"{100 * (group.accuracy('val') - reported):+.1f}",
                 "test": f"{_percent(group.accuracy('test'))} ({_percent(low)}–{_percent(high)})",
-                "verdict": "–" if group.failure else group.verdict,
+                "verdict": "–" if group.failure else _verdict(study.comparison, group),
             }
         )
     return rows
+
+
+def _verdict(comparison: Comparison, group: RecipeRuns) -> str:
+    """How the recipe compares with the best one, and whether it is no better than always answering one class."""
+    lost = comparison.vs_baseline(group) == NOT_BETTER
+    return group.verdict + (", not better than the baseline" if lost else "")
 
 
 def _spaced(word: str) -> str:

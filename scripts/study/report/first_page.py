@@ -26,6 +26,7 @@ from study.compare.comparison import Comparison
 from study.compare.leakage import leakage_facts
 from study.compare.questionable import Choice
 from study.compare.runs import Run
+from study.compare.verdicts import NOT_BETTER
 from study.names import FAILURES
 from study.report.all_figures import FIGURES, Key, keys_of
 from study.report.answer import answer, audit_facts, caution, plain
@@ -96,6 +97,7 @@ def first_page_html(comparison: Comparison, page: FirstPage) -> str:
         test=f"{best.accuracy('test'):.1%}",
         interval=f"{low:.1%} to {high:.1%}",
         level=f"{comparison.confidence:.0%}",
+        baseline=_baseline(comparison),
         sentences=[Markup(sentence) for sentence in sentences],  # escaped by `answer`
         caution=caution(comparison),
         sections={anchor: name for anchor, name in SECTIONS.items() if anchor != "conclusions" or conclusions},
@@ -113,6 +115,14 @@ def first_page_html(comparison: Comparison, page: FirstPage) -> str:
         leakage=[_leakage_row(row) for row in page.leakage.to_dict("records") if row["copied"]],
         provenance=provenance_rows(comparison.runs),
     )  # fmt: skip
+
+
+def _baseline(comparison: Comparison) -> str:
+    """What stands beside the best recipe's accuracy."""
+    if (baseline := comparison.baseline) is None:
+        return ""
+    accuracy = f"always answering “{plain(baseline.name)}”: {baseline.accuracy['test']:.1%}"
+    return f"not better than {accuracy}" if comparison.vs_baseline(comparison.best) == NOT_BETTER else accuracy
 
 
 def _strong(text: str) -> str:

@@ -33,6 +33,34 @@ def test_headline_of_one_recipe_and_of_failures_alone(runs: list[Run]) -> None:
     assert headline(comparison_of(failed)).startswith("Every recipe failed; adam_ver")
 
 
+def test_headline_has_the_baseline_and_who_is_not_better(tmp_path: Path) -> None:
+    rare = made_runs.with_rare_class(tmp_path)
+    share = (rare.runs[0].scores["test"].labels == 0).mean()
+    assert (
+        f"The baseline, always answering 'common', the largest class in training, has {share:.1%} of the test images "
+        "right (balanced accuracy 50.0%); not better than that: guesses, stuck."
+    ) in headline(rare)
+    without = rare.among(["guesses", "stuck", "collapsed"])
+    assert "(balanced accuracy 50.0%); no recipe is better than that." in headline(without)
+    assert "(balanced accuracy 50.0%); it is not better than that." in headline(rare.among(["guesses"]))
+    assert "(balanced accuracy 50.0%). " in headline(rare.among(["both", "collapsed"]))
+
+
+def test_headline_names_the_recipe_that_counting_every_class_alike_would_choose(tmp_path: Path) -> None:
+    rare = made_runs.with_rare_class(tmp_path)
+    assert "Counting every class alike" not in headline(rare)
+    stuck = rare.recipes["stuck"].first
+    for split in ("val", "test"):
+        stuck.metrics[split] |= {"balanced_accuracy": 0.97, "macro_f1": 0.96}
+    both = rare.best.first.metrics["test"]
+    assert (
+        f"Counting every class alike, validation would have chosen stuck (balanced accuracy 97.0%, not "
+        f"{both['balanced_accuracy']:.1%}; macro-F1 0.960, not {both['macro_f1']:.3f} on the test images)."
+    ) in headline(rare)
+    stuck.metrics["val"]["macro_f1"] = 0.0
+    assert "macro-F1" not in headline(rare)
+
+
 def test_headline_counts_failed_seeds(tmp_path: Path) -> None:
     made = [replace(Made(recipe("a")), seed=seed, outcome=("completed", "diverged")[seed]) for seed in (0, 1)]
     text = headline(comparison_of(made_runs.study(tmp_path, made)))

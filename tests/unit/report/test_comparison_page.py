@@ -45,6 +45,16 @@ def test_a_row_per_run_best_test_accuracy_first(runs: list[Run]) -> None:
         assert f"{run.test_accuracy:.4f}" in row
 
 
+def test_the_baseline_is_named_and_marked_on_the_bars(tmp_path: Path) -> None:
+    rare = made_runs.with_rare_class(tmp_path)
+    html = comparison_html(run_table(rare), "made up")
+    share = (rare.runs[0].scores["test"].labels == 0).mean()
+    assert f"always answering “common”, the largest class in training, which is right for {share:.1%}" in html
+    assert "Against the baseline" in html
+    assert html.count("<u style=") == 4
+    assert "<u style=" not in comparison_html(run_table(comparison_of(rare.runs)), "made up")
+
+
 def test_failures_are_marked_in_words_with_their_reason(runs: list[Run]) -> None:
     rows = {run.experiment: run for run in runs}
     for row in Tags(comparison_html(run_table(comparison_of(runs)), "made up")).rows[1:]:

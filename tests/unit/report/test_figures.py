@@ -103,6 +103,15 @@ def test_comparison_says_winner_failures_and_reported(runs: list[Run], tmp_path:
     assert "reported (validation)" not in texts(tmp_path / "plain.svg")
 
 
+def test_comparison_and_curves_mark_the_largest_class(tmp_path: Path) -> None:
+    rare = made_runs.with_rare_class(tmp_path)
+    share = (rare.runs[0].scores["test"].labels == 0).mean()
+    DRAWN["comparison"].draw(Material(rare), tmp_path / "comparison.svg")
+    assert f"always common: {share:.1%} of the test images" in texts(tmp_path / "comparison.svg")
+    DRAWN["curves"].draw(Material(rare), tmp_path / "curves.svg", "both")
+    assert "always the largest class" in texts(tmp_path / "curves.svg")
+
+
 def test_lr_batch_holds_the_optimizers_recipes(runs: list[Run], tmp_path: Path) -> None:
     shown = " ".join(draw("lr_batch", runs, tmp_path, "Adam"))
     for run in runs:

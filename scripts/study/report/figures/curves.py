@@ -36,12 +36,13 @@ def curves(material: Material, path: str | Path, experiment: str) -> None:
     """Loss and accuracy of one recipe per epoch, with learning rate drops and best epoch; thin lines for several seeds.
 
     Losses are those that were optimised; the NLL (nats per image) is the one to compare between recipes. Grey lines
-    show what guessing gives: ln K for K equally likely classes, and the share of the largest validation class.
+    show what guessing gives: ln K for K equally likely classes, and what always answering the largest class reaches.
     """
     group = material.comparison.recipes[experiment]
     classes = len(group.first.classes)
     confusion = np.array(group.first.metrics["val"]["confusion"])
-    majority = confusion.sum(axis=1).max() / confusion.sum()
+    baseline = material.comparison.baseline
+    majority = baseline.accuracy["val"] if baseline else confusion.sum(axis=1).max() / confusion.sum()
     with drawing(path, 9.6, 3.9) as figure:
         left, right = figure.subplots(1, 2)
         for run in group:

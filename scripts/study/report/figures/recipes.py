@@ -19,7 +19,7 @@ from study.compare.verdicts import BEST, BETTER, NOT_DISTINGUISHABLE, WORSE
 from study.errors import StudyError
 from study.recipe import lr_text
 from study.report.figures.material import Material
-from study.report.figures.style import BLUE, FAILED, GREY, ORANGE, PALE, SHADES, drawing, grid, name
+from study.report.figures.style import BASELINE, BLUE, FAILED, GREY, ORANGE, PALE, SHADES, drawing, grid, name
 from study.report.symbols import SYMBOLS
 
 VERDICTS = {
@@ -33,7 +33,8 @@ VERDICTS = {
 def comparison(material: Material, path: str | Path) -> None:
     """Test accuracy of every recipe with its interval, sorted; validation beside it; failures crossed out.
 
-    The reported validation accuracies are marked as well where the study shows them.
+    A line marks what always answering the largest class reaches on the test images. The reported validation accuracies
+    are marked as well where the study shows them.
     """
     study = material.comparison
     best, reported = study.best, study.reported_protocol is not None
@@ -41,6 +42,8 @@ def comparison(material: Material, path: str | Path) -> None:
     with drawing(path, 10.2, 1.75 + 0.34 * len(order)) as figure:
         axes = figure.subplots()
         axes.axvspan(*best.interval("test"), color=BLUE, alpha=0.08, linewidth=0)
+        if study.baseline is not None:
+            axes.axvline(study.baseline.accuracy["test"], zorder=0, **BASELINE)
         for y, group in enumerate(order):
             _row(axes, y, group, reported)
         axes.set_yticks(range(len(order)), [name(group.name, 28) for group in order])
@@ -88,6 +91,9 @@ def _legend(figure: Figure, axes: Axes, comparison: Comparison, reported: bool) 
     axes.fill_between(
         [], [], [], color=BLUE, alpha=0.12, linewidth=0, label=f"interval of {name(comparison.best.name, 28)}"
     )
+    if (baseline := comparison.baseline) is not None:
+        label = f"always {name(baseline.name, 20)}: {baseline.accuracy['test']:.1%} of the test images"
+        axes.plot([], [], label=label, **BASELINE)
     figure.legend(loc="outside lower center", ncols=3)
 
 

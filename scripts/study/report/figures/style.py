@@ -20,6 +20,7 @@ GREY, PALE = "#6b6b6b", "#d9d9d9"
 FAILED = VERMILLION  # a run that collapsed or diverged; a cross marks it too, for those who see no colour
 SERIES = (BLUE, VERMILLION, GREEN, PURPLE, ORANGE, SKY, BLACK)
 DASHES = ("-", "--", ":", "-.")
+BASELINE: dict[str, Any] = {"color": BLACK, "linewidth": 1.2, "linestyle": (0, (1, 2))}  # always the largest class
 SHADES = LinearSegmentedColormap.from_list("shades", ["#ffffff", "#c6dbef", "#5ba3d0"])  # black text reads on all of it
 
 STYLE: dict[Any, Any] = {
