@@ -21,7 +21,7 @@ COMMANDS = {
 
 def main(words: list[str]) -> None:
     """Run the command that the words of the command line name; a mistake of the user ends it with one line."""
-    from study.errors import StudyError
+    from study.errors import StudyError, is_trouble, trouble
 
     parser = argparse.ArgumentParser(prog="python scripts/study", description=__doc__)
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
@@ -35,6 +35,10 @@ def main(words: list[str]) -> None:
         module.run(parser.parse_args(words))
     except StudyError as error:
         sys.exit(f"Error: {error}")
+    except (OSError, MemoryError) as error:
+        if not is_trouble(error):
+            raise
+        sys.exit(f"Error: {trouble(error)}")
 
 
 if __name__ == "__main__":

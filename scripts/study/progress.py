@@ -9,6 +9,8 @@ from typing import Any, TypeVar
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
+from study.errors import StudyError
+
 Item = TypeVar("Item")
 Result = TypeVar("Result")
 
@@ -57,6 +59,9 @@ def in_parallel(title: str, work: Callable[[Item], Result], items: Sequence[Item
 
     Args:
         work: goes to every process once, so what it refers to has to be picklable.
+
+    Raises:
+        StudyError: a process was killed, for lack of memory most likely.
     """
     parts = [items[start : start + CHUNK] for start in range(0, len(items), CHUNK)]
     results: list[Result] = []
@@ -67,13 +72,19 @@ def in_parallel(title: str, work: Callable[[Item], Result], items: Sequence[Item
             results += part
             advance(len(part))
         if parts:
-            from loky import ProcessPoolExecutor
+            from loky import BrokenProcessPool, ProcessPoolExecutor
 
             pool = ProcessPoolExecutor(min(workers, len(parts)), initializer=_take, initargs=(work,))
             try:
                 for part in pool.map(_work_on, parts):
                     results += part
                     advance(len(part))
+            except BrokenProcessPool:
+                raise StudyError(
+                    f"{title}: a process was killed after {len(results):,} of {len(items):,} were done, most likely "
+                    f"because the machine or the job ran out of memory; use fewer processes than {workers} (config key "
+                    "resources.workers) or give the job more memory, and run the same command again"
+                ) from None
             finally:
                 pool.shutdown(wait=True, kill_workers=True)  # nothing is left to do, or nothing is to be done any more
     return results

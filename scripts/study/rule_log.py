@@ -1,6 +1,5 @@
 """What every script of a rule shares: lines that reach the terminal and the log, and errors that read well."""
 
-import errno
 import logging
 import os
 import sys
@@ -9,18 +8,16 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from study.errors import StudyError
-
-# A disk that is full, a quota that is used up, a place that cannot be written to.
-NO_FAULT_OF_THE_CODE = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES)
+from study.errors import StudyError, is_trouble, trouble
 
 
 @contextmanager
 def logged(log: str | Path, threads: int | None = None) -> Iterator[Callable[[str], None]]:
     """Yield a function that writes a line to the terminal and to the rule's log.
 
-    A `StudyError`, or a disk that is full or read-only, ends the process with status 1 after its message alone, any
-    other exception with its traceback in the log as well. Warnings of libraries go to the log too.
+    A `StudyError`, or the machine's own trouble (a disk that is full or fails, a limit, no memory), ends the process
+    with status 1 after its message alone, any other exception with its traceback in the log as well. Warnings of
+    libraries go to the log too.
 
     Args:
         log: path of the rule's log file.
@@ -45,8 +42,8 @@ def logged(log: str | Path, threads: int | None = None) -> Iterator[Callable[[st
         logger.error("Error: %s", error)
         sys.exit(1)
     except Exception as error:
-        if isinstance(error, OSError) and error.errno in NO_FAULT_OF_THE_CODE:
-            logger.error("Error: %s: %s; change that and run the same command again", error.filename, error.strerror)
+        if is_trouble(error):
+            logger.error("Error: %s", trouble(error))
             sys.exit(1)
         handlers[0].stream.write(traceback.format_exc())  # type: ignore[attr-defined]
         raise

@@ -16,7 +16,8 @@ import torch
 from study.commands.configuration import ROOT, planned_study
 from study.commands.trained_run import Classifier, add_run_arguments, find_run
 from study.data.data_settings import files_below
-from study.data.decode import UnreadableError, decode, resize
+from study.data.decode import decode, resize
+from study.data.file_kinds import UnreadableError
 from study.data.folder_tree import check_name
 from study.data.leftovers import in_words, kind_of
 from study.errors import StudyError
@@ -63,7 +64,7 @@ def label_images(
         image (path below the folder), predicted, and a column p_<class> for each class.
 
     Raises:
-        StudyError: no such folder, no file in it, or no file that can be read.
+        StudyError: no such folder, no file in it, no file that can be read, or the machine's trouble.
     """
     files = _files(folder, report)
     names: list[str] = []
@@ -79,7 +80,7 @@ def label_images(
                 problems.append(f"{name}: {error}")
         if pictures:
             parts.append(classifier.probabilities(np.stack(pictures)))
-    _tell(problems, changed, len(files), report)
+    _tell(problems, changed, len(files), classifier.bit_depth, report)
     if not parts:
         raise StudyError(f"{folder}: none of the {len(files)} files is a readable image; the first: {problems[0]}")
     probabilities = np.concatenate(parts)
@@ -111,20 +112,25 @@ def _files(folder: Path, report: Callable[[str], None]) -> list[Path]:
 
 def _prepared(classifier: Classifier, path: Path, max_pixels: int, changed: Counter[str]) -> np.ndarray:
     """uint8 (C, S, S), as packing makes it; what had to be changed is counted."""
-    image = decode(path, max_pixels).image
+    picture = decode(path, max_pixels, classifier.bit_depth)
+    image = picture.image
     size = classifier.image_size
+    changed["wide"] += picture.largest is not None
     changed["size"] += image.size != (size, size)
     changed["gray"] += classifier.channels == 1 and image.mode != "L"
     changed["colour"] += classifier.channels == 3 and image.mode == "L"
     return resize(image, size, classifier.channels)
 
 
-def _tell(problems: Sequence[str], changed: Counter[str], files: int, report: Callable[[str], None]) -> None:
+def _tell(
+    problems: Sequence[str], changed: Counter[str], files: int, bit_depth: int, report: Callable[[str], None]
+) -> None:
     for problem in problems[:SHOWN_PROBLEMS]:
         report(f"skipped {problem}")
     if len(problems) > SHOWN_PROBLEMS:
         report(f"skipped {len(problems) - SHOWN_PROBLEMS} more")
     words = {
+        "wide": f"with samples of 16 bits, read as {bit_depth} bits as the run's were",
         "size": "resized to the run's size",
         "gray": "turned from colour to the grayscale that the run was trained on",
         "colour": "grayscale, repeated over the three channels that the run was trained on",

@@ -88,6 +88,7 @@ class Classifier:
         image_size: S in pixels.
         mean, std: of the normalisation, per channel of 0 to 1.
         device: where the network is.
+        bit_depth: bits that samples of 16 bits were taken to use.
     """
 
     network: nn.Module
@@ -97,6 +98,7 @@ class Classifier:
     mean: tuple[float, float, float]
     std: tuple[float, float, float]
     device: torch.device
+    bit_depth: int = 16
 
     @classmethod
     def load(cls, weights: Path, device: torch.device) -> "Classifier":
@@ -120,6 +122,7 @@ class Classifier:
             tuple(about["mean"]),
             tuple(about["std"]),
             device,
+            about.get("bit_depth", 16),  # older weights do not say it
         )
 
     @torch.inference_mode()

@@ -7,7 +7,10 @@ fate), audit.json, one packed array per split with pack.json, and class_weights.
     data_settings       the section `data` of the configuration, and the fingerprint by which a source is known again
     folder_tree         what a tree of paths says of classes and official splits; layout tells which folders these are
     leftovers           what lies among images and is none, told by its name
-    decode              a file to pixels, and pixels to the packed size
+    decode              a file to pixels, pixels to the packed size, and the hash by which copies are known
+    wide_samples        images with samples of more than 8 bits, brought to 8
+    metadata            an image file without its metadata, where that is damaged
+    file_kinds          what a file is that holds no image that is read, in words
     manifest            manifest.csv as a table; manifest_building makes it, with splits and audit
     packed              the packed arrays, opened; packing writes them
     class_weights       weights of the classes in the loss

@@ -30,7 +30,8 @@ def audit(
     Returns:
         source: name, images and classes {class: n} of the source, the sha256 of its file (None for a folder or the
             digits), its official_splits {split: {class: n}} or None, most_common_size [width, height],
-            most_common_mode, ignored_files {kind: n} (kinds of `study.data.leftovers.KINDS`), notes.
+            most_common_mode, bit_depth (None, or of the images with samples of 16 bits: images, largest sample and the
+            bits that are taken to be in use), ignored_files {kind: n} (kinds of `study.data.leftovers.KINDS`), notes.
         found: counts in the source, whatever was done: unreadable, duplicate_groups, duplicate_images,
             contradictory_groups, contradictory_images, blank, odd_size, odd_mode, and
             groups_across_official_splits (groups of copies with images in more than one of them).
@@ -106,9 +107,16 @@ def _source(original: pd.DataFrame, data: DataSettings, ignored: dict[str, list[
         "classes": _count(original["label"]),
         "official_splits": {name: _count(labels) for name, labels in splits.items() if len(labels)} or None,
         "most_common_size": [int(usual["width"].iloc[0]), int(usual["height"].iloc[0])],
-        "most_common_mode": str(readable.loc[~readable["odd_mode"], "mode"].iloc[0]),
+        "most_common_mode": str(readable.loc[~readable["odd_mode"], "mode"].mode().min()),
+        "bit_depth": _bit_depth(original[original["largest"].notna()]),
         "ignored_files": {kind: len(names) for kind, names in ignored.items()},
     }
+
+
+def _bit_depth(wide: pd.DataFrame) -> dict[str, int] | None:
+    if wide.empty:
+        return None
+    return {"images": len(wide), "largest": int(wide["largest"].max()), "bits": int(wide["bit_depth"].iloc[0])}
 
 
 def _found(original: pd.DataFrame) -> dict[str, int]:

@@ -39,6 +39,7 @@ class DataSettings:
     odd_mode: str
     digits_imbalance: float
     oversample: dict[str, int]
+    bit_depth: str | int = "auto"
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "oversample", {composed(name): n for name, n in self.oversample.items()})

@@ -1,13 +1,15 @@
 """Make the manifest: every image of the source with its class, split, content hash and fate, and the audit."""
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import pandas as pd
 
 from study.data.audit import audit, differences
 from study.data.data_settings import DataSettings, Expected
-from study.data.decode import UnreadableError
+from study.data.decode import FULL_DEPTH, holds_colour, pixels_sha256, resize
+from study.data.file_kinds import UnreadableError
 from study.data.leftovers import in_words
 from study.data.manifest import MANIFEST_COLUMNS
 from study.data.sources import Source, open_source
@@ -16,6 +18,8 @@ from study.errors import StudyError
 from study.progress import in_parallel
 
 SHOWN = 10  # unreadable files named in an error
+DEPTHS = (8, 10, 12, 14, FULL_DEPTH)  # bits that samples of 16 bits may use
+DARK = 4  # bits below the study's depth: a picture that does not reach them shows 16 of 256 gray levels at most
 
 
 def build_manifest(
@@ -32,17 +36,19 @@ def build_manifest(
         workers: processes that decode.
         expected: what the source should be; None for anything.
         report: called with lines on how the source was read, what of it was not, and whether it is something else
-            than expected, before anything that may fail for these reasons.
+            than expected, before anything that may fail for these reasons, and on how images of 16 bits are read.
 
     Returns:
         The manifest, one row per image sorted by image_id, all of `MANIFEST_COLUMNS` strings except width and height
         (Int64, missing for unreadable files): status is "kept" or "dropped", reason says why it was dropped, split
         is empty for dropped ones, duplicate_group is a number shared by exact copies and empty for an image without
-        any, sha256 is the hash of the decoded pixels, original_split the source's own. And the audit, as
-        `study.data.audit.audit` describes it, with the differences from what is expected, sentences, under "expected".
+        any, sha256 is the hash of the pixels as they are packed (see `study.data.decode.pixels_sha256`), bit_depth the
+        bits that a file with samples of 16 bits is taken to use (empty for any other), original_split the source's own.
+        And the audit, as `study.data.audit.audit` describes it, with the differences from what is expected, sentences,
+        under "expected".
 
     Raises:
-        StudyError: wrong source, too many unreadable files, or classes too small.
+        StudyError: wrong source, too many unreadable files, samples beyond data.bit_depth, or classes too small.
     """
     source = open_source(data)
     for note in source.notes:
@@ -57,7 +63,7 @@ def build_manifest(
         )
     if split.method == "official":
         check_official({entry.split for entry in source.entries}, source.notes)
-    images = inspect(source, workers)
+    images = inspect(source, data, workers, report)
     _check_unreadable(images, data)
     images = _oversampled(_resolved(images, data, split), data)
     kept = images[images["status"] == "kept"]
@@ -72,36 +78,87 @@ def build_manifest(
     return images[list(MANIFEST_COLUMNS)], audited | {"expected": unexpected}
 
 
-def inspect(source: Source, workers: int) -> pd.DataFrame:
-    """Decode every image once.
+def inspect(source: Source, data: DataSettings, workers: int, report: Callable[[str], None] = print) -> pd.DataFrame:
+    """Decode every image once, and those of 16 bits once more if they turn out to use fewer.
 
     Returns:
-        image_id, label, original_split, sha256, width, height, mode, blank (bool), unreadable (why, or ""), and the
-        audit's findings about each: duplicate_group, contradictory, odd_size, odd_mode.
+        image_id, label, original_split, sha256, width, height, mode, largest (sample of a file of 16 bits), colour and
+        blank (bool, of the pixels as they are packed), bit_depth, unreadable (why, or ""), and the audit's findings
+        about each: duplicate_group, contradictory, odd_size, odd_mode.
+
+    Raises:
+        StudyError: a sample is beyond what data.bit_depth allows.
     """
 
-    def look(entry_id: str) -> dict[str, Any]:
+    def look(entry_id: str, bit_depth: int = FULL_DEPTH) -> dict[str, Any]:
         try:
-            picture = source.read(entry_id)
+            picture = source.read(entry_id, bit_depth)
         except UnreadableError as error:
-            return {"sha256": "", "width": pd.NA, "height": pd.NA, "mode": "", "blank": False, "unreadable": str(error)}
-        width, height = picture.image.size
-        seen = {"sha256": picture.sha256, "width": width, "height": height, "mode": picture.mode}
-        return seen | {"blank": picture.blank, "unreadable": ""}
+            nothing = {"width": pd.NA, "height": pd.NA, "mode": "", "largest": pd.NA, "colour": False, "blank": False}
+            return {"sha256": "", **nothing, "unreadable": str(error)}
+        pixels = resize(picture.image, data.image_size, 1 if picture.image.mode == "L" else 3)
+        colour = holds_colour(pixels)
+        if colour and data.channels == 1:
+            pixels = resize(picture.image, data.image_size, 1)
+        return {
+            "sha256": pixels_sha256(pixels),
+            "width": picture.image.width,
+            "height": picture.image.height,
+            "mode": picture.mode,
+            "largest": pd.NA if picture.largest is None else picture.largest,
+            "colour": colour,
+            "blank": bool((pixels == pixels[:, :1, :1]).all()),
+            "unreadable": "",
+        }
 
     ids = [entry.image_id for entry in source.entries]
-    images = pd.DataFrame(in_parallel("Reading images", look, ids, workers))
-    images = images.astype({"width": "Int64", "height": "Int64"})
+    seen = in_parallel("Reading images", look, ids, workers)
+    images = pd.DataFrame(seen).astype({"width": "Int64", "height": "Int64", "largest": "Int64"})
     images.insert(0, "image_id", ids)
     images.insert(1, "label", [entry.label for entry in source.entries])
     images.insert(2, "original_split", [entry.split for entry in source.entries])
+    images["bit_depth"] = ""
+    wide = images.index[images["largest"].notna()]
+    if len(wide):
+        depth = _bit_depth(images.loc[wide], data, report)
+        images.loc[wide, "bit_depth"] = str(depth)
+        if depth < FULL_DEPTH:
+            again = in_parallel(
+                "Reading images of 16 bits", partial(look, bit_depth=depth), [ids[i] for i in wide], workers
+            )
+            for column in ("sha256", "blank"):
+                images.loc[wide, column] = [read[column] for read in again]
     readable = images["unreadable"] == ""
     images["duplicate_group"] = duplicate_groups(images["sha256"])
     labels = images[readable].groupby("sha256")["label"].transform("nunique")
     images["contradictory"] = labels.reindex(images.index, fill_value=1) > 1
     images["odd_size"] = readable & _differs(images["width"].astype(str) + "×" + images["height"].astype(str), readable)
-    images["odd_mode"] = readable & _differs(images["mode"], readable)
+    images["odd_mode"] = readable & _differs(images["colour"], readable)
     return images
+
+
+def _bit_depth(wide: pd.DataFrame, data: DataSettings, report: Callable[[str], None]) -> int:
+    """Bits that the images of 16 bits use, one number for all of them, so that their brightness stays comparable."""
+    largest = wide.loc[wide["largest"].idxmax()]
+    needed = next(bits for bits in DEPTHS if largest["largest"] < 1 << bits)
+    depth = needed if data.bit_depth == "auto" else int(data.bit_depth)
+    if needed > depth:
+        raise StudyError(
+            f"{data.source}: '{largest['image_id']}' has samples up to {largest['largest']}, allowed are 0 to "
+            f"{(1 << depth) - 1} with {depth} bits; set config key data.bit_depth to auto or {needed}, or remove it"
+        )
+    report(
+        f"{len(wide)} images have samples of 16 bits, up to {largest['largest']}: read as {depth} bits, of which the "
+        "upper 8 are kept (config key data.bit_depth)"
+    )
+    dark = wide[wide["largest"] < 1 << (depth - DARK)]
+    if len(dark):
+        first = dark.iloc[0]
+        report(
+            f"Warning: {len(dark)} of them are nearly black beside the others, such as '{first['image_id']}' with "
+            f"samples up to {first['largest']}; if they were made with fewer bits, bring all to the same number"
+        )
+    return depth
 
 
 def _differs(values: pd.Series, among: pd.Series) -> pd.Series:
@@ -146,7 +203,8 @@ def _resolved(images: pd.DataFrame, data: DataSettings, split: SplitSettings) ->
         size = images["width"].astype(str) + "×" + images["height"].astype(str)
         drop(images["odd_size"], "odd_size", "odd size: " + size + " pixels")
     if data.odd_mode == "drop":
-        drop(images["odd_mode"], "odd_mode", "odd mode: " + images["mode"])
+        kinds = images["colour"].map({True: "colour", False: "grayscale"})
+        drop(images["odd_mode"], "odd_mode", "odd mode: " + kinds + ", and most are not (" + images["mode"] + ")")
     if data.contradictory == "drop":
         copies = images[images["contradictory"]]
         labels = copies.groupby("sha256")["label"].agg(lambda labels: ", ".join(sorted(set(labels))))

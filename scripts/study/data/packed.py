@@ -21,6 +21,7 @@ class PackedData:
         labels: split -> int64 (N,).
         image_ids: split -> N names, in the arrays' order.
         digest: sha256 of all of it.
+        bit_depth: bits that samples of 16 bits were taken to use.
     """
 
     classes: tuple[str, ...]
@@ -28,6 +29,7 @@ class PackedData:
     labels: dict[str, np.ndarray]
     image_ids: dict[str, list[str]]
     digest: str
+    bit_depth: int = 16
 
 
 def load(directory: Path) -> PackedData:
@@ -57,4 +59,5 @@ def load(directory: Path) -> PackedData:
         labels={s: np.array([number[label] for label in tables[s]["label"]], dtype=np.int64) for s in splits},
         image_ids={s: list(tables[s]["image_id"]) for s in splits},
         digest=hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest(),
+        bit_depth=content["bit_depth"],
     )

@@ -13,7 +13,8 @@ import numpy as np
 import pandas as pd
 
 from study.data.data_settings import DataSettings
-from study.data.decode import GRAYSCALE, UnreadableError, resize
+from study.data.decode import FULL_DEPTH, GRAYSCALE, pixels_sha256, resize
+from study.data.file_kinds import UnreadableError
 from study.data.sources import Source, open_source
 from study.errors import StudyError
 from study.files import write_json, write_table
@@ -33,7 +34,8 @@ def pack(manifest: pd.DataFrame, data: DataSettings, directory: Path, workers: i
         workers: processes that decode.
 
     Returns:
-        The content of pack.json: classes, channels, image_size, and splits {split: {images, counts, sha256}}.
+        The content of pack.json: classes, channels, image_size, bit_depth (of samples of 16 bits), and splits
+        {split: {images, counts, sha256}}.
 
     Raises:
         StudyError: an image is not what it was when the manifest was made.
@@ -42,12 +44,15 @@ def pack(manifest: pd.DataFrame, data: DataSettings, directory: Path, workers: i
     kept = manifest[manifest["status"] == "kept"].sort_values("image_id")
     channels = _channels(kept["mode"], data.channels)
     classes = sorted(set(kept["label"]))
-    content: dict[str, Any] = {"classes": classes, "channels": channels, "image_size": data.image_size, "splits": {}}
+    bit_depth = _bit_depth(manifest["bit_depth"], data.bit_depth)
+    content: dict[str, Any] = {"classes": classes, "channels": channels, "image_size": data.image_size}
+    content |= {"bit_depth": bit_depth, "splits": {}}
     directory.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=directory, prefix=".packing-") as temporary:
         for split in SPLITS:
             rows = kept[kept["split"] == split]
-            content["splits"][split] = _pack_split(source, rows, data, channels, workers, Path(temporary) / split)
+            base = Path(temporary) / split
+            content["splits"][split] = _pack_split(source, rows, data, channels, bit_depth, workers, base)
         write_json(content, Path(temporary) / "pack.json")
         for file in sorted(Path(temporary).iterdir()):
             file.replace(directory / file.name)
@@ -60,8 +65,15 @@ def _channels(modes: pd.Series, wanted: str | int) -> int:
     return 1 if modes.isin(GRAYSCALE).all() else 3
 
 
+def _bit_depth(decided: pd.Series, wanted: str | int) -> int:
+    """What the manifest says of its images of 16 bits, and without any what is wanted of those still to come."""
+    if wanted != "auto":
+        return int(wanted)
+    return max((int(bits) for bits in decided.unique() if bits), default=FULL_DEPTH)
+
+
 def _pack_split(
-    source: Source, rows: pd.DataFrame, data: DataSettings, channels: int, workers: int, base: Path
+    source: Source, rows: pd.DataFrame, data: DataSettings, channels: int, bit_depth: int, workers: int, base: Path
 ) -> dict[str, Any]:
     """Write `base`.npy and `base`.csv for the rows of one split, in their order, and describe them."""
     shape, array_file = (len(rows), channels, data.image_size, data.image_size), base.with_suffix(".npy")
@@ -72,14 +84,15 @@ def _pack_split(
     def fill(index: int) -> None:
         image_id = ids[index] if ids[index] in known else re.sub(r"#\d+$", "", ids[index])  # an oversampled copy
         try:
-            picture = source.read(image_id) if image_id in known else None
+            picture = source.read(image_id, bit_depth) if image_id in known else None
         except UnreadableError:
             picture = None
-        if picture is None or picture.sha256 != hashes[index]:
+        pixels = resize(picture.image, data.image_size, channels) if picture else None
+        if pixels is None or pixels_sha256(pixels) != hashes[index]:
             raise StudyError(
                 f"{data.source}: '{image_id}' has changed since the manifest was made; make the manifest again"
             )
-        _writable(array_file)[index] = resize(picture.image, data.image_size, channels)
+        _writable(array_file)[index] = pixels
 
     in_parallel(f"Packing {base.name}", fill, range(len(ids)), workers)
     write_table(rows[["image_id", "label"]], base.with_suffix(".csv"))

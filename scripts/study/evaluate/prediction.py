@@ -80,8 +80,9 @@ def _check(weights: Path, data: "PackedData", model: models.ModelSettings) -> No
         "head_hidden": model.head_hidden,
         "image_size": side,
         "channels": channels,
+        "bit_depth": data.bit_depth,
     }
-    description = read_description(weights)
+    description = {"bit_depth": 16} | read_description(weights)  # older weights do not say it
     for name, value in wanted.items():
         if description.get(name) != value:
             raise StudyError(

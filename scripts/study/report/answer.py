@@ -126,6 +126,11 @@ def audit_facts(audit: Mapping[str, Any]) -> list[str]:
     found, done, leakage = audit["found"], audit["done"], audit["leakage"]
     facts = list(audit["expected"])
     facts.append(f"{audit['source']['images']:,} images in the source, {audit['kept']['images']:,} used.")
+    if wide := audit["source"].get("bit_depth"):
+        facts.append(
+            f"{wide['images']:,} images have samples of 16 bits, {wide['largest']:,} at most; they are read as "
+            f"{wide['bits']} bits."
+        )
     if found["duplicate_groups"]:
         contradictory = f", {found['contradictory_groups']:,} groups of them with contradictory labels"
         facts.append(
@@ -151,7 +156,7 @@ FINDINGS = {
     "unreadable": "could not be read",
     "blank": "are blank",
     "odd_size": "have another size than most",
-    "odd_mode": "have another colour mode than most",
+    "odd_mode": "are in colour where most are grayscale, or the other way round",
 }
 
 

@@ -315,6 +315,7 @@ def _result(
             "dropout": model.dropout,
             "image_size": side,
             "channels": channels,
+            "bit_depth": data.bit_depth,
             "mean": list(batches.MEAN),
             "std": list(batches.STD),
         },

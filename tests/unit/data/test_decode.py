@@ -9,7 +9,8 @@ import pytest
 from example_images import noise
 from PIL import Image
 
-from study.data.decode import UnreadableError, decode, resize
+from study.data.decode import decode, holds_colour, pixels_sha256, resize
+from study.data.file_kinds import UnreadableError
 
 
 def saved(image: Image.Image, format: str, **options: object) -> io.BytesIO:
@@ -52,17 +53,38 @@ def test_an_animation_is_its_first_frame() -> None:
     assert (np.asarray(decode(file, 1000).image.convert("L")) == np.asarray(noise(1))).all()
 
 
-def test_the_hash_is_of_the_pixels_not_of_the_file() -> None:
-    png, bmp = decode(saved(noise(0), "PNG"), 1000), decode(saved(noise(0), "BMP"), 1000)
-    assert png.sha256 == bmp.sha256
-    assert png.sha256 != decode(saved(noise(1), "PNG"), 1000).sha256
-    wide, high = Image.new("L", (6, 4)), Image.new("L", (4, 6))
-    assert decode(saved(wide, "PNG"), 1000).sha256 != decode(saved(high, "PNG"), 1000).sha256
+def test_the_hash_is_of_the_pixels_as_they_are_packed() -> None:
+    def packed_hash(image: Image.Image, channels: int = 3, **options: object) -> str:
+        return pixels_sha256(resize(decode(saved(image, **{"format": "PNG", **options}), 1000).image, 12, channels))
+
+    gray, colour = noise(0), noise(0, mode="RGB")
+    expected = packed_hash(gray)
+    opaque = gray.convert("RGBA")
+    palette = Image.frombytes("P", gray.size, gray.tobytes())
+    palette.putpalette([level for value in range(256) for level in (value, value, value)])
+    wide = Image.fromarray(np.asarray(gray).astype(np.uint16) * 257)
+    turned = Image.Exif()
+    turned[0x0112] = 6
+    for image, options in (
+        *((gray.convert(mode), {}) for mode in ("RGB", "LA")),
+        *((image, {}) for image in (opaque, palette, wide)),
+        *((gray, {"format": format}) for format in ("BMP", "TIFF", "GIF", "PPM", "PCX", "SGI")),
+        *((gray.convert("RGB"), {"format": format, **{"lossless": True}}) for format in ("WEBP",)),
+        (gray.transpose(Image.Transpose.ROTATE_90), {"exif": turned}),
+    ):
+        assert packed_hash(image, **options) == expected, (image.mode, options)
+        assert packed_hash(image, 1, **options) == expected
+    assert packed_hash(noise(1)) != expected
+    assert packed_hash(colour) != packed_hash(colour, 1) == packed_hash(colour.convert("L"))
+    assert packed_hash(noise(0, (24, 24))) == packed_hash(
+        noise(0, (24, 24)).resize((12, 12), Image.Resampling.BILINEAR)
+    )
 
 
-def test_blank_is_one_colour_everywhere() -> None:
-    assert decode(saved(Image.new("RGB", (4, 4), (3, 2, 1)), "PNG"), 1000).blank
-    assert not decode(saved(noise(0), "PNG"), 1000).blank
+def test_gray_in_three_channels_is_no_colour() -> None:
+    assert not holds_colour(resize(noise(0).convert("RGB"), 12, 3))
+    assert not holds_colour(resize(noise(0), 12, 1))
+    assert holds_colour(resize(noise(0, mode="RGB"), 12, 3))
 
 
 def png_header(width: int, height: int) -> bytes:
@@ -76,9 +98,9 @@ def png_header(width: int, height: int) -> bytes:
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        (b"", "not an image"),
-        (b"<html>not found</html>", "not an image"),
-        (b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 10 10\n", "not an image"),
+        (b"", "an empty file, not an image: fetch or copy it again"),
+        (b"<html>not found</html>", r"a web page \(HTML\), not an image"),
+        (b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 10 10\n", r"PostScript \(EPS\), which is not read: convert it"),
         (saved(noise(0, (64, 64)), "JPEG").getvalue()[:900], "damaged image: .*truncated"),
         (saved(noise(0, (64, 64)), "PNG").getvalue()[:900], "damaged image: "),
         (png_header(100_000, 100_000), "100000×100000 pixels, more than max_pixels = 1000000"),

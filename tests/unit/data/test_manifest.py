@@ -87,7 +87,7 @@ def test_dropping_says_why(tmp_path: Path) -> None:
     assert fates(manifest, "b/blank 1.png", "b/large.png", "b/colour.png") == [
         ("dropped", "blank: every pixel has the same value"),
         ("dropped", "odd size: 24×24 pixels"),
-        ("dropped", "odd mode: RGB"),
+        ("dropped", "odd mode: colour, and most are not (RGB)"),
     ]
     assert (manifest.loc[manifest["status"] == "dropped", "split"] == "").all()
     done = {name: audit["done"][name]["dropped"] for name in policies}
@@ -218,7 +218,7 @@ def test_too_many_unreadable_files_are_listed(tmp_path: Path) -> None:
     with pytest.raises(StudyError, match=r"12 of 32 images are unreadable, allowed is a share of 0\.1 ") as caught:
         build_manifest(data_settings(tmp_path, max_unreadable=0.1), split_settings(), WORKERS)
     listed = str(caught.value).splitlines()[1:]
-    assert listed[0] == "  a/bad 00.jpg: not an image, or its header is damaged"
+    assert listed[0] == "  a/bad 00.jpg: an empty file, not an image: fetch or copy it again"
     assert len(listed) == 11
     assert listed[-1] == "  and 2 more"
 

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Protocol
 
 from study.data.data_settings import DIGITS, DataSettings
-from study.data.decode import Picture
+from study.data.decode import FULL_DEPTH, Picture
 from study.data.folder_tree import OFFICIAL_SPLITS, Entry, NoClassFolderError
 from study.data.sources import digits, fer2013_csv, folder, zip_archive
 from study.errors import StudyError
@@ -34,8 +34,11 @@ class Source(Protocol):
     ignored: dict[str, list[str]]
     notes: list[str]
 
-    def read(self, image_id: str) -> Picture:
+    def read(self, image_id: str, bit_depth: int = FULL_DEPTH) -> Picture:
         """Decode one image.
+
+        Args:
+            bit_depth: bits that samples of 16 bits use, where the source may hold such.
 
         Raises:
             UnreadableError: there is no image in it.

@@ -4,7 +4,7 @@ import numpy as np
 from PIL import Image
 
 from study.data.data_settings import DIGITS, DataSettings
-from study.data.decode import Picture
+from study.data.decode import FULL_DEPTH, Picture
 from study.data.folder_tree import Entry
 
 SEED = 0  # of the choice of digits; not the study's seed, so that every study sees the same images
@@ -39,5 +39,5 @@ class DigitsSource:
             self.entries += [Entry(f"digit_{index}", str(label), "") for index in kept]
         self.entries.sort(key=lambda entry: entry.image_id)
 
-    def read(self, image_id: str) -> Picture:
+    def read(self, image_id: str, bit_depth: int = FULL_DEPTH) -> Picture:
         return Picture(Image.fromarray(self.pixels[int(image_id.removeprefix("digit_"))]), "L")

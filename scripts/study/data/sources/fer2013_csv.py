@@ -8,7 +8,7 @@ import numpy as np
 from PIL import Image
 
 from study.data.data_settings import DataSettings
-from study.data.decode import Picture
+from study.data.decode import FULL_DEPTH, Picture
 from study.data.folder_tree import USAGES, Entry, check_labels
 from study.errors import StudyError
 
@@ -92,7 +92,7 @@ class Fer2013Source:
             )
         return USAGES[text]
 
-    def read(self, image_id: str) -> Picture:
+    def read(self, image_id: str, bit_depth: int = FULL_DEPTH) -> Picture:
         """As the protocol says, but a wrong cell is a StudyError: a table is right or wrong as a whole."""
         row = int(image_id.removeprefix("row_"))
         with self.path.open("rb") as file:

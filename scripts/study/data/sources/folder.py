@@ -1,10 +1,9 @@
 """A folder of images."""
 
-import os
 from pathlib import Path
 
 from study.data.data_settings import DataSettings, files_below
-from study.data.decode import Picture, UnreadableError, decode
+from study.data.decode import FULL_DEPTH, Picture, decode
 from study.data.folder_tree import check_name, read_tree
 
 
@@ -24,8 +23,5 @@ class FolderSource:
         tree = read_tree(data, paths)
         self.entries, self.ignored, self.notes = tree.entries, tree.ignored, tree.notes
 
-    def read(self, image_id: str) -> Picture:
-        file = self.folder / image_id
-        if not os.path.isfile(file):  # noqa: PTH113 (Path.is_file fails for a link into a folder that is closed)
-            raise UnreadableError("not a regular file, or a link that leads nowhere")
-        return decode(file, self.max_pixels)
+    def read(self, image_id: str, bit_depth: int = FULL_DEPTH) -> Picture:
+        return decode(self.folder / image_id, self.max_pixels, bit_depth)

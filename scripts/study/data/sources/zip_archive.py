@@ -9,9 +9,10 @@ from pathlib import Path
 from typing import Any
 
 from study.data.data_settings import DataSettings
-from study.data.decode import Picture, UnreadableError, decode
+from study.data.decode import FULL_DEPTH, Picture, decode
+from study.data.file_kinds import UnreadableError
 from study.data.folder_tree import check_name, read_tree
-from study.errors import StudyError
+from study.errors import StudyError, naming_trouble
 
 ENCRYPTED, NAME_IS_UTF8 = 0x1, 0x800  # of an entry's flags
 UNICODE_PATH = 0x7075  # extra field of Info-ZIP: the name in UTF-8
@@ -32,7 +33,11 @@ OTHER_ARCHIVES = (
 
 def recognises(source: str) -> bool:
     """Whether it names a zip, by what is in the file."""
-    return zipfile.is_zipfile(source)
+    path = Path(source)
+    if not path.is_file():
+        return False
+    with naming_trouble(path), path.open("rb") as file:
+        return zipfile.is_zipfile(file)
 
 
 def what_it_is(path: Path) -> str:
@@ -62,7 +67,8 @@ class ZipSource:
         self.max_pixels = data.max_pixels
         _refuse_a_part(path)
         try:
-            self.zip = zipfile.ZipFile(path)
+            with naming_trouble(path):
+                self.zip = zipfile.ZipFile(path)
         except UnicodeDecodeError as error:
             raise StudyError(
                 f"{path}: the name of an entry is said to be UTF-8 and is not ({error.object!r}); make the zip again, "
@@ -106,15 +112,17 @@ class ZipSource:
     def __setstate__(self, state: dict[str, Any]) -> None:
         vars(self).update(state, zip=zipfile.ZipFile(state["zip"]))
 
-    def read(self, image_id: str) -> Picture:
-        member = self.members[image_id]
+    def read(self, image_id: str, bit_depth: int = FULL_DEPTH) -> Picture:
+        member, where = self.members[image_id], f"{self.zip.filename}, {image_id}"
         try:
-            with self.zip.open(member) as file:
+            with naming_trouble(where), self.zip.open(member) as file:
                 content = file.read(member.file_size + 1)  # never more than the header declared and the limit counted
                 file.read(1)  # makes zipfile compare the checksum
+        except StudyError:
+            raise
         except Exception as error:  # a damaged entry makes zipfile and its decompressors raise nearly anything
             raise UnreadableError(f"damaged zip entry: {error or type(error).__name__}") from None
-        return decode(io.BytesIO(content), self.max_pixels)
+        return decode(io.BytesIO(content), self.max_pixels, bit_depth, where)
 
 
 def _refuse_a_part(path: Path) -> None:
