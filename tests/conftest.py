@@ -42,8 +42,9 @@ class Workspace:
     configfile: str = "config/small.yaml"
 
     def snakemake(self, *arguments: str, check: bool = True) -> subprocess.CompletedProcess[str]:
-        """Run Snakemake; its output and errors come back as one text in `stdout`."""
-        command = [sys.executable, "-m", "snakemake", "--configfile", self.configfile, "--cores", "2"]
+        """Run Snakemake, its own configuration unless one is named; all it says comes back as one text in `stdout`."""
+        command = [sys.executable, "-m", "snakemake", "--cores", "2"]
+        command += [] if "--configfile" in arguments else ["--configfile", self.configfile]
         environment = {**os.environ, "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}"}
         run = subprocess.run(
             [*command, "--resources", "gpu=1", *arguments],

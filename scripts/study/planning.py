@@ -77,11 +77,12 @@ def check_name(config: dict[str, Any], default: dict[str, Any], files: Sequence[
     here = Path.cwd()
     shown = [str(path.relative_to(here) if path.is_relative_to(here) else path) for path in map(Path, files)]
     name, who = Path(shown[-1]).stem if shown else "mine", ", ".join(shown) or "--config"
+    layer = shown[-1] if shown else "config/quarter_width.yaml"
     raise StudyError(
         f"{who}: differs from the study '{config['study']}' ({'; '.join(found[:2])}{'; …' * (len(found) > 2)}) and has "
         f"no name of its own, so its results would replace those in results/{config['study']}; add the line "
         f"'study: {name}', or name it on the command line: --config study={name}. A file that changes another study is "
-        f"named after that one's: --configfile config/fer2013.yaml {shown[-1] if shown else 'config/quarter_width.yaml'}"
+        f"named after that one's: --configfile config/fer2013.yaml {layer}"
     )
 
 
