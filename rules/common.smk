@@ -25,7 +25,7 @@ from study.provenance import code_digest, digest
 from study.recipe_table import read_recipes
 from study.report.all_figures import FIGURES, keys_of
 from study.schema import SCHEMA
-from study.settings import captions, deciding, read_numbers, reported_protocol, validate_config
+from study.settings import captions, check_recipes, deciding, read_numbers, reported_protocol, validate_config
 
 # As a module, the pipeline takes the configuration of the Snakefile that uses it, laid over its own.
 AS_MODULE = workflow.modifier.skip_configfile
@@ -46,6 +46,7 @@ try:
         check_name(config, DEFAULT, workflow.overwrite_configfiles)
     TABLE_FILES = recipe_tables(config, WORKFLOW)
     RECIPES = read_recipes(TABLE_FILES)
+    check_recipes(config, RECIPES.values())
     laid_over = workflow.config_settings.overwrite_config.get("cases") or {}
     CAPTIONS = captions({**config, "experiments": TABLE_FILES}, laid_over)
 except StudyError as error:

@@ -6,18 +6,24 @@ import difflib
 import functools
 import math
 import operator
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
 from study.errors import StudyError
+from study.recipe import Recipe
 from study.recipe_table import read_captions
 from study.reference import allowed
 from study.schema import SCHEMA
 
 # Where a file is fetched from, and what it should be, decides nothing about a result.
 FETCH_ONLY = {"data": ("url", "sha256", "expected"), "model": ("weights_url",)}
+# torchvision's families with batch norm, beside the VGGs that say so; a test compares them with its networks.
+BATCH_NORM = (
+    *("resnet", "resnext", "wide_resnet", "densenet", "efficientnet", "mobilenet", "mnasnet", "regnet", "shufflenet"),
+)
+VGG_SIZE = 32  # pixels: five times halved they leave one
 # What YAML makes of text without quotes: "yes" and "off", "007" and "1e5", "null", "2026-01-01".
 NO_TEXT = {bool: "true or false", int: "a number", float: "a number", type(None): "null", datetime.date: "a date"}
 
@@ -90,6 +96,26 @@ def validate_config(config: dict[str, Any]) -> None:
         raise StudyError("configuration: " + "\n  ".join(problems) + "\n  (every key is explained in config/README.md)")
 
 
+def check_recipes(config: dict[str, Any], recipes: Iterable[Recipe]) -> None:
+    """Refuse, before anything runs, recipes that the configured network cannot be trained with.
+
+    Raises:
+        StudyError: naming the recipe and its column.
+    """
+    model = config["model"]["name"]
+    for recipe in recipes:
+        if recipe.batch_size == 1 and has_batch_norm(model):
+            raise StudyError(
+                f"experiment '{recipe.experiment}', column 'batch_size': found 1, allowed is at least 2 with the "
+                f"model {model}, as its batch norm compares the images of a batch (config key 'model.name')"
+            )
+
+
+def has_batch_norm(model: str) -> bool:
+    """Whether a torchvision classifier has batch norm, by its name: no PyTorch is loaded while planning."""
+    return model.endswith("_bn") or model.startswith(BATCH_NORM)
+
+
 def _explain(error: Any) -> list[str]:
     """The lines for one jsonschema error, in words a user can act on."""
     key = ".".join(str(part) for part in error.absolute_path)
@@ -143,6 +169,9 @@ def _cross_checks(config: dict[str, Any]) -> list[str]:
         )
     if weights == "imagenet" and config["model"]["width"] != 1:
         problems.append(f"'model.width' is {config['model']['width']}, allowed is 1 with 'model.weights: imagenet'")
+    model, size = config["model"]["name"], config["data"]["image_size"]
+    if model.startswith("vgg") and size < VGG_SIZE:
+        problems.append(f"'data.image_size' is {size}, allowed is at least {VGG_SIZE} with 'model.name: {model}'")
     for key in config["tables"]["reported_with"]:
         section, _, name = key.partition(".")
         if not isinstance(config.get(section), dict) or name not in config[section]:

@@ -9,8 +9,9 @@ import yaml
 
 from study.commands.reference import with_reference
 from study.errors import StudyError
+from study.recipe_table import read_recipes
 from study.schema import SCHEMA
-from study.settings import captions, read_numbers, validate_config
+from study.settings import captions, check_recipes, read_numbers, validate_config
 
 ROOT = Path(__file__).parents[2]
 BASE = yaml.safe_load((ROOT / "config/config.yaml").read_text(encoding="utf-8"))
@@ -50,7 +51,7 @@ def test_a_wrong_key_of_the_command_line_is_left_to_the_check() -> None:
 def test_text_that_spells_no_number_is_named_as_it_was_written() -> None:
     config = overlaid(BASE, {"seeds": ["one"], "model": {"width": "wide"}})
     read_numbers(config)
-    with pytest.raises(StudyError, match=r"'seeds\.0' is 'one', allowed is a whole number of at least 0"):
+    with pytest.raises(StudyError, match=r"'seeds\.0' is 'one', allowed is a whole number from 0 to 4294967295"):
         validate_config(config)
 
 
@@ -67,6 +68,8 @@ def test_every_study_is_valid(path: Path) -> None:
         ({"data": {"image_size": "large"}}, "'data.image_size' is 'large', allowed is a whole number from 8 to 1024"),
         ({"data": {"duplicates": "remove"}}, "'data.duplicates' is 'remove', allowed is one of keep, drop, group"),
         ({"split": {"train": 0.9}}, "add up to 1.2, allowed is exactly 1"),
+        ({"data": {"image_size": 24}}, "'data.image_size' is 24, allowed is at least 32 with 'model.name: vgg19'"),
+        ({"split": {"seed": 2**32}}, "'split.seed' is 4294967296, allowed is a whole number from 0 to 4294967295"),
         ({"split": {"train": 1.5}}, "'split.train' is 1.5, allowed is a number above 0 and below 1"),
         ({"seeds": []}, "'seeds' is [], allowed is a list of at least 1 without repetition"),
         ({"seeds": [1, 1]}, "allowed is a list of at least 1 without repetition"),
@@ -199,3 +202,13 @@ def test_every_key_is_described_and_the_reference_is_up_to_date() -> None:
     assert undescribed(SCHEMA) + undescribed(SCHEMA["$defs"]["recipe"]) == []
     readme = (ROOT / "config/README.md").read_text(encoding="utf-8")
     assert with_reference(readme) == readme, "run `make docs`"
+
+
+def test_a_batch_of_one_image_is_refused_where_batch_norm_cannot_take_it() -> None:
+    recipe = read_recipes(ROOT / "config/experiments.tsv")["sgd_ver1"].but(batch_size=1)
+    check_recipes(BASE, [recipe])
+    with pytest.raises(StudyError) as error:
+        check_recipes(overlaid(BASE, {"model": {"name": "vgg11_bn"}}), [recipe.but(batch_size=2), recipe])
+    assert str(error.value).startswith(
+        "experiment 'sgd_ver1', column 'batch_size': found 1, allowed is at least 2 with"
+    )

@@ -10,6 +10,7 @@ from safetensors.torch import save_file
 from torch import nn
 
 from study.errors import StudyError
+from study.settings import has_batch_norm
 from study.train import models
 from study.train.models import ModelSettings, build, parameter_count
 
@@ -203,3 +204,15 @@ class TestLoadWeights:
         torch.save({"epoch": 3, "state_dict": narrow().state_dict()}, tmp_path / "checkpoint.pth")
         with pytest.raises(StudyError, match=r"checkpoint.pth: allowed is a state dict, a flat mapping"):
             narrow(0, tmp_path / "checkpoint.pth")
+
+
+def test_planning_knows_which_networks_have_batch_norm() -> None:
+    """By their names, without PyTorch; built on the meta device, where a network takes neither time nor memory."""
+    from torchvision.models import get_model
+
+    for name in models.model_names():
+        if name.startswith("regnet") and name != "regnet_y_400mf":  # the family is as its smallest member
+            continue
+        with torch.device("cpu" if name.startswith("regnet") else "meta"):
+            network = get_model(name, weights=None)
+        assert has_batch_norm(name) == any(isinstance(part, nn.BatchNorm2d) for part in network.modules()), name
