@@ -82,11 +82,7 @@ def check_name(config: dict[str, Any], default: dict[str, Any], files: Sequence[
         f"{who}: differs from the study '{config['study']}' ({'; '.join(found[:2])}{'; …' * (len(found) > 2)}) and has "
         f"no name of its own, so its results would replace those in results/{config['study']}; add the line "
         f"'study: {name}', or name it on the command line: --config study={name}. A file that changes another study is "
-<<<<<<< HEAD
         f"named after that one's: --configfile config/fer2013.yaml {layer}"
-=======
-        f"named after that one's: --configfile config/fer2013.yaml {(shown or ['config/quarter_width.yaml'])[-1]}"
->>>>>>> 8d5c63b (A batch of one image with batch norm, images too small for a VGG and seeds beyond 32 bits are refused while planning)
     )
 
 
