@@ -1,5 +1,6 @@
 """What a tree of paths says: the class and the original split of every file."""
 
+import sys
 from collections import defaultdict
 from collections.abc import Iterable
 from dataclasses import dataclass, field
@@ -136,4 +137,7 @@ def check_name(source: str, name: str) -> None:
     try:
         name.encode()
     except UnicodeEncodeError:
-        raise StudyError(f"{source}: the file name {name!a} is not valid UTF-8; rename the file") from None
+        what = "is not valid UTF-8; rename the file"
+        if sys.getfilesystemencoding() != "utf-8":
+            what = f"cannot be read in the locale's {sys.getfilesystemencoding()}; set LC_ALL=C.UTF-8 and run again"
+        raise StudyError(f"{source}: the file name {name!a} {what}") from None

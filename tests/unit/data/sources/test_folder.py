@@ -125,6 +125,14 @@ def test_a_folder_beside_the_splits_is_named(tmp_path: Path) -> None:
         open_source(data_settings(tmp_path))
 
 
+def test_a_name_that_the_locale_cannot_read_blames_the_locale(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    write_tree(tmp_path, {"a": 1, "b": 1})
+    (tmp_path / "a/0.png").rename(tmp_path / "a/caf\udce9.png")
+    monkeypatch.setattr("sys.getfilesystemencoding", lambda: "ascii")
+    with pytest.raises(StudyError, match=r"cannot be read in the locale's ascii; set LC_ALL=C.UTF-8 and run again"):
+        open_source(data_settings(tmp_path))
+
+
 def test_a_file_name_that_is_not_utf8_is_named(tmp_path: Path) -> None:
     write_tree(tmp_path, {"a": 1, "b": 1})
     (tmp_path / "a/0.png").rename(tmp_path / "a/caf\udce9.png")
