@@ -2,8 +2,10 @@
 `wide_samples`."""
 
 import hashlib
+import struct
 import warnings
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from io import BytesIO
 from pathlib import Path
@@ -143,9 +145,10 @@ def _refuse_what_is_misread(opened: Any) -> None:
 
 def _unidentified(content: bytes, name: str) -> str:
     if content.startswith(b"\xff\xd8"):
-        for marker, segment in jpeg_segments(content):
-            if 0xC0 <= marker <= 0xCF and marker not in (0xC4, 0xC8, 0xCC) and segment[4:5] not in (b"", b"\x08"):
-                return f"JPEG of {segment[4]} bits, {file_kinds.CONVERT}"
+        with suppress(IndexError, struct.error):  # the file ends within a segment
+            for marker, segment in jpeg_segments(content):
+                if 0xC0 <= marker <= 0xCF and marker not in (0xC4, 0xC8, 0xCC) and segment[4:5] not in (b"", b"\x08"):
+                    return f"JPEG of {segment[4]} bits, {file_kinds.CONVERT}"
     return file_kinds.unreadable(content, name)
 
 
