@@ -24,6 +24,7 @@ from study.data.audit import differences
 from study.data.data_settings import Expected
 from study.data.manifest import MANIFEST_COLUMNS, leaked, read_manifest, write_manifest
 from study.data.manifest_building import build_manifest
+from study.data.packing import pack
 from study.data.sources import open_source
 from study.errors import StudyError
 from study.names import SPLITS
@@ -133,6 +134,43 @@ def test_official_copies_stay_in_the_higher_split_only(tmp_path: Path) -> None:
     assert audit["done"]["duplicates"]["dropped"] == 2
     kept = manifest[manifest["status"] == "kept"]
     assert (kept["split"] == kept["original_split"]).all()
+
+
+def test_copies_are_found_across_modes_and_formats(tmp_path: Path) -> None:
+    """The network sees the same picture, so it is the same one: in colour, of a palette, opaque, in another format."""
+    write_tree(tmp_path, {f"{split}/{label}": 8 for split in ("train", "val", "test") for label in "ab"})
+    picture = noise(500)
+    others = {"rgb.png": "RGB", "opaque.png": "RGBA", "other.bmp": "RGB", "palette.gif": "P", "wide.png": "I;16"}
+    write_images(tmp_path, {"train/a/picture.png": picture})
+    for name, mode in others.items():
+        wide = Image.fromarray(np.asarray(picture).astype(np.uint16) * 257)
+        write_images(tmp_path, {f"test/a/{name}": wide if mode == "I;16" else picture.convert(mode)})
+    manifest, audit = build_manifest(data_settings(tmp_path), split_settings(method="official"), WORKERS)
+    rows = manifest.set_index("image_id")
+    assert {rows.loc[f"test/a/{name}", "sha256"] for name in others} == {rows.loc["train/a/picture.png", "sha256"]}
+    assert audit["leakage"]["official"]["test"]["copied"] == len(others)
+
+
+@pytest.mark.parametrize(("largest", "bits"), [(200, 8), (1000, 10), (4095, 12), (16000, 14), (65535, 16)])
+def test_samples_of_16_bits_have_one_range_in_the_whole_collection(tmp_path: Path, largest: int, bits: int) -> None:
+    rng = np.random.default_rng(0)
+    brightest = {"a": largest, "b": largest // 3 + 1}  # a darker class stays darker
+    for label, top in brightest.items():
+        for number in range(12):
+            samples = rng.integers(0, top, (12, 12)).astype(np.uint16)
+            samples[0, 0] = top
+            write_images(tmp_path / "raw", {f"{label}/{number}.png": Image.fromarray(samples)})
+    lines: list[str] = []
+    manifest, audit = build_manifest(data_settings(tmp_path / "raw"), split_settings(), WORKERS, report=lines.append)
+    assert set(manifest["bit_depth"]) == {str(bits)}
+    assert audit["source"]["bit_depth"] == {"images": 24, "largest": largest, "bits": bits}
+    assert audit["found"]["blank"] == 0
+    if bits < 16:
+        assert f"read as {bits} bits" in " ".join(lines)
+    content = pack(manifest, data_settings(tmp_path / "raw"), tmp_path / "packed", WORKERS)
+    assert content["bit_depth"] == bits
+    train = np.load(tmp_path / "packed/train.npy")
+    assert train.max() == largest >> (bits - 8)
 
 
 def test_official_drop_prefers_the_test_copy(tmp_path: Path) -> None:
