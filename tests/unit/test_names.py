@@ -225,7 +225,7 @@ def _classes_and_images(
     assert list(loaded.classes) == sorted(classes)
     assert {i for split in loaded.image_ids.values() for i in split} == set(ids)
     counts = [index["splits"]["train"]["counts"][label] for label in loaded.classes]
-    weights = pd.DataFrame({"class": loaded.classes, "weight": class_weights(counts, "balanced", 0.9)})
+    weights = pd.DataFrame({"class": loaded.classes, "count": counts, "weight": class_weights(counts, "balanced", 0.9)})
     write_table(weights, folder / "class_weights.csv")
     assert read_class_weights(folder / "class_weights.csv")["class"].tolist() == list(loaded.classes)
 
