@@ -1,11 +1,13 @@
 """Work is shared out over processes, its results keep their order, and its progress is told."""
 
 import os
+import signal
 import time
 
 import pytest
 
 from study import progress
+from study.errors import StudyError
 from study.progress import CHUNK, in_parallel
 
 
@@ -42,6 +44,18 @@ def test_the_exception_of_the_first_wrong_item_is_raised() -> None:
 
     with pytest.raises(ValueError, match=f"item {CHUNK + 1}"):
         in_parallel("Working", work, range(10 * CHUNK), 4)
+
+
+def test_a_process_that_is_killed_is_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(progress, "_processes_pay", lambda *_: True)
+
+    def work(number: int) -> int:
+        if number == CHUNK:
+            os.kill(os.getpid(), signal.SIGKILL)  # as the kernel does without memory
+        return number
+
+    with pytest.raises(StudyError, match=r"^Reading images: a process was killed after \d+ of 256 .* fewer .* than 2 "):
+        in_parallel("Reading images", work, range(4 * CHUNK), 2)
 
 
 def test_a_log_gets_a_line_at_the_end(capsys: pytest.CaptureFixture[str]) -> None:

@@ -37,6 +37,7 @@ TURNS = {
     8: Image.Transpose.ROTATE_90,
 }  # by the EXIF orientation
 RAW_BITS = {"L;2": 2, "L;4": 4}  # Pillow's raw modes of samples of fewer than 8 bits
+ICO = b"\0\0\1\0"  # its first bytes
 DNG_VERSION, SUBFILE_TYPE, SUB_DIRECTORIES = 50706, 254, 330  # tags of a TIFF
 
 warnings.filterwarnings("ignore", module="PIL")  # a damaged file is reported in the manifest, not on the terminal
@@ -116,12 +117,12 @@ def _candidates(content: bytes) -> Iterator[bytes]:
 
 
 def _decoded(content: bytes, name: str, max_pixels: int, bit_depth: int) -> Picture:
-    Image.MAX_IMAGE_PIXELS = None  # `max_pixels` stands in its place
+    # `max_pixels` stands in its place, but an ICO loads the image inside when it is opened. Pillow refuses the double.
+    Image.MAX_IMAGE_PIXELS = (max_pixels + 1) // 2 if content.startswith(ICO) else None
     formats = (*FORMATS, "TGA") if name.lower().endswith(TARGA) else FORMATS
     with Image.open(BytesIO(content), formats=formats) as opened:  # reads the header only
         if opened.width * opened.height > max_pixels:
             raise UnreadableError(f"{opened.width}×{opened.height} pixels, more than max_pixels = {max_pixels}")
-        Image.MAX_IMAGE_PIXELS = max_pixels // 2  # of what an ICO holds inside; Pillow refuses more than twice as many
         _refuse_what_is_misread(opened)
         samples = wide_samples.read(opened, content)
         if samples is None:

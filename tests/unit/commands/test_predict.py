@@ -1,5 +1,8 @@
 """New images labelled by a trained run: the run's own answers."""
 
+import dataclasses
+import errno
+import os
 from io import BytesIO
 from pathlib import Path
 
@@ -8,7 +11,7 @@ import pandas as pd
 import pytest
 import torch
 from finished_run import finish
-from PIL import Image
+from PIL import Image, ImageFile
 from small_run import CLASSES, small_data
 
 from study.__main__ import main
@@ -86,6 +89,30 @@ def test_other_sizes_and_modes_are_prepared_and_counted(classifier: Classifier, 
     assert again.loc["large.png", "p_left"] == pytest.approx(again.loc[table["image"][0], "p_left"], abs=0.05)
     assert "1 of 32 images: resized to the run's size" in said
     assert any("1 of 32 images: turned from colour to the grayscale" in line for line in said)
+
+
+def test_samples_of_16_bits_are_read_as_those_of_the_run(classifier: Classifier, images: Path) -> None:
+    first = label_images(classifier, images, MAX_PIXELS)["image"][0]
+    values = np.asarray(Image.open(images / first)).astype(np.uint16) << 4
+    Image.fromarray(values).save(images / "wide.png")
+    Image.fromarray(values << 1 | 4096).save(images / "wider.png")
+    said: list[str] = []
+    run = dataclasses.replace(classifier, bit_depth=12)
+    table = label_images(run, images, MAX_PIXELS, said.append).set_index("image")
+    assert table.loc["wide.png"].tolist() == table.loc[first].tolist()
+    assert "1 of 32 images: with samples of 16 bits, read as 12 bits as the run's were" in said
+    assert any(line.startswith("skipped wider.png: samples up to ") for line in said)
+
+
+def test_the_trouble_of_the_machine_skips_no_image(
+    classifier: Classifier, images: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_: object) -> None:
+        raise OSError(errno.EIO, os.strerror(errno.EIO))
+
+    monkeypatch.setattr(ImageFile.ImageFile, "load", fail)
+    with pytest.raises(StudyError, match=r"\.png: Input/output error; this is the machine's trouble, not the file's"):
+        label_images(classifier, images, MAX_PIXELS)
 
 
 def test_empty_missing_and_unreadable_folders(classifier: Classifier, tmp_path: Path) -> None:

@@ -6,7 +6,7 @@ import zlib
 
 import numpy as np
 import pytest
-from example_images import noise
+from example_images import noise, png, png_chunk, tiff
 from PIL import Image
 
 from study.data.decode import decode, holds_colour, pixels_sha256, resize
@@ -40,6 +40,78 @@ def test_16_bits_keep_the_upper_8() -> None:
 def test_transparency_is_laid_on_white() -> None:
     picture = decode(saved(Image.new("RGBA", (2, 2), (200, 0, 0, 0)), "PNG"), 1000)
     assert (np.asarray(picture.image) == 255).all()
+
+
+PALETTE = png_chunk(b"PLTE", bytes([10, 20, 30, 40, 50, 60, 70, 80, 90]))
+HALF = [132, 137, 142]  # the first colour of it under an alpha of 128
+
+
+@pytest.mark.parametrize(
+    ("content", "expected"),
+    [
+        (png([b"\x40"], 2, 1, 0, png_chunk(b"tRNS", b"\0\0")), [255, 255]),
+        (png([b"\x40"], 2, 1, 0, png_chunk(b"tRNS", b"\0\1")), [0, 255]),
+        (png([b"\x1b"], 4, 2, 0, png_chunk(b"tRNS", b"\0\1")), [0, 255, 170, 255]),
+        (png([b"\x1b"], 4, 2, 0), [0, 85, 170, 255]),
+        (png([b"\x12"], 2, 4, 0, png_chunk(b"tRNS", b"\0\1")), [255, 34]),
+        (png([b"\x1f"], 2, 4, 0), [17, 255]),
+        (png([b"\5\6"], 2, 8, 0, png_chunk(b"tRNS", b"\0\5")), [255, 6]),
+        (png([b"\1\2\3\1\2\4"], 2, 8, 2, png_chunk(b"tRNS", b"\0\1\0\2\0\3")), [[255, 255, 255], [1, 2, 4]]),
+        (png([b"\0\1"], 2, 8, 3, PALETTE + png_chunk(b"tRNS", b"\xff\0")), [[10, 20, 30], [255, 255, 255]]),
+        (png([b"\0\2"], 2, 8, 3, PALETTE + png_chunk(b"tRNS", b"\x80\0")), [HALF, [70, 80, 90]]),
+        (png([b"\x01"], 2, 4, 3, PALETTE + png_chunk(b"tRNS", b"\x80\0")), [HALF, [255, 255, 255]]),
+        (png([bytes([100, 128, 100, 0])], 2, 8, 4), [177, 255]),
+        (png([bytes([100, 0, 200, 128, 1, 2, 3, 0])], 2, 8, 6), [[177, 127, 227], [255, 255, 255]]),
+    ],
+    ids=[
+        *("black of 1 bit", "white of 1 bit", "2 bits", "2 bits opaque", "4 bits", "4 bits opaque", "8 bits", "RGB"),
+        *("one index", "table of alpha", "table of 4 bits", "LA", "RGBA"),
+    ],
+)
+def test_every_transparency_of_a_png(content: bytes, expected: list) -> None:
+    assert np.asarray(decode(io.BytesIO(content), 1000).image)[0].tolist() == expected
+
+
+def test_transparency_in_other_formats() -> None:
+    clear, opaque = [255, 255, 255], [200, 100, 0]
+    image = Image.new("RGBA", (2, 1))
+    image.putpixel((0, 0), (*opaque, 255))
+    for format, options in (("GIF", {}), ("WEBP", {"lossless": True}), ("TIFF", {}), ("TGA", {}), ("DDS", {})):
+        picture = decode(saved(image, format, **options), 1000, name="x.tga" if format == "TGA" else "")
+        assert np.asarray(picture.image)[0].tolist() == [opaque, clear], format
+    avif = decode(saved(image.resize((16, 16), Image.Resampling.NEAREST), "AVIF", quality=100), 1000)
+    assert np.abs(np.asarray(avif.image)[8, [2, 13]].astype(int) - [opaque, clear]).max() < 12
+    palette = Image.new("P", (2, 1))
+    palette.putpalette([*opaque, 0, 0, 0])
+    palette = palette.convert("PA")
+    palette.putalpha(Image.frombytes("L", (2, 1), b"\xff\0"))
+    assert np.asarray(decode(saved(palette, "TIFF"), 1000).image)[0].tolist() == [opaque, clear]
+    assert palette.mode == "PA"
+
+
+def test_premultiplied_gray_is_laid_on_white() -> None:
+    values = np.array([[[50, 128], [0, 0], [9, 255]]], np.uint8)  # 50 of 128 is a gray of 100 under an alpha of 128
+    picture = decode(io.BytesIO(tiff(values, t338=1)), 1000)
+    assert (picture.mode, np.asarray(picture.image)[0].tolist()) == ("La", [177, 255, 9])
+
+
+@pytest.mark.parametrize("format", ["JPEG2000", "PCX", "SGI", "DDS", "QOI", "PPM", "DIB", "TGA", "BMP", "MPO", "AVIF"])
+def test_every_format_that_pillow_reads_by_itself(format: str) -> None:
+    image = Image.new("RGB", (16, 16), (10, 20, 30))
+    picture = decode(saved(image, format), 1000, name="X.TGA" if format == "TGA" else "x")
+    assert picture.image.size == (16, 16)
+    assert np.abs(np.asarray(picture.image).astype(int) - [10, 20, 30]).max() <= (3 if format in ("MPO", "AVIF") else 0)
+
+
+@pytest.mark.filterwarnings("ignore:Image size")
+def test_what_an_ico_holds_is_held_to_the_limit() -> None:
+    inside = png_header(3000, 3000)
+    directory = struct.pack("<3H4B2H2I", 0, 1, 1, 16, 16, 0, 0, 1, 32, len(inside), 22)
+    with pytest.raises(UnreadableError, match=r"an image of more pixels than max_pixels = 1000000"):
+        decode(io.BytesIO(directory + inside), 1_000_000)
+    inside = saved(noise(0, (16, 16)), "PNG").getvalue()
+    directory = struct.pack("<3H4B2H2I", 0, 1, 1, 16, 16, 0, 0, 1, 32, len(inside), 22)
+    assert (np.asarray(decode(io.BytesIO(directory + inside), 256).image) == np.asarray(noise(0, (16, 16)))).all()
 
 
 def test_exif_orientation_turns_the_image_upright() -> None:

@@ -1,5 +1,6 @@
 """A zip of images is read like the folder it was made of, and one that would do harm is refused."""
 
+import errno
 import stat
 import struct
 import tracemalloc
@@ -100,3 +101,18 @@ def test_a_zip_is_known_by_its_content_not_by_its_name(tmp_path: Path) -> None:
     path.write_bytes(path.read_bytes()[:directory] + b"XX" + path.read_bytes()[directory + 2 :])
     with pytest.raises(StudyError, match=r"images: not a readable zip \(.*\); fetch or copy it again"):
         open_source(data_settings(path))
+
+
+@pytest.mark.parametrize("error", [OSError(errno.EIO, "Input/output error"), MemoryError()])
+def test_the_trouble_of_the_machine_makes_no_entry_unreadable(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, error: Exception
+) -> None:
+    path = write_zip(tmp_path / "images.zip", write_tree(tmp_path / "tree", {"a": 1, "b": 1}))
+    source = open_source(data_settings(path))
+
+    def fail(*_: object) -> None:
+        raise error
+
+    monkeypatch.setattr(zipfile.ZipExtFile, "read", fail)
+    with pytest.raises(StudyError, match=r"images\.zip, a/0\.png: .*this is the machine's trouble, not the file's"):
+        source.read("a/0.png")
