@@ -1,5 +1,6 @@
 # Needs:  the merged configuration and the table of recipes it names.
 # Makes:  RECIPES (experiment → validated recipe), RESULTS, and the plain functions that the other files call.
+import os
 import re
 import sys
 from pathlib import Path
@@ -53,6 +54,8 @@ except StudyError as error:
     raise WorkflowError(str(error)) from None
 
 RESULTS = f"results/{config['study']}"
+# The same as it is on the disk, where a module's statement may have changed it (prefix, replace_prefix).
+PLACED_RESULTS = Path(workflow.modifier.path_modifier.replace_prefix(RESULTS))
 SOURCE = config["data"]["source"]
 CASES = sorted({recipe.case for recipe in RECIPES.values()})
 WEIGHTS = config["model"]["weights"]
@@ -64,7 +67,9 @@ else:
 RUN = RunPaths(Path(RESULTS))  # with the wildcards {experiment} and {seed}
 TABLES_FOLDER = f"{RESULTS}/tables"
 FIGURES_FOLDER = f"{RESULTS}/figures"
-TEMPLATES = WORKFLOW / "scripts/study/report/templates"
+# What a rule takes from the pipeline's folder, from the working directory: a folder that is moved makes nothing again.
+FROM_HERE = Path(os.path.relpath(WORKFLOW))
+TEMPLATES = FROM_HERE / "scripts/study/report/templates"
 
 
 wildcard_constraints:
@@ -134,7 +139,7 @@ def training_settings(wildcards):
 def planned_study():
     """The study as it is planned now, for what goes with planning."""
     return PlannedStudy(
-        Path(RESULTS),
+        PLACED_RESULTS,
         config,
         RECIPES,
         training_settings(None),

@@ -164,8 +164,8 @@ rule report:
     """Snakemake's own report of the study: one page that opens offline."""
     input:
         shown=[*rules.tables.output, rules.ensemble.output.ensemble, *rules.figures.output, *rules.first_page.output],
-        stylesheet=local(str(WORKFLOW / "report/style.css")),
-        texts=[local(str(path)) for path in sorted((WORKFLOW / "report").glob("*.rst"))],
+        stylesheet=local(str(FROM_HERE / "report/style.css")),
+        texts=[local(str(path)) for path in sorted((FROM_HERE / "report").glob("*.rst"))],
     output:
         f"{RESULTS}/report.html",
     log:
@@ -175,12 +175,12 @@ rule report:
     conda:
         "../envs/compare.yaml"
     params:
-        snakefile=workflow.main_snakefile,
+        snakefile=os.path.relpath(workflow.main_snakefile),
         code=script_digest("report"),
     script:
         "../scripts/report.py"
 
 
 onsuccess:
-    if Path(f"{RESULTS}/report.html").exists():  # a run may end at another target
-        print(f"Report: {RESULTS}/report.html")
+    if (PLACED_RESULTS / "report.html").exists():  # a run may end at another target
+        print(f"Report: {PLACED_RESULTS}/report.html")

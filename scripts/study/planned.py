@@ -12,6 +12,7 @@ Entry points:
 
 import contextlib
 import math
+import re
 import shlex
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -184,6 +185,8 @@ def _flat(values: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, An
 def _shown(value: Any) -> str:
     if isinstance(value, bool) or value is None:
         return {True: "true", False: "false", None: "null"}[value]
+    if isinstance(value, str) and re.fullmatch("[0-9a-f]{64}", value):  # a digest
+        return f"{value[:8]}…"
     return f"{value:g}" if isinstance(value, float) else str(value)
 
 

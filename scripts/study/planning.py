@@ -139,10 +139,11 @@ def notice(study: PlannedStudy, dag: Any) -> list[str]:
         before = read_json(study.results / "study.json")["data"]
     except (OSError, ValueError, KeyError):
         before = None
-    planned = {str(run.run): run for run in study.runs if run.run.exists()}
+    jobs = {file: job for job in dag.needrun_jobs() for file in map(str, job.output)}
     reasons: dict[str, list[RunPaths]] = {}
-    for job in dag.needrun_jobs():
-        for run in [planned[file] for file in map(str, job.output) if file in planned]:
+    for run in study.runs:
+        job = jobs.get(str(run.run))
+        if job and run.run.exists():
             reasons.setdefault(_why(study, before, run, job, dag.reason(job)), []).append(run)
     if not reasons:
         return []

@@ -153,6 +153,10 @@ def test_what_does_not_train_again(finished_copy: Workspace, change: Callable[[W
     assert "train" not in finished_copy.planned()
 
 
+def test_a_folder_that_was_moved_has_nothing_to_do(finished_copy: Workspace) -> None:
+    assert finished_copy.planned() == {}
+
+
 def test_a_module_that_a_declaration_names_makes_its_rule_run_again(finished_copy: Workspace) -> None:
     path = finished_copy.root / "scripts/study/compare/effects.py"
     path.write_text(path.read_text(encoding="utf-8") + "\nMORE = 1\n", encoding="utf-8")

@@ -1,0 +1,139 @@
+"""What belongs to a study, and which finished runs no longer do: found in their files, each with the reason."""
+
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+import pytest
+from small_run import RECIPE
+
+from study.files import file_sha256
+from study.paths import RunPaths
+from study.planned import SHOWN, PlannedStudy, changes, leftover_lines, recipe_tables
+from study.provenance import digest
+
+TRAINING = {"model": {"width": 0.25}, "training": {"max_epochs": None, "deterministic": True}}
+WEIGHTED = {"loss": "weighted_cross_entropy", "activation": "logits"}
+
+
+def finish(study: PlannedStudy, experiment: str, seed: int = 0, **provenance: Any) -> RunPaths:
+    """The files of a run of the study as it is, but for what is given."""
+    run, recipe = RunPaths(study.results, experiment, seed), study.recipes[experiment]
+    made = {"settings": digest(TRAINING), "configuration": TRAINING, "data": study.images}
+    made["class_weights"] = study.class_weights if recipe.weighted else None
+    record = {"recipe": dict(recipe.hyperparameters), "best_val_accuracy": 0.5, "provenance": {**made, **provenance}}
+    for folder in (run.trained, run.evaluated):
+        folder.mkdir(parents=True, exist_ok=True)
+    run.run.write_text(json.dumps(record), encoding="utf-8")
+    run.metrics.write_text('{"val": {"accuracy": 0.5}}', encoding="utf-8")
+    return run
+
+
+@pytest.fixture
+def study(tmp_path: Path) -> PlannedStudy:
+    """Two recipes, one of them weighted, of one seed; its images and class weights are there."""
+    (tmp_path / "data").mkdir()
+    (tmp_path / "data/pack.json").write_text('{"classes": ["a"]}', encoding="utf-8")
+    (tmp_path / "data/class_weights.csv").write_text("class,count,weight\n", encoding="utf-8")
+    recipes = {"plain": RECIPE.but(experiment="plain"), "heavy": RECIPE.but(experiment="heavy", **WEIGHTED)}
+    return PlannedStudy(tmp_path, {"seeds": [0], "experiments": "own.tsv"}, recipes, TRAINING, {"split": 1})
+
+
+def test_runs_as_they_are_planned_are_no_leftovers(study: PlannedStudy) -> None:
+    for name in study.recipes:
+        finish(study, name)
+    assert study.leftovers() == {} and study.runs == [RunPaths(study.results, name, 0) for name in study.recipes]
+
+
+def test_every_difference_is_named_with_both_values(study: PlannedStudy) -> None:
+    other = {"model": {"width": 0.5}, "training": {"max_epochs": 6, "deterministic": True}}
+    run = finish(study, "plain", settings=digest(other), configuration=other)
+    assert study.differences(run) == ["model.width 0.5, now 0.25", "training.max_epochs 6, now null"]
+    run = finish(study, "plain", settings=digest(other), configuration=None)
+    assert study.differences(run) == ["another configuration of model or training"]
+    run = finish(study, "plain", data="0" * 64)
+    assert study.differences(run) == [f"other images than those in {study.results}/data now"]
+    now = PlannedStudy(study.results, study.config, {"plain": RECIPE.but(experiment="plain", lr=0.5, max_epochs=9)})
+    assert now.differences(finish(study, "plain")) == ["lr 0.003, now 0.5", "max_epochs 6, now 9"]
+
+
+def test_class_weights_matter_to_those_who_use_them(study: PlannedStudy) -> None:
+    plain, heavy = finish(study, "plain"), finish(study, "heavy")
+    (study.results / "data/class_weights.csv").write_text("class,count,weight\na,1,1\n", encoding="utf-8")
+    now = PlannedStudy(study.results, study.config, study.recipes, TRAINING)
+    assert now.differences(plain) == [] and "other class weights than" in now.differences(heavy)[0]
+    assert now.class_weights == file_sha256(study.results / "data/class_weights.csv")
+
+
+def test_what_a_run_of_an_earlier_version_does_not_state_is_not_compared(study: PlannedStudy) -> None:
+    run = finish(study, "plain")
+    run.run.write_text('{"outcome": "completed"}', encoding="utf-8")
+    assert study.differences(run) == []
+
+
+@pytest.mark.parametrize("content", ["", "[1]", '{"recipe": '])
+def test_a_damaged_run_is_named(study: PlannedStudy, content: str) -> None:
+    run = finish(study, "plain")
+    run.run.write_text(content, encoding="utf-8")
+    assert study.differences(run)[0].startswith("run.json cannot be read")
+
+
+def test_a_recipe_with_columns_of_another_version(study: PlannedStudy) -> None:
+    run = finish(study, "plain")
+    record = json.loads(run.run.read_text(encoding="utf-8"))
+    run.run.write_text(json.dumps({**record, "recipe": {**record["recipe"], "unheard_of": 1}}), encoding="utf-8")
+    assert study.differences(run) == ["a recipe with columns that the table does not know, or without some that it has"]
+
+
+def test_leftovers_have_a_reason_and_a_command_that_removes_them(study: PlannedStudy) -> None:
+    seeds = [finish(study, "plain", seed) for seed in (0, 1, 2)]
+    finish(study, "heavy")
+    (study.results / "train/plain/seed_old").mkdir()
+    (study.results / "train/plain/seed_old/run.json").write_text("{}", encoding="utf-8")
+    now = PlannedStudy(study.results, study.config, {"plain": study.recipes["plain"]}, TRAINING)
+    lines = leftover_lines(now.leftovers())
+    assert [line.partition("; to remove it: ")[0] for line in lines] == [
+        "heavy, seed 0: takes part in nothing, because its recipe is not in the table of recipes any more",
+        "plain, seeds 1, 2: takes part in nothing, because its seed is not in `seeds` any more",
+    ]
+    for line in lines:
+        assert os.system(line.partition("; to remove it: ")[2]) == 0
+    assert now.leftovers() == {} and seeds[0].run.exists() and not seeds[1].trained.exists()
+
+
+def test_metrics_older_than_the_run_count_only_if_they_say_something_else(study: PlannedStudy) -> None:
+    run = finish(study, "plain")
+    os.utime(run.metrics, (1, 1))
+    assert study.leftovers() == {}
+    run.metrics.write_text('{"val": {"accuracy": 0.25}}', encoding="utf-8")
+    assert study.leftovers() == {}
+    os.utime(run.metrics, (1, 1))
+    assert study.leftovers() == {run: "it was trained again after it was evaluated"}
+
+
+def test_long_lists_are_cut(study: PlannedStudy) -> None:
+    found = changes({str(n): 1 for n in range(99)}, {str(n): 2 for n in range(99)})
+    assert len(found) == SHOWN and found[-1] == f"{99 - SHOWN + 1} more differences"
+    lines = leftover_lines({RunPaths(study.results, f"old{n}", 0): "gone" for n in range(99)})
+    assert len(lines) == SHOWN and lines[-1] == f"{99 - SHOWN + 1} more lines like these"
+
+
+def test_values_are_shown_as_they_are_written() -> None:
+    before = {"a": True, "b": {"c": None, "d": {}}, "e": 1e-10, "f": "0" * 64, "gone": [1]}
+    now = {"a": False, "b": {"c": 3, "d": {"x": 1}}, "e": 0.5, "f": "1" * 64}
+    assert changes(before, now) == [
+        "a true, now false", "b.c null, now 3", "b.d {}, now not set", "e 1e-10, now 0.5", "f 00000000…, now 11111111…",
+        "gone [1], now not set", "b.d.x not set, now 1",
+    ]  # fmt: skip
+
+
+def test_tables_are_those_of_the_working_directory_else_of_the_checkout(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "here").mkdir()
+    monkeypatch.chdir(tmp_path / "here")
+    for place in ("here/one.tsv", "one.tsv", "two.tsv"):
+        (tmp_path / place).touch()
+    found = recipe_tables({"experiments": ["one.tsv", "two.tsv", "three.tsv"]}, tmp_path)
+    assert found == ["one.tsv", str(tmp_path / "two.tsv"), "three.tsv"]
