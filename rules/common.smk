@@ -67,7 +67,7 @@ else:
 RUN = RunPaths(Path(RESULTS))  # with the wildcards {experiment} and {seed}
 TABLES_FOLDER = f"{RESULTS}/tables"
 FIGURES_FOLDER = f"{RESULTS}/figures"
-# What a rule takes from the pipeline's folder, from the working directory: a folder that is moved makes nothing again.
+# The same as inputs name it, from the working directory, so that a folder that was moved makes nothing again.
 FROM_HERE = Path(os.path.relpath(WORKFLOW))
 TEMPLATES = FROM_HERE / "scripts/study/report/templates"
 
