@@ -101,8 +101,8 @@ def source_identity(wildcards):
         return config["data"]["sha256"] or "absent"
     try:
         return source_fingerprint(SOURCE)
-    except StudyError as error:
-        raise WorkflowError(str(error)) from None
+    except StudyError:  # a folder that cannot be listed: the rule says so, as one line
+        return "unreadable"
 
 
 def data_settings(wildcards):
