@@ -18,6 +18,9 @@ def test_the_fingerprint_follows_the_source(tmp_path: Path) -> None:
     before = source_fingerprint(str(folder)), source_fingerprint(str(path))
     (folder / "a/0.png").touch()
     assert source_fingerprint(str(folder)) == before[0]
+    (folder / "a/.DS_Store").write_text("the window's place")
+    write_tree(folder, {"@eaDir/a": 1})
+    assert source_fingerprint(str(folder)) == before[0], "what a system leaves is no change"
     write_tree(folder, {"c": 1}, seed=9)
     write_zip(path, folder)
     assert source_fingerprint(str(folder)) != before[0]

@@ -1,6 +1,7 @@
 """The manifest accounts for every image, the policies do what they say, and the audit counts it."""
 
 import hashlib
+import unicodedata
 from pathlib import Path
 
 import numpy as np
@@ -336,6 +337,32 @@ def test_a_source_as_expected_is_not_mentioned(tmp_path: Path) -> None:
     for expected in (None, Expected(), Expected({"a": 10, "b": 10}, {"train": 10, "test": 10})):
         _, audit = build_manifest(data_settings(tree), split_settings(), WORKERS, expected, told.append)
         assert audit["expected"] == told == []
+
+
+def test_a_class_is_known_in_either_unicode_form(tmp_path: Path) -> None:
+    composed, taken_apart = (unicodedata.normalize(form, "Cèpe") for form in ("NFC", "NFD"))
+    tree = write_tree(tmp_path, {taken_apart: 9, "b": 9})
+    data = data_settings(tree, oversample={taken_apart: 2})
+    manifest, audit = build_manifest(data, split_settings(), WORKERS, Expected({taken_apart: 9, "b": 9}))
+    assert audit["expected"] == []
+    assert manifest["label"].value_counts().to_dict() == {composed: 18, "b": 9}
+    assert (tree / manifest.loc[manifest["label"] == composed, "image_id"].iloc[0]).is_file()
+
+
+def test_what_is_not_read_is_told_and_counted_and_fills_no_share_of_unreadable_files(tmp_path: Path) -> None:
+    tree = write_tree(tmp_path, {"seg_train/a": 9, "seg_train/b": 9, "seg_pred/seg_pred": 3, "seg_train/@eaDir/a": 2})
+    for name in ("seg_train/a/labels.csv", "seg_train/b/clip.mov", "seg_train/b/.DS_Store"):
+        (tree / name).write_text("x")
+    told: list[str] = []
+    _, audit = build_manifest(data_settings(tree), split_settings(), WORKERS, report=told.append)
+    assert audit["source"]["ignored_files"] == {"system": 3, "document": 1, "video": 1, "unlabelled": 3}
+    assert (audit["source"]["images"], audit["found"]["unreadable"]) == (18, 0)
+    assert audit["source"]["notes"] == told[:2]
+    assert "'seg_pred' holds 3 images but no class folders" in told[0]
+    assert told[1] == f"{tree}: read is train from 'seg_train' (classes: 2)."
+    assert f"{tree}: not read as images of a class: 3 left by systems, tools and downloads (seg_train/" in told[2]
+    with pytest.raises(StudyError, match=r"found: train\. .*'seg_pred' holds 3 images but no class folders"):
+        build_manifest(data_settings(tree), split_settings("official"), WORKERS, report=told.append)
 
 
 def test_the_warning_comes_before_an_error_that_it_explains(tmp_path: Path) -> None:

@@ -1,11 +1,15 @@
 """A folder of images is read as it is meant, and what is wrong with its tree is named."""
 
+import errno
+import os
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 from example_images import data_settings, noise, pixels, write_images, write_tree
 
+from study.data.data_settings import source_fingerprint
 from study.data.decode import UnreadableError
 from study.data.folder_tree import Entry
 from study.data.sources import Source, open_source
@@ -131,6 +135,38 @@ def test_a_name_that_the_locale_cannot_read_blames_the_locale(tmp_path: Path, mo
     monkeypatch.setattr("sys.getfilesystemencoding", lambda: "ascii")
     with pytest.raises(StudyError, match=r"cannot be read in the locale's ascii; set LC_ALL=C.UTF-8 and run again"):
         open_source(data_settings(tmp_path))
+
+
+def test_a_link_to_itself_is_no_folder(tmp_path: Path) -> None:
+    write_tree(tmp_path, {"a": 1, "b": 1})
+    (tmp_path / "b/self").symlink_to(tmp_path / "b/self")
+    source = open_source(data_settings(tmp_path))
+    assert [entry.image_id for entry in source.entries] == ["a/0.png", "b/0.png", "b/self"]
+    with pytest.raises(UnreadableError):
+        source.read("b/self")
+
+
+@pytest.mark.parametrize("right", ["r", "x"])
+def test_a_folder_that_cannot_be_listed_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, right: str) -> None:
+    """As the system answers anyone but root, for whom all folders are open."""
+    write_tree(tmp_path, {"a": 1, "b": 1})
+    scandir, access = os.scandir, os.access
+
+    def closed(path: Path) -> bool:
+        return Path(path).name == "b"
+
+    def scan(path: Path) -> Any:
+        if right == "r" and closed(path):
+            raise PermissionError(errno.EACCES, "Permission denied", str(path))
+        return scandir(path)
+
+    monkeypatch.setattr(os, "scandir", scan)
+    monkeypatch.setattr(os, "access", lambda path, mode: access(path, mode) and not (right == "x" and closed(path)))
+    for use in (lambda: open_source(data_settings(tmp_path)), lambda: source_fingerprint(str(tmp_path))):
+        with pytest.raises(
+            StudyError, match=r"/b: the folder cannot be listed \(Permission denied\); make it readable"
+        ):
+            use()
 
 
 def test_a_file_name_that_is_not_utf8_is_named(tmp_path: Path) -> None:

@@ -46,6 +46,44 @@ def test_a_table_in_a_zip_or_a_folder_is_pointed_out(tmp_path: Path) -> None:
         open_source(data_settings(write_tree(tmp_path / "flat", {".": 1})))
 
 
+def test_a_folder_inside_a_source_without_folders_is_refused(tmp_path: Path) -> None:
+    for source in ("digits", write_csv(tmp_path / "fer2013.csv", [])):
+        with pytest.raises(StudyError, match=r"data\.folder: found 'a', but .* has no folders inside; allowed is null"):
+            open_source(data_settings(source, folder="a"))
+
+
+def test_a_zip_in_a_zip_is_pointed_out(tmp_path: Path) -> None:
+    with zipfile.ZipFile(tmp_path / "archive.zip", "w") as archive:
+        archive.writestr("data/train.zip", "PK")
+        archive.writestr("sample_submission.csv", "id,label")
+    with pytest.raises(StudyError, match=r"no class folder found; .*to read 'data/train\.zip' in it, name that file"):
+        open_source(data_settings(tmp_path / "archive.zip"))
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (
+            b"\x1f\x8b\x08rest",
+            r"the file is a gzip archive \(\.tar\.gz\), which is not read; unpack it and name the folder",
+        ),
+        (b"a/0.png".ljust(257, b"\0") + b"ustar\0", "the file is a tar archive, which is not read; unpack it"),
+        (b"7z\xbc\xaf\x27\x1crest", "the file is a 7z archive"),
+        (
+            b"PK\3\4rest of a download",
+            "begins as a zip, but its end is missing: an incomplete download, or the first of",
+        ),
+        (b"PK\7\x08PK\3\4rest", "the first of several parts of a zip; join them"),
+        (b"\n<!DOCTYPE html><html>", "the file is a web page, not the data"),
+    ],
+)
+def test_a_file_that_is_something_else_is_named(tmp_path: Path, content: bytes, message: str) -> None:
+    path = tmp_path / "images.zip"
+    path.write_bytes(content)
+    with pytest.raises(StudyError, match=message):
+        open_source(data_settings(path))
+
+
 @pytest.mark.parametrize(
     ("form", "opener"),
     [("digits", DigitsSource), ("folder", FolderSource), ("zip", ZipSource), ("csv", Fer2013Source)],
