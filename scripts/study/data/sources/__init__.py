@@ -88,8 +88,8 @@ def open_source(data: DataSettings) -> Source:
         if reader.recognises(data.source):
             if data.folder and reader.official_splits != OFFICIAL_SPLITS:
                 raise StudyError(
-                    f"config key data.folder: found '{data.folder}', but {data.source} has no folders inside; allowed is "
-                    "null"
+                    f"config key data.folder: found '{data.folder}', but {data.source} has no folders inside; allowed "
+                    "is null"
                 )
             try:
                 return reader.open(data)
