@@ -271,7 +271,7 @@ class _Reader:
         known: set[str] = set()  # names of classes of the training split
         wrappers: set[str] | None = None  # names of folders that wrap it, where the level of the classes was told
         for split, folder in sorted(holders, key=lambda one: (SPLITS.index(one[0]), one[1].path)):
-            holder = self._unwrapped(folder, known, wrappers)
+            holder = self._unwrapped(folder, split, known, wrappers)
             if self._splits(holder):
                 raise StudyError(
                     f"{source}: the folder '{folder.path}' of a split holds folders of splits ({_names(holder.full)}); "
@@ -290,10 +290,13 @@ class _Reader:
         if unexpected:
             self.layout.notes.append(f"{source}: read is {', '.join(read)}.")
 
-    def _unwrapped(self, folder: Folder, known: Iterable[str] = (), wrappers: set[str] | None = None) -> Folder:
+    def _unwrapped(
+        self, folder: Folder, split: str = "", known: Iterable[str] = (), wrappers: set[str] | None = None
+    ) -> Folder:
         """Down through folders that only wrap one folder of folders.
 
         Args:
+            split: that the folder is of; one in it that is called like this split wraps too, as in train/train.
             known: names of classes, which are no wrapping.
             wrappers: names of the only folders that are; None for any.
         """
@@ -303,7 +306,8 @@ class _Reader:
                 break
             if wrappers is not None and only.name not in wrappers and not _says_no_class(only, folder):
                 break
-            if SPLIT_OF_WORD.get(_word(only.name)) and not self._splits(only):
+            same = split and (_word(only.name) == _word(folder.name) or SPLIT_OF_WORD.get(_word(only.name)) == split)
+            if SPLIT_OF_WORD.get(_word(only.name)) and not same and not self._splits(only):
                 break
             if empty := [below for below in folder.folders if below.files == 0]:
                 raise self._without_image(empty[0])
@@ -428,7 +432,7 @@ class _Reader:
             "one class (config key data.folder reads one of them alone)."
         )
         for piece in holder.full:
-            inside = self._unwrapped(piece, known)
+            inside = self._unwrapped(piece, split, known)
             if not split and (splits := self._splits(inside)):
                 self._read_splits(inside, splits)
             else:
@@ -460,7 +464,8 @@ class _Reader:
         inside = list({folder.name: folder for folders in below for folder in folders}.values())
         shared = len(below) > 1 and len(inside) < sum(map(len, below))
         level_1, level_2 = _names(holder.full), _names(inside, by_name=True)
-        alone = [folder for folder in holder.full if folder not in set(branching)]
+        deep = set(branching)
+        alone = [folder for folder in holder.full if folder not in deep]
         if alone:
             found = f"there are images in {_names(alone)}, but folders ({level_2}) in {_names(branching)}"
         elif shared:
@@ -469,12 +474,12 @@ class _Reader:
             found = f"there are folders ({level_2}) in {level_1}"
         ways = [f"data.class_level: 1 if {level_1} are the classes"]
         if not any(_split_in(folder.name) for folder in inside):
-            ways.append(
-                f"data.class_level: 2 if {_names([*inside, *alone], by_name=True)} are" + ", one of each name" * shared
-            )
+            level_2 = _names(list({folder.name: folder for folder in (*inside, *alone)}.values()), by_name=True)
+            ways.append(f"data.class_level: 2 if {level_2} are" + ", one of each name" * shared)
         if shared:
             ways.append(f"data.folder: {_key(holder.full[0])} if they are variants of the same images")
-        ways.append(f"data.split_folders: {{{_key(branching[-1])}: ignore}}, or train, val, test, if it is no class")
+        fewer = min(alone or branching, branching, key=len)
+        ways.append(f"data.split_folders: {{{_key(fewer[-1])}: ignore}}, or train, val, test, if it is no class")
         return StudyError(
             f"{_where(holder, self.data.source)}: it cannot be told which folders the classes are: {found}. Say it in "
             f"the configuration: {'; or '.join(ways)}"

@@ -49,6 +49,8 @@ def classes(tree: Tree) -> str:
         ("train2017/a train2017/b val2017/a val2017/b", "train:a train:b val:a val:b"),
         ("train/images/a train/images/b test/images/a", "test:a train:a train:b"),
         ("train/train/a train/train/b", "train:a train:b"),
+        ("train/train/a train/train/b Test/Test/a val/valid/b", "test:a train:a train:b val:b"),
+        ("eval/eval/a train/train/a train/train/b", "test:a train:a train:b"),
         ("train/train/a train/train/b train/val/a", "train:a train:b val:a"),
         # eval is what is missing of val and test
         ("train/a train/b eval/a", "test:a train:a train:b"),
@@ -99,6 +101,7 @@ MIXED = "cat animals/dog animals/bird"
             MIXED,
             ["images in 'cat', but folders ('bird', 'dog') in 'animals'", "data.class_level: 2 if 'bird', 'dog', "],
         ),
+        ("f/daisy f/rose f/f/daisy f/f/rose", ["2 if 'daisy', 'rose' are;", "data.split_folders: {f/f: ignore}"]),
         ("foo/a foo/b bar/a bar/b", ["folders of the same names ('a', 'b') in 'bar', 'foo'", "data.split_folders"]),
         ("train/x/a train/x/b train/y/c train/y/d", ["images, 'train': it cannot be told", "'train/x', 'train/y'"]),
         ("cat/2019 cat/2020 dog/2019 dog/2020", ["folders of the same names ('2019', '2020') in 'cat', 'dog'"]),
