@@ -3,9 +3,11 @@
 Imports run one way, and `make lint` holds that: commands → report → compare → evaluate → train → data → this ground
 floor. Each room's __init__ says what comes in, what goes out and what is in which module.
 
+    batch_sizes     whether the batches of every recipe fit the training images
     errors          the one exception that stands for a mistake of the user
     files           tables, JSON, YAML, hashes, and files that are whole or not there
     names           splits, outcomes, columns of history.csv: words that readers outside rely on
+    networks        the networks by name, and how small their images may be
     paths           the folder of a run, and every file in it
     planned         what belongs to a study, and which finished runs no longer do
     planning        what goes with Snakemake's planning: refusals, time stamps, what will be trained again

@@ -15,6 +15,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from study.batch_sizes import check_batch_sizes
 from study.errors import StudyError
 from study.files import file_sha256, read_json
 from study.names import SPLITS
@@ -122,11 +123,35 @@ def accompany(workflow: Any, planned: Callable[[], PlannedStudy]) -> None:
                 set_time_stamps(study)
             super()._build_dag()
             if runs:
+                from snakemake.exceptions import WorkflowError
+
+                try:
+                    check_batches(study, self.dag)
+                except StudyError as error:
+                    raise WorkflowError(str(error)) from None
                 sys.stderr.write("".join(f"{line}\n" for line in notice(study, self.dag)))
             if runs and not (self.dryrun or self.touch):
                 study.write()
 
     workflow.__class__ = Accompanied
+
+
+def check_batches(study: PlannedStudy, dag: Any) -> None:
+    """Refuse trainings to come whose batches do not fit the packed images, unless these are made anew before.
+
+    Args:
+        dag: Snakemake's, built.
+
+    Raises:
+        StudyError: naming the experiments and what is allowed.
+    """
+    index = study.results / "data/pack.json"
+    coming = {str(file) for job in dag.needrun_jobs() for file in job.output}
+    if str(index) in coming or not index.exists():
+        return
+    trained = [run.experiment for run in study.runs if str(run.run) in coming]
+    sizes = {name: study.recipes[name].batch_size for name in trained}
+    check_batch_sizes(sizes, read_json(index)["splits"]["train"]["images"])
 
 
 def notice(study: PlannedStudy, dag: Any) -> list[str]:

@@ -12,6 +12,7 @@ from types import MappingProxyType
 from typing import Any
 
 from study.errors import StudyError
+from study.networks import NETWORKS, problem
 from study.recipe import Recipe
 from study.recipe_table import read_captions
 from study.reference import allowed
@@ -19,11 +20,7 @@ from study.schema import SCHEMA
 
 # Where a file is fetched from, and what it should be, decides nothing about a result.
 FETCH_ONLY = {"data": ("url", "sha256", "expected"), "model": ("weights_url",)}
-# torchvision's families with batch norm, beside the VGGs that say so; a test compares them with its networks.
-BATCH_NORM = (
-    *("resnet", "resnext", "wide_resnet", "densenet", "efficientnet", "mobilenet", "mnasnet", "regnet", "shufflenet"),
-)
-VGG_SIZE = 32  # pixels: five times halved they leave one
+ON_GPUS = ("tf32", "fp16")  # precisions that no processor computes in
 # What YAML makes of text without quotes: "yes" and "off", "007" and "1e5", "null", "2026-01-01".
 NO_TEXT = {bool: "true or false", int: "a number", float: "a number", type(None): "null", datetime.date: "a date"}
 
@@ -102,18 +99,15 @@ def check_recipes(config: dict[str, Any], recipes: Iterable[Recipe]) -> None:
     Raises:
         StudyError: naming the recipe and its column.
     """
-    model = config["model"]["name"]
+    model, size = config["model"]["name"], config["data"]["image_size"]
+    least = NETWORKS[model].least_alone
     for recipe in recipes:
-        if recipe.batch_size == 1 and has_batch_norm(model):
+        if recipe.batch_size == 1 and size < least:
             raise StudyError(
-                f"experiment '{recipe.experiment}', column 'batch_size': found 1, allowed is at least 2 with the "
-                f"model {model}, as its batch norm compares the images of a batch (config key 'model.name')"
+                f"experiment '{recipe.experiment}', column 'batch_size': found 1, allowed is at least 2 for {model} "
+                f"with images of {size} pixels, of which its batch norm sees one value; or set 'data.image_size' to "
+                f"{least} or more"
             )
-
-
-def has_batch_norm(model: str) -> bool:
-    """Whether a torchvision classifier has batch norm, by its name: no PyTorch is loaded while planning."""
-    return model.endswith("_bn") or model.startswith(BATCH_NORM)
 
 
 def _explain(error: Any) -> list[str]:
@@ -169,9 +163,13 @@ def _cross_checks(config: dict[str, Any]) -> list[str]:
         )
     if weights == "imagenet" and config["model"]["width"] != 1:
         problems.append(f"'model.width' is {config['model']['width']}, allowed is 1 with 'model.weights: imagenet'")
-    model, size = config["model"]["name"], config["data"]["image_size"]
-    if model.startswith("vgg") and size < VGG_SIZE:
-        problems.append(f"'data.image_size' is {size}, allowed is at least {VGG_SIZE} with 'model.name: {model}'")
+    if network := problem(config["model"]["name"], config["model"]["width"], config["data"]["image_size"]):
+        problems.append(network)
+    device, precision = config["training"]["device"], config["training"]["precision"]
+    if device == "cpu" and precision in ON_GPUS:
+        problems.append(
+            f"'training.precision' is {precision!r}, allowed is auto, fp32 or bf16 with 'training.device: cpu'"
+        )
     for key in config["tables"]["reported_with"]:
         section, _, name = key.partition(".")
         if not isinstance(config.get(section), dict) or name not in config[section]:

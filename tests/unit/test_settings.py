@@ -64,6 +64,9 @@ def test_every_study_is_valid(path: Path) -> None:
     ("overlay", "message"),
     [
         ({"sedes": [1]}, "unknown key 'sedes', did you mean 'seeds'?"),
+        ({"model": {"name": "resent18"}}, "'model.name' is 'resent18', did you mean resnet18 or resnet"),
+        ({"model": {"name": "alexnet", "width": 1}}, "'data.image_size' is 32, allowed is at least 63"),
+        ({"training": {"device": "cpu", "precision": "fp16"}}, "'training.precision' is 'fp16', allowed is auto, fp32"),
         ({"data": {"image_sise": 48}}, "unknown key 'data.image_sise', did you mean 'image_size'?; allowed: source"),
         ({"data": {"image_size": "large"}}, "'data.image_size' is 'large', allowed is a whole number from 8 to 1024"),
         ({"data": {"duplicates": "remove"}}, "'data.duplicates' is 'remove', allowed is one of keep, drop, group"),
@@ -206,9 +209,13 @@ def test_every_key_is_described_and_the_reference_is_up_to_date() -> None:
 
 def test_a_batch_of_one_image_is_refused_where_batch_norm_cannot_take_it() -> None:
     recipe = read_recipes(ROOT / "config/experiments.tsv")["sgd_ver1"].but(batch_size=1)
+    resnet = {"model": {"name": "resnet18", "width": 1}}
     check_recipes(BASE, [recipe])
+    check_recipes(overlaid(BASE, resnet), [recipe.but(batch_size=2)])
+    check_recipes(overlaid(BASE, {**resnet, "data": {"image_size": 33}}), [recipe])
     with pytest.raises(StudyError) as error:
-        check_recipes(overlaid(BASE, {"model": {"name": "vgg11_bn"}}), [recipe.but(batch_size=2), recipe])
-    assert str(error.value).startswith(
-        "experiment 'sgd_ver1', column 'batch_size': found 1, allowed is at least 2 with"
+        check_recipes(overlaid(BASE, resnet), [recipe.but(batch_size=2), recipe])
+    assert str(error.value) == (
+        "experiment 'sgd_ver1', column 'batch_size': found 1, allowed is at least 2 for resnet18 with images of 32 "
+        "pixels, of which its batch norm sees one value; or set 'data.image_size' to 33 or more"
     )

@@ -72,9 +72,10 @@ def test_a_batch_larger_than_the_training_set(workspace: Workspace) -> None:
     text = refused(workspace)
     assert (
         "experiment 'plain', column 'batch_size': found 64, allowed is at most the number of training images, 56"
-        in text
+        "; the same in weighted" in text
     )
     assert not [name for name in results(workspace) if name.startswith("small/train")]
+    assert not list((workspace.root / "results/small/logs").glob("train*")), "no training was started"
 
 
 def test_cuda_without_cuda(workspace: Workspace) -> None:
@@ -116,3 +117,17 @@ def test_unreadable_files_up_to_the_configured_share_are_dropped_with_a_reason(w
     workspace.configure(data={"max_unreadable": 0.001})
     text = refused(workspace, "--", "results/small/data/pack.json")
     assert "a/broken.png" in text and "b/text.jpg" in text
+
+
+def test_a_batch_that_became_too_large_for_images_packed_before(workspace: Workspace) -> None:
+    image_folder(workspace.root / "images", {"a": 40, "b": 40})
+    workspace.configure(data={"source": "images"})
+    table = workspace.root / "config/small.tsv"
+    table.write_text(RECIPES.replace("\t64\t", "\t16\t").replace("\t128\t", "\t16\t"), encoding="utf-8")
+    workspace.snakemake("--", "results/small/data/pack.json")
+    table.write_text(RECIPES.replace("\t64\t", "\t57\t").replace("\t128\t", "\t16\t"), encoding="utf-8")
+    message = "experiment 'plain', column 'batch_size': found 57, allowed is at most the number of training images, 56"
+    assert message in refused(workspace, "--dry-run")
+    image_folder(workspace.root / "more", {"a": 42, "b": 42})
+    workspace.configure(data={"source": "more"})  # packed anew, so what was packed says nothing
+    assert workspace.planned()["pack"] == 1

@@ -29,6 +29,10 @@ def change_one_lr(workspace: Workspace) -> None:
     replace(workspace, "config/small.tsv", "plain\t1\tSGD\t0.01", "plain\t1\tSGD\t0.02")
 
 
+def change_one_batch_size(workspace: Workspace) -> None:
+    replace(workspace, "config/small.tsv", "plain\t1\tSGD\t0.01\t1e-10\t64", "plain\t1\tSGD\t0.01\t1e-10\t32")
+
+
 def change_one_momentum_to_the_value_of_another_column(workspace: Workspace) -> None:
     replace(workspace, "config/small.tsv", "shuffle\t0.9\t0.6", "shuffle\t0.01\t0.6")
 
@@ -76,6 +80,7 @@ def add_a_column_and_use_it(workspace: Workspace) -> None:
     [
         (add_a_row, 1),
         (change_one_lr, 1),
+        (change_one_batch_size, 1),
         (change_one_momentum_to_the_value_of_another_column, 1),
         (change_training_code, 2),
         (change_augmentation, 2),

@@ -58,12 +58,20 @@ def class_weights(counts: Sequence[int], scheme: str, beta: float) -> np.ndarray
         float64 (K,)
 
     Raises:
-        StudyError: an empty class.
+        StudyError: an empty class, or weights that are not finite or all zero.
     """
     n = np.asarray(counts, dtype=np.float64)
     if n.size == 0 or (n < 1).any():
         raise StudyError(f"class weights: the training images per class are {list(counts)}, allowed is at least 1 each")
-    return CLASS_WEIGHT_SCHEMES[scheme](n, beta)
+    with np.errstate(all="ignore"):
+        weights = CLASS_WEIGHT_SCHEMES[scheme](n, beta)
+    if not np.isfinite(weights).all() or not weights.any():
+        raise StudyError(
+            f"class weights: 'loss.class_weights: {scheme}' gives {weights.tolist()} for {list(counts)} training "
+            "images, allowed are finite weights, not all of them 0; choose another scheme, or another "
+            "'loss.effective_number_beta'"
+        )
+    return weights
 
 
 def read_class_weights(path: Path) -> pd.DataFrame:

@@ -146,9 +146,12 @@ def training_batches(
 
 
 def batch_bounds(count: int, batch_size: int) -> list[tuple[int, int]]:
-    """First and last + 1 of each batch. A single image left over joins the batch before: batch norm needs two."""
+    """First and last + 1 of each batch. A single image left over joins the batch before: batch norm needs two.
+
+    Batches of one image stay as they are; a network that cannot take them is refused while planning.
+    """
     starts = list(range(0, count, batch_size))
-    if len(starts) > 1 and count - starts[-1] == 1:
+    if batch_size > 1 and len(starts) > 1 and count - starts[-1] == 1:
         starts.pop()
     return list(zip(starts, [*starts[1:], count], strict=True))
 

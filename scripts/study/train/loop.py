@@ -13,6 +13,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from study.batch_sizes import check_batch_sizes
 from study.errors import StudyError
 from study.provenance import only_words
 from study.recipe import Recipe
@@ -173,12 +174,7 @@ def train(
 
 
 def _check(recipe: Recipe, data: "PackedData", class_weights: np.ndarray | None) -> None:
-    count = len(data.labels["train"])
-    if recipe.batch_size > count:
-        raise StudyError(
-            f"experiment '{recipe.experiment}', column 'batch_size': found {recipe.batch_size}, allowed is at most the "
-            f"number of training images, {count}"
-        )
+    check_batch_sizes({recipe.experiment: recipe.batch_size}, len(data.labels["train"]))
     if not len(data.labels["val"]):
         raise StudyError("the validation split holds no image, allowed is at least 1; see the config section 'split'")
     if recipe.weighted and (class_weights is None or len(class_weights) != len(data.classes)):

@@ -1,7 +1,5 @@
 """Networks by name: torchvision's backbones with the study's head, and VGGs of any width."""
 
-import difflib
-import functools
 from collections import OrderedDict
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,14 +8,13 @@ import torch
 from torch import Tensor, nn
 
 from study.errors import StudyError
+from study.networks import problem
 
 # Convolutions of each of VGG's five blocks, a max pooling behind each block, and their channels (Simonyan & Zisserman
 # 2014, table 1). Built here and not by torchvision, whose import takes as long as that of PyTorch itself: it loads the
 # compiler, `torch._dynamo`. A test compares the layers with torchvision's.
 VGG = {"vgg11": (1, 1, 2, 2, 2), "vgg13": (2, 2, 2, 2, 2), "vgg16": (2, 2, 3, 3, 3), "vgg19": (2, 2, 4, 4, 4)}
 VGG_CHANNELS = (64, 128, 256, 512, 512)
-# Take a fixed image size, return several outputs, or have no linear layer at the end.
-UNSUITABLE = ("vit_", "maxvit", "inception", "googlenet", "squeezenet")
 
 
 @dataclass(frozen=True)
@@ -39,21 +36,12 @@ class ModelSettings:
     dropout: float = 0.1
 
 
-@functools.cache
-def model_names() -> tuple[str, ...]:
-    """All names that `build` takes."""
-    import torchvision.models
-
-    names = torchvision.models.list_models(module=torchvision.models)
-    return tuple(name for name in names if not name.startswith(UNSUITABLE))
-
-
 def build(settings: ModelSettings, classes: int, image_size: int, seed: int, weights: Path | None = None) -> nn.Module:
     """A network that maps float (B, 3, S, S) to logits (B, classes), on the CPU, in training mode.
 
     Args:
         classes: number of classes.
-        image_size: S in pixels; checked to be large enough.
+        image_size: S in pixels.
         seed: decides the initial weights, which are torchvision's (He et al. 2015) for the backbone and PyTorch's
             own for the head's linear layers. The global generator is left as it was.
         weights: state dict to start from, see `load_weights`.
@@ -61,13 +49,13 @@ def build(settings: ModelSettings, classes: int, image_size: int, seed: int, wei
     Raises:
         StudyError: on an unknown name, a width that the model has not, images too small for it, unfitting weights.
     """
-    _check(settings)
+    if wrong := problem(settings.name, settings.width, image_size):
+        raise StudyError(f"config key {wrong}")
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         model, head = _vgg(settings, classes) if _is_vgg(settings.name) else _torchvision(settings, classes)
     if weights is not None:
         load_weights(model, head, weights)
-    _try(model, settings, image_size)
     return model.train()
 
 
@@ -78,18 +66,6 @@ def parameter_count(model: nn.Module) -> int:
 
 def _is_vgg(name: str) -> bool:
     return name.removesuffix("_bn") in VGG
-
-
-def _check(settings: ModelSettings) -> None:
-    if not _is_vgg(settings.name) and settings.name not in (names := model_names()):
-        close = difflib.get_close_matches(settings.name, names, n=3)
-        hint = f"; did you mean {' or '.join(close)}?" if close else ";"
-        raise StudyError(f"config key 'model.name': found '{settings.name}'{hint} Allowed: {', '.join(names)}")
-    if settings.width != 1 and not _is_vgg(settings.name):
-        raise StudyError(
-            f"config key 'model.width': found {settings.width:g} for {settings.name}, allowed is 1; "
-            "only the VGG family has a width"
-        )
 
 
 def _head(features: int, settings: ModelSettings, classes: int) -> nn.Sequential:
@@ -141,19 +117,6 @@ def _torchvision(settings: ModelSettings, classes: int) -> tuple[nn.Module, str]
     parent, _, attribute = path.rpartition(".")
     setattr(model.get_submodule(parent), attribute, _head(last.in_features, settings, classes))
     return model, path
-
-
-def _try(model: nn.Module, settings: ModelSettings, image_size: int) -> None:
-    """One forward pass, so that images too small for the network are an error that says so."""
-    model.eval()
-    try:
-        with torch.inference_mode():
-            model(torch.zeros(1, 3, image_size, image_size))
-    except RuntimeError as error:
-        raise StudyError(
-            f"config key 'data.image_size': found {image_size}, which {settings.name} cannot take; allowed is a larger "
-            f"size (the VGG family: at least 32). PyTorch says: {str(error).splitlines()[0]}"
-        ) from None
 
 
 def load_weights(model: nn.Module, head: str, path: Path) -> None:

@@ -60,6 +60,11 @@ def test_an_empty_class_is_refused() -> None:
         class_weights([3, 0], "balanced", 0)
 
 
+def test_weights_that_are_no_weights_are_refused() -> None:
+    with pytest.raises(StudyError, match=r"'loss.class_weights: complement' gives \[0.0\] for \[5\] training images, "):
+        class_weights([5], "complement", 0)
+
+
 def test_names_like_numbers_are_read_as_text(tmp_path: Path) -> None:
     (tmp_path / "class_weights.csv").write_text("class,count,weight\n007,3,0.5\nNA,4,0.25\n")
     assert read_class_weights(tmp_path / "class_weights.csv")["class"].tolist() == ["007", "NA"]

@@ -67,6 +67,9 @@ class TestBatches:
         assert batch_bounds(9, 4) == [(0, 4), (4, 9)]
         assert batch_bounds(1, 4) == [(0, 1)]
 
+    def test_batches_of_one_image_stay_so(self):
+        assert batch_bounds(3, 1) == [(0, 1), (1, 2), (2, 3)]
+
     def test_evaluation_keeps_the_order(self, monkeypatch):
         monkeypatch.setattr("study.train.batches.EVALUATION_PIXELS", 20 * 32**2)
         batches = list(evaluation_batches(self.images, Normalize(CPU)))

@@ -190,4 +190,4 @@ def batches_per_epoch(images: int, batch_size: int) -> int:
     """Optimizer steps of an epoch: those of `study.train.batches.batch_bounds`; one image left over makes none."""
     batches = math.ceil(images / batch_size)
     alone = images - (batches - 1) * batch_size == 1
-    return batches - 1 if alone and batches > 1 else batches
+    return batches - 1 if alone and batches > 1 and batch_size > 1 else batches
