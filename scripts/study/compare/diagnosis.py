@@ -268,7 +268,13 @@ def no_better(comparison: Comparison, run: Run) -> list[str]:
     words = [
         f"{shares[split].format(run.metrics[split]['accuracy'])} ({baseline.accuracy[split]:.4f})" for split in lost
     ]
-    return [f"Not better than always answering '{baseline.name}': {' and '.join(words)}."] if lost else []
+    if not lost:
+        return []
+    reached = run.metrics["test"]["balanced_accuracy"], baseline.balanced_accuracy["test"]
+    return [
+        f"Not better than always answering '{baseline.name}': {' and '.join(words)}; balanced accuracy on the test "
+        "images, {:.4f} ({:.4f}).".format(*reached)
+    ]
 
 
 def _kind(run: Run, lowest: pd.Series, last: pd.Series) -> str:

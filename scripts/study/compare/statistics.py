@@ -14,6 +14,7 @@ Entry points:
     resampled_scores(labels, predicted, nll, classes, counts) -> {metric: (samples,)}
     over_seeds_and_images(scores, seed) -> (samples,)      bootstrap over seeds × images
     percentile_interval(values, confidence) -> (low, high)
+    level(confidence) -> str                               "95%", "99.9%"
 """
 
 import math
@@ -167,3 +168,8 @@ def percentile_interval(values: NDArray[np.float64], confidence: float) -> tuple
     """The central `confidence` share of bootstrap values; (nan, nan) where they are not numbers."""
     low, high = np.quantile(values, [(1 - confidence) / 2, (1 + confidence) / 2])
     return float(low), float(high)
+
+
+def level(confidence: float) -> str:
+    """The level of intervals in words, with all its digits: "95%", "99.9%"."""
+    return f"{100 * confidence:.10g}%"

@@ -12,7 +12,7 @@ from typing import Any
 
 from study.compare.comparison import Comparison
 from study.compare.runs import choose
-from study.compare.statistics import seeds_needed, smallest_p
+from study.compare.statistics import level, seeds_needed, smallest_p
 from study.compare.verdicts import BETTER, NOT_BETTER, NOT_DISTINGUISHABLE, WORSE
 
 
@@ -40,7 +40,7 @@ def answer(comparison: Comparison, escape: Callable[[str], str], strong: Callabl
     sentences = [
         f"{opening}: chosen by its validation accuracy of {val:.1%}, "
         f"it classifies {strong(f'{test:.1%}')} of the test images correctly "
-        f"({confidence:.0%} interval {low:.1%} to {high:.1%}, {over}).".replace("%", escape("%"))
+        f"({level(confidence)} interval {low:.1%} to {high:.1%}, {over}).".replace("%", escape("%"))
     ]
     sentences += [_against_the_baseline(comparison, escape), _chosen_otherwise(comparison, escape)]
     names: dict[str, list[str]] = {}
@@ -69,12 +69,16 @@ def _against_the_baseline(comparison: Comparison, escape: Callable[[str], str]) 
     answering = escape(f"always answering '{baseline.name}'")
     scores = escape(f"{baseline.accuracy['test']:.1%} of the test images right")
     balanced = escape(f"balanced accuracy {baseline.balanced_accuracy['test']:.1%}")
-    text = f"The baseline, {answering}, the largest class in training, has {scores} ({balanced})"
+    of_best = escape(f"{comparison.best.score('test', 'balanced_accuracy'):.1%}")
+    text = (
+        f"The baseline, {answering}, the largest class in training, has {scores} ({balanced}, that of "
+        f"{escape(comparison.best.name)} {of_best})."
+    )
     groups = [group for group in comparison.recipes.values() if not group.failed]
     lost = [escape(group.name) for group in groups if comparison.vs_baseline(group) == NOT_BETTER]
-    if lost and len(lost) == len(groups):
-        return f"{text}; {'no recipe is' if len(groups) > 1 else 'it is not'} better than that."
-    return f"{text}; not better than that: {', '.join(lost)}." if lost else f"{text}."
+    if len(lost) > 1 and len(lost) == len(groups):
+        return f"{text} No recipe is better than {answering}."
+    return f"{text} Not better than {answering}: {', '.join(lost)}." if lost else text
 
 
 # metric of metrics.json that counts every class alike -> it in sentences

@@ -15,6 +15,7 @@ from typing import Any
 import pandas as pd
 
 from study.compare.case_table import BASELINE, LOWER_IS_BETTER, MEASURES
+from study.compare.statistics import level
 from study.names import FAILURES
 from study.recipe import HYPERPARAMETERS
 
@@ -116,7 +117,7 @@ def case_note(several_seeds: bool, confidence: float) -> str:
     )
     spread = " ±: standard deviation over seeds." if several_seeds else ""
     return (
-        f"Bold: best of the row, failed recipes aside.{spread} In brackets: {confidence:.0%} interval {source}. "
+        f"Bold: best of the row, failed recipes aside.{spread} In brackets: {level(confidence)} interval {source}. "
         "Compared with best: against the recipe of the case with the highest validation accuracy, on the same test "
         "images (exact McNemar test, Holm's correction). Baseline: always answering the largest class in training; a "
         "recipe is better than that if the interval of its test accuracy lies above."

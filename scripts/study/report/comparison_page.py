@@ -14,6 +14,7 @@ from typing import Any
 import pandas as pd
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
+from study.compare.statistics import level
 from study.compare.verdicts import BEST
 from study.names import FAILURES
 from study.recipe import HYPERPARAMETERS
@@ -101,7 +102,7 @@ def comparison_html(table: pd.DataFrame, study: str) -> str:
             rows=[_row(row, columns, axis) for row in rows],
             axis=[f"{value:.0%}" for value in axis],
             images=int(table["test_images"].iloc[0]),
-            confidence=f"{table['confidence'].iloc[0]:.0%}",
+            confidence=level(table["confidence"].iloc[0]),
             baseline=_baseline(table),
             failures=sum(row["outcome"] in FAILURES for row in rows),
         )

@@ -26,6 +26,7 @@ from study.compare.comparison import Comparison
 from study.compare.leakage import leakage_facts
 from study.compare.questionable import Choice
 from study.compare.runs import Run
+from study.compare.statistics import level
 from study.compare.verdicts import NOT_BETTER
 from study.names import FAILURES
 from study.report.all_figures import FIGURES, Key, keys_of
@@ -96,7 +97,7 @@ def first_page_html(comparison: Comparison, page: FirstPage) -> str:
         best=best.name,
         test=f"{best.accuracy('test'):.1%}",
         interval=f"{low:.1%} to {high:.1%}",
-        level=f"{comparison.confidence:.0%}",
+        level=level(comparison.confidence),
         baseline=_baseline(comparison),
         sentences=[Markup(sentence) for sentence in sentences],  # escaped by `answer`
         caution=caution(comparison),

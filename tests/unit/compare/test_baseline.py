@@ -87,7 +87,8 @@ def test_the_diagnosis_says_it_of_both_splits(rare: Comparison) -> None:
     assert no_better(rare, run["both"]) == no_better(rare, run["collapsed"]) == []
     assert no_better(rare, run["guesses"]) == [
         f"Not better than always answering 'common': validation accuracy, {run['guesses'].val_accuracy:.4f} "
-        f"({accuracy['val']:.4f}) and test accuracy, {run['guesses'].test_accuracy:.4f} ({accuracy['test']:.4f})."
+        f"({accuracy['val']:.4f}) and test accuracy, {run['guesses'].test_accuracy:.4f} ({accuracy['test']:.4f}); "
+        f"balanced accuracy on the test images, {run['guesses'].metrics['test']['balanced_accuracy']:.4f} (0.5000)."
     ]
 
 

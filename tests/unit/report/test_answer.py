@@ -38,12 +38,13 @@ def test_headline_has_the_baseline_and_who_is_not_better(tmp_path: Path) -> None
     share = (rare.runs[0].scores["test"].labels == 0).mean()
     assert (
         f"The baseline, always answering 'common', the largest class in training, has {share:.1%} of the test images "
-        "right (balanced accuracy 50.0%); not better than that: guesses, stuck."
+        f"right (balanced accuracy 50.0%, that of both {rare.best.score('test', 'balanced_accuracy'):.1%}). Not better "
+        "than always answering 'common': guesses, stuck."
     ) in headline(rare)
     without = rare.among(["guesses", "stuck", "collapsed"])
-    assert "(balanced accuracy 50.0%); no recipe is better than that." in headline(without)
-    assert "(balanced accuracy 50.0%); it is not better than that." in headline(rare.among(["guesses"]))
-    assert "(balanced accuracy 50.0%). " in headline(rare.among(["both", "collapsed"]))
+    assert "%). No recipe is better than always answering 'common'." in headline(without)
+    assert "%). Not better than always answering 'common': guesses." in headline(rare.among(["guesses"]))
+    assert "%). Collapsed: collapsed." in headline(rare.among(["both", "collapsed"]))
 
 
 def test_headline_names_the_recipe_that_counting_every_class_alike_would_choose(tmp_path: Path) -> None:
@@ -59,6 +60,10 @@ def test_headline_names_the_recipe_that_counting_every_class_alike_would_choose(
     ) in headline(rare)
     stuck.metrics["val"]["macro_f1"] = 0.0
     assert "macro-F1" not in headline(rare)
+
+
+def test_a_high_confidence_keeps_its_digits(runs: list[Run]) -> None:
+    assert "(99.9% interval" in headline(comparison_of(runs, confidence=0.999))
 
 
 def test_headline_counts_failed_seeds(tmp_path: Path) -> None:

@@ -8,7 +8,7 @@ from matplotlib.ticker import PercentFormatter
 from numpy.typing import NDArray
 
 from study.compare.runs import RecipeRuns, Run
-from study.compare.statistics import wilson_interval
+from study.compare.statistics import level, wilson_interval
 from study.evaluate.metrics import reliability as bins_of
 from study.report.figures.material import Material
 from study.report.figures.style import BLUE, FAILED, GREY, PALE, drawing, grid, headed, name, series
@@ -96,7 +96,7 @@ def class_recall(material: Material, path: str | Path, most: int = 4) -> None:
         grid(axes, "x")
         axes.hlines(np.arange(len(order) - 1) + 0.5, -0.02, 1.02, color=PALE, linewidth=0.8)
         figure.legend(loc="outside lower center", ncols=min(4, len(shown)))
-        headed(figure, f"Recall per class with {confidence:.0%} intervals, rarest class on top")
+        headed(figure, f"Recall per class with {level(confidence)} intervals, rarest class on top")
 
 
 def _recalls(

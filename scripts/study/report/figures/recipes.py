@@ -15,6 +15,7 @@ from matplotlib.ticker import MaxNLocator, PercentFormatter
 
 from study.compare.comparison import Comparison
 from study.compare.runs import RecipeRuns, Run
+from study.compare.statistics import level
 from study.compare.verdicts import BEST, BETTER, NOT_DISTINGUISHABLE, WORSE
 from study.errors import StudyError
 from study.recipe import lr_text
@@ -82,7 +83,7 @@ def _row(axes: Axes, y: int, group: RecipeRuns, reported: bool) -> None:
 def _legend(figure: Figure, axes: Axes, comparison: Comparison, reported: bool) -> None:
     groups = comparison.recipes.values()
     source = "over seeds" if comparison.best.several_seeds else "from the images"
-    axes.plot([], [], "-o", color=GREY, markersize=7, label=f"test, {comparison.confidence:.0%} interval {source}")
+    axes.plot([], [], "-o", color=GREY, markersize=7, label=f"test, {level(comparison.confidence)} interval {source}")
     axes.plot([], [], "o", color=GREY, markersize=9.5, markerfacecolor="none", label="validation (chooses the best)")
     if any(group.failed for group in groups):
         axes.plot([], [], "X", color=FAILED, markersize=8.5, markeredgecolor="white", label="failed, test")
