@@ -6,7 +6,6 @@ Entry points:
     accompany(workflow, planned)                           what goes with planning: time stamps, notice, study.json
 """
 
-import csv
 import os
 import re
 import shlex
@@ -17,7 +16,7 @@ from typing import Any
 
 from study.batch_sizes import check_batch_sizes
 from study.errors import StudyError
-from study.files import file_sha256, read_json
+from study.files import file_sha256, read_json, read_table
 from study.names import SPLITS
 from study.paths import RunPaths
 from study.planned import SHOWN, PlannedStudy, changes
@@ -268,7 +267,7 @@ def _packed_as_audited(study: PlannedStudy) -> bool:
         ]
         packed = [(split, row["image_id"], row["label"]) for split in SPLITS for row in _rows(data / f"{split}.csv")]
         return sorted(listed) == sorted(packed)
-    except (ValueError, KeyError):
+    except (StudyError, ValueError, KeyError):
         return False
 
 
@@ -278,10 +277,9 @@ def _weights_of_these_images(study: PlannedStudy) -> bool:
     try:
         counted = {row["class"]: int(row["count"]) for row in _rows(data / "class_weights.csv")}
         return bool(counted == read_json(data / "pack.json")["splits"]["train"]["counts"])
-    except (ValueError, KeyError):
+    except (StudyError, ValueError, KeyError):
         return False
 
 
 def _rows(path: Path) -> list[dict[str, str]]:
-    with path.open(newline="", encoding="utf-8") as file:
-        return list(csv.DictReader(file))
+    return read_table(path).to_dict("records")

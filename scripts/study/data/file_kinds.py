@@ -18,6 +18,16 @@ PACKED = "a compressed archive, not an image: unpack it"
 WEB_PAGE = "a web page (HTML), not an image: the download failed, fetch the file again"
 XML = "XML, not an image"
 
+# Offset and first bytes of archives that are not read, neither as a source nor as an image.
+ARCHIVES = (
+    (0, b"\x1f\x8b", "a gzip archive (.tar.gz)"),
+    (0, b"BZh", "a bzip2 archive (.tar.bz2)"),
+    (0, b"\xfd7zXZ\0", "an xz archive (.tar.xz)"),
+    (0, b"\x28\xb5\x2f\xfd", "a zstd archive (.tar.zst)"),
+    (0, b"7z\xbc\xaf\x27\x1c", "a 7z archive"),
+    (0, b"Rar!\x1a\7", "a rar archive"),
+    (257, b"ustar", "a tar archive"),
+)
 # Offset and first bytes of what is never read as an image.
 NEVER_READ = (
     *((0, magic, RAW) for magic in (b"FUJIFILMCCD-RAW", b"IIRO", b"IIRS", b"IIU\0", b"FOVb", b"\0MRM")),
@@ -41,9 +51,7 @@ NEVER_READ = (
     (0, b"\0\0\1\xb3", VIDEO),
     (0, b"FLV\1", VIDEO),
     (0, b"OggS", VIDEO),
-    *((0, magic, PACKED) for magic in (b"\x1f\x8b", b"PK\3\4", b"7z\xbc\xaf\x27\x1c", b"Rar!\x1a\7", b"BZh")),
-    *((0, magic, PACKED) for magic in (b"\xfd7zXZ\0", b"\x28\xb5\x2f\xfd")),
-    (257, b"ustar", PACKED),
+    *((offset, magic, PACKED) for offset, magic, _ in ((0, b"PK\3\4", "a zip"), *ARCHIVES)),
     (
         *(0, b"version https://git-lfs.github.com/spec"),
         "a Git LFS pointer, not the image itself: fetch the images with `git lfs pull`",
@@ -103,6 +111,11 @@ def never_read(head: bytes, name: str) -> str | None:
     return _markup(head)
 
 
+def is_web_page(head: bytes) -> bool:
+    """Whether a file is HTML, as a download is that needed a log-in."""
+    return _markup(head) == WEB_PAGE
+
+
 def unreadable(content: bytes, name: str) -> str:
     """What to say of a file that no reader took: what it seems to be, by its first bytes or its name."""
     for offset, magic, format in READ:
@@ -131,6 +144,7 @@ def _media_file(head: bytes) -> str | None:
 
 
 def _markup(head: bytes) -> str | None:
+    """What kind of text between angle brackets a file is; None for any other."""
     text = head[:4096].removeprefix(b"\xef\xbb\xbf").lstrip().lower()
     if not text.startswith(b"<"):
         return None

@@ -10,7 +10,7 @@ from typing import Any
 
 from study.data.data_settings import DataSettings
 from study.data.decode import FULL_DEPTH, Picture, decode
-from study.data.file_kinds import UnreadableError
+from study.data.file_kinds import ARCHIVES, HEAD, UnreadableError, is_web_page
 from study.data.folder_tree import check_name, read_tree
 from study.errors import StudyError, naming_trouble
 
@@ -19,16 +19,6 @@ UNICODE_PATH = 0x7075  # extra field of Info-ZIP: the name in UTF-8
 METHODS = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED, zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA)
 END = struct.Struct("<4s4H2LH")  # of a zip: signature, number of this part, number of the directory's part, …
 LONGEST_NAME = 4096  # characters, as on Linux
-# What files that are no zip begin with, and what is said of them. At the offset in bytes.
-OTHER_ARCHIVES = (
-    (0, b"\x1f\x8b", "a gzip archive (.tar.gz)"),
-    (0, b"BZh", "a bzip2 archive (.tar.bz2)"),
-    (0, b"\xfd7zXZ\0", "an xz archive (.tar.xz)"),
-    (0, b"\x28\xb5\x2f\xfd", "a zstd archive (.tar.zst)"),
-    (0, b"7z\xbc\xaf\x27\x1c", "a 7z archive"),
-    (0, b"Rar!", "a rar archive"),
-    (257, b"ustar", "a tar archive"),
-)
 
 
 def recognises(source: str) -> bool:
@@ -43,9 +33,9 @@ def recognises(source: str) -> bool:
 def what_it_is(path: Path) -> str:
     """What is wrong with a file that is no whole zip: in words, with what to do; "" if it cannot be told."""
     with path.open("rb") as file:
-        start = file.read(512)
-    for offset, magic, name in OTHER_ARCHIVES:
-        if start[offset:].startswith(magic):
+        start = file.read(HEAD)
+    for offset, magic, name in ARCHIVES:
+        if start.startswith(magic, offset):
             return f"the file is {name}, which is not read; unpack it and name the folder"
     if start.startswith(b"PK\x07\x08"):
         return "the file is the first of several parts of a zip; join them (zip -s 0 FILE.zip --out WHOLE.zip)"
@@ -54,7 +44,7 @@ def what_it_is(path: Path) -> str:
             "the file begins as a zip, but its end is missing: an incomplete download, or the first of several parts; "
             "fetch or copy it again, or join the parts"
         )
-    if start.lstrip().lower().startswith((b"<!doctype html", b"<html")):
+    if is_web_page(start):
         return "the file is a web page, not the data: the download may need a log-in; fetch it again"
     return ""
 
