@@ -87,7 +87,7 @@ def test_cuda_without_cuda(workspace: Workspace) -> None:
 
 
 def test_folders_that_can_be_read_in_two_ways_stop_until_the_configuration_tells(workspace: Workspace) -> None:
-    folders = {f"pv/{variant}/{label}": 20 for variant in ("color", "gray") for label in ("apple", "corn")}
+    folders = {f"pv/{variant}/{label}": 100 for variant in ("color", "gray") for label in ("apple", "corn")}
     image_folder(workspace.root / "images", folders)
     workspace.configure(data={"source": "images"})
     target = ("--", "results/small/data/pack.json")
@@ -101,13 +101,13 @@ def test_folders_that_can_be_read_in_two_ways_stop_until_the_configuration_tells
     workspace.configure(data={"folder": "pv/color"})
     workspace.snakemake(*target)
     manifest = (workspace.root / "results/small/data/manifest.csv").read_text(encoding="utf-8").splitlines()
-    assert len(manifest) == 41 and all(row.startswith("pv/color/") for row in manifest[1:])
+    assert len(manifest) == 201 and all(row.startswith("pv/color/") for row in manifest[1:])
     workspace.configure(data={"folder": "pv/gray"})
     assert workspace.planned(*target) == {"manifest": 1, "pack": 1}
 
 
 def test_unreadable_files_up_to_the_configured_share_are_dropped_with_a_reason(workspace: Workspace) -> None:
-    folder = image_folder(workspace.root / "images", {"a": 60, "b": 60})
+    folder = image_folder(workspace.root / "images", {"a": 100, "b": 100})
     (folder / "a/broken.png").write_bytes((folder / "a/0.png").read_bytes()[:100])
     (folder / "b/text.jpg").write_text("no image")
     workspace.configure(data={"source": "images", "max_unreadable": 0.05})
