@@ -14,15 +14,16 @@ from study.errors import StudyError
 from study.names import SPLITS
 from study.paths import RunPaths
 from study.provenance import code_digest, digest
+from study.recipe import values_of
 from study.recipe_table import read_recipes
 from study.report.all_figures import FIGURES, keys_of
 from study.schema import SCHEMA
-from study.settings import captions, deciding, read_numbers, reported_protocol, validate_config
+from study.settings import captions, common, deciding, read_numbers, reported_protocol, validate_config
 
 try:
     read_numbers(config)
     validate_config(config)
-    RECIPES = read_recipes(config["experiments"])
+    RECIPES = read_recipes(config["experiments"], study=values_of(config))
     CAPTIONS = captions(config)
 except StudyError as error:
     raise WorkflowError(str(error)) from None
@@ -30,11 +31,6 @@ except StudyError as error:
 RESULTS = f"results/{config['study']}"
 SOURCE = config["data"]["source"]
 CASES = sorted({recipe.case for recipe in RECIPES.values()})
-WEIGHTS = config["model"]["weights"]
-if WEIGHTS == "imagenet":
-    WEIGHTS_FILE = f"resources/weights/{config['model']['name']}.pth"
-else:
-    WEIGHTS_FILE = None if WEIGHTS == "none" else WEIGHTS
 
 RUN = RunPaths(Path(RESULTS))  # with the wildcards {experiment} and {seed}
 TABLES_FOLDER = f"{RESULTS}/tables"
@@ -82,9 +78,23 @@ def class_weights_file(wildcards):
     return f"{RESULTS}/data/class_weights.csv" if RECIPES[wildcards.experiment].weighted else []
 
 
+def weights_file(recipe):
+    """The state dict that the trainings of a recipe start from; None from scratch."""
+    if (weights := recipe["model.weights"]) == "imagenet":
+        return f"resources/weights/{recipe['model.name']}.pth"
+    return None if weights == "none" else weights
+
+
+def missing_weights():
+    """The models by the files of weights that the recipes start from and that are not there (yet)."""
+    files = {weights_file(recipe): recipe["model.name"] for recipe in RECIPES.values()}
+    return {file: model for file, model in files.items() if file and not Path(file).exists()}
+
+
 def initial_weights_file(wildcards):
     """The state dict that training starts from, if it does not start from scratch."""
-    return [WEIGHTS_FILE] if WEIGHTS_FILE else []
+    file = weights_file(RECIPES[wildcards.experiment])
+    return [file] if file else []
 
 
 def recipe_of(wildcards):
@@ -94,12 +104,11 @@ def recipe_of(wildcards):
 
 def training_settings(wildcards):
     """All else that decides a training, as one value for the same reason."""
-    known = WEIGHTS in ("none", "imagenet") or not Path(WEIGHTS).exists()
+    weights = RECIPES[wildcards.experiment]["model.weights"]
+    known = weights in ("none", "imagenet") or not Path(weights).exists()
     return {
-        "model": deciding(config, "model"),
-        "augmentation": config["augmentation"],
-        "training": config["training"],
-        "initial_weights": WEIGHTS if known else source_fingerprint(WEIGHTS),
+        "training": common(config, "training"),
+        "initial_weights": weights if known else source_fingerprint(weights),
     }
 
 
@@ -115,10 +124,7 @@ def shown_note(wildcards):
 
 def questioned_sections(wildcards):
     """The sections of the configuration whose choices the report may question."""
-    return {
-        "data": deciding(config, "data"),
-        **{name: config[name] for name in ("split", "augmentation", "training")},
-    }
+    return {"data": deciding(config, "data"), "split": config["split"]}
 
 
 def tables_of(rule):

@@ -50,7 +50,6 @@ rule tables:
         columns=COLUMNS_DIGEST,
         cases=CAPTIONS,
         metrics=lookup(dpath="metrics", within=config),
-        training=lookup(dpath="training", within=config),
         note=shown_note,
         reported_protocol=shown_protocol,
         study=config["study"],
@@ -108,7 +107,6 @@ rule figures:
         columns=COLUMNS_DIGEST,
         questions=CAPTIONS,
         metrics=lookup(dpath="metrics", within=config),
-        training=lookup(dpath="training", within=config),
         reported_protocol=shown_protocol,
         code=script_digest("figures"),
     script:

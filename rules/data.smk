@@ -31,7 +31,7 @@ if SOURCE != DIGITS and not Path(SOURCE).exists():
             "../scripts/fetch_data.py"
 
 
-if WEIGHTS_FILE and not Path(WEIGHTS_FILE).exists():
+if MISSING_WEIGHTS := missing_weights():
 
     localrules:
         fetch_weights,
@@ -39,16 +39,17 @@ if WEIGHTS_FILE and not Path(WEIGHTS_FILE).exists():
     rule fetch_weights:
         """Download torchvision's pretrained weights once, or say how to get them."""
         output:
-            WEIGHTS_FILE,
+            "{weights}",
         log:
-            f"{RESULTS}/logs/fetch_weights.log",
+            f"{RESULTS}/logs/fetch_weights/{{weights}}.log",
         benchmark:
-            f"{RESULTS}/benchmarks/fetch_weights.tsv"
+            f"{RESULTS}/benchmarks/fetch_weights/{{weights}}.tsv"
+        wildcard_constraints:
+            weights="|".join(map(re.escape, MISSING_WEIGHTS)),
         conda:
             "../envs/train.yaml"
         params:
-            model=lookup(dpath="model/name", within=config),
-            weights=WEIGHTS,
+            model=lambda wildcards: MISSING_WEIGHTS[wildcards.weights],
             url=lookup(dpath="model/weights_url", within=config),
         script:
             "../scripts/fetch_weights.py"

@@ -57,6 +57,7 @@ rule evaluate:
         runtime=60,
     params:
         ece_bins=lookup(dpath="metrics/ece_bins", within=config),
+        recipe=recipe_of,
         settings=training_settings,
         code=script_digest("evaluate"),
     script:

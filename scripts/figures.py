@@ -18,7 +18,7 @@ with logged(snakemake.log[0]) as say:
     recipes = recipes_of(params.recipes)
     runs = load_runs(recipes, files.runs, files.metrics, files.histories, files.predictions)
     material = Material(
-        Comparison(runs, params.metrics, params.training, reported_protocol=params.reported_protocol),
+        Comparison(runs, params.metrics, reported_protocol=params.reported_protocol),
         questions=params.questions,
         pack=read_json(files.index),
         class_weights=read_class_weights(Path(str(files.class_weights))),

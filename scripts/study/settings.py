@@ -6,10 +6,10 @@ import difflib
 import functools
 import math
 import operator
-from pathlib import Path
 from typing import Any
 
 from study.errors import StudyError
+from study.recipe import COLUMNS
 from study.recipe_table import read_captions
 from study.reference import allowed
 from study.schema import SCHEMA
@@ -22,7 +22,12 @@ NO_TEXT = {bool: "true or false", int: "a number", float: "a number", type(None)
 
 def deciding(config: dict[str, Any], section: str) -> dict[str, Any]:
     """A section of the configuration without the keys of `FETCH_ONLY`: in the params of a rule these would re-train."""
-    return {key: value for key, value in config[section].items() if key not in FETCH_ONLY[section]}
+    return {key: value for key, value in config[section].items() if key not in FETCH_ONLY.get(section, ())}
+
+
+def common(config: dict[str, Any], section: str) -> dict[str, Any]:
+    """What decides of a section whose other keys are columns of the table of recipes: the same for every recipe."""
+    return {key: value for key, value in deciding(config, section).items() if f"{section}.{key}" not in COLUMNS}
 
 
 def reported_protocol(config: dict[str, Any]) -> dict[str, list[Any]]:
@@ -127,13 +132,6 @@ def _cross_checks(config: dict[str, Any]) -> list[str]:
         problems.append(f"'split.train', 'split.val' and 'split.test' add up to {total:g}, allowed is exactly 1")
     if config["data"]["url"] and not config["data"]["sha256"]:
         problems.append("'data.url' is set but 'data.sha256' is not: a download is used only if its hash is known")
-    weights = config["model"]["weights"]
-    if weights not in ("none", "imagenet") and Path(weights).suffix not in (".pth", ".pt", ".safetensors"):
-        problems.append(
-            f"'model.weights' is {weights!r}, allowed is none, imagenet, or a path ending in .pth, .pt or .safetensors"
-        )
-    if weights == "imagenet" and config["model"]["width"] != 1:
-        problems.append(f"'model.width' is {config['model']['width']}, allowed is 1 with 'model.weights: imagenet'")
     for case, text in config["cases"].items():
         if isinstance(case, str) and (other := config["cases"].get(int(case), text)) != text:
             problems.append(f"'cases' has the captions {text!r} and {other!r} for case {int(case)}, allowed is one")

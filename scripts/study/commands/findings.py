@@ -6,6 +6,7 @@ import sys
 from pathlib import Path
 
 from study.commands.configuration import read_configuration
+from study.recipe import values_of
 from study.recipe_table import read_recipes
 from study.report.findings import findings, load
 from study.settings import captions
@@ -31,7 +32,7 @@ def run(arguments: argparse.Namespace) -> None:
     for name, tables in (("fer2013", TABLES), ("original", TABLES[:1])):
         config = read_configuration(f"config/{name}.yaml", *arguments.layer) | {"experiments": tables}
         results = Path(f"results/{name}{arguments.suffix}")
-        studies.append(load(results, config, read_recipes(tables), captions(config)))
+        studies.append(load(results, config, read_recipes(tables, study=values_of(config)), captions(config)))
     sound, original = studies
     arguments.out.parent.mkdir(parents=True, exist_ok=True)
     arguments.out.write_text(findings(sound, original, command=arguments.command), encoding="utf-8")

@@ -86,7 +86,7 @@ def comparison_html(table: pd.DataFrame, study: str) -> str:
         KeyError: if the table lacks a column of `PAGE_COLUMNS`, other than those of reported values.
     """
     absent = {"seed"} if len(set(table["seed"])) == 1 else set()
-    absent |= set(ONLY_WHERE_REPORTED) - set(table.columns)
+    absent |= (set(ONLY_WHERE_REPORTED) | {name for name in HYPERPARAMETERS if "." in name}) - set(table.columns)
     columns = [column for column in PAGE_COLUMNS if column.key not in absent]
     axis = _axis(table)
     rows = table.sort_values("test_accuracy", ascending=False, kind="stable").to_dict("records")

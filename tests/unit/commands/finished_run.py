@@ -2,21 +2,20 @@
 
 from pathlib import Path
 
-from small_run import MODEL, RECIPE, SETTINGS, small_data, small_train, write
+from small_run import NO_AUGMENTATION, RECIPE, SETTINGS, small_data, small_train, write
 
 from study.evaluate import metrics
 from study.evaluate.prediction import predict
 from study.files import write_json, write_table
 from study.paths import RunPaths
-from study.train.augmentation import Augmentation
 
 
 def finish(results: Path, experiment: str, seed: int, epochs: int, channels: int = 1) -> RunPaths:
     """Train and evaluate one small run in the layout of a study."""
     data, run = small_data(channels), RunPaths(results, experiment, seed)
     recipe = RECIPE.but(experiment=experiment, max_epochs=epochs)
-    write(small_train(recipe, data=data, seed=seed, augmentation=Augmentation()), run.trained)
-    predictions = predict(run.weights, data, MODEL, SETTINGS)
+    write(small_train(recipe, data=data, seed=seed, **NO_AUGMENTATION), run.trained)
+    predictions = predict(run.weights, data, recipe, SETTINGS)
     run.evaluated.mkdir(parents=True)
     write_table(predictions, run.predictions)
     write_json(metrics.evaluate(predictions, 15), run.metrics)

@@ -8,10 +8,9 @@ import pytest
 import torch
 from safetensors import safe_open
 from safetensors.torch import load_file
-from small_run import RECIPE, small_train, write
+from small_run import NO_AUGMENTATION, RECIPE, small_train, write
 
 from study.names import HISTORY_COLUMNS
-from study.train.augmentation import Augmentation
 from study.train.loop import TrainingResult
 from study.train.run_files import SCALARS, epoch_line
 
@@ -19,7 +18,7 @@ from study.train.run_files import SCALARS, epoch_line
 @pytest.fixture(scope="module")
 def learned() -> TrainingResult:
     """A run that learns the small data."""
-    return small_train(RECIPE.but(max_epochs=15), augmentation=Augmentation())
+    return small_train(RECIPE.but(max_epochs=15), **NO_AUGMENTATION)
 
 
 def test_history_has_the_promised_columns_and_tensorboard_some_of_them(learned):
