@@ -6,6 +6,7 @@ import difflib
 import functools
 import math
 import operator
+from pathlib import Path
 from typing import Any
 
 from study.errors import StudyError

@@ -152,8 +152,8 @@ def test_a_wrong_cell_is_named(tmp_path: Path, column: str, value: str, message:
         (
             [ROW + " 48"],
             HEADER + " data.image_size",
-            "'data.image_size' is no column, it is the same for every recipe, as recipes are compared on the same images "
-            "by the same measures; set it in the study's configuration",
+            "'data.image_size' is no column, it is the same for every recipe, as recipes are compared on the same "
+            "images by the same measures; set it in the study's configuration",
         ),
         ([ROW + " w.bin"], HEADER + " model.weights", "found 'w.bin', allowed is none, imagenet, or a path ending in"),
         ([ROW + " imagenet"], HEADER + " model.weights", "config key 'model.width': found 0.25, allowed is 1 with"),

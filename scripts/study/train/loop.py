@@ -169,7 +169,7 @@ def train(
                 # The last epoch too: a run killed before its outputs are written trains nothing again.
                 if epoch % checkpoint_every == 0 or state.finished:
                     checkpoints.save(epoch, {"learner": learner.state_dict(), "run": vars(state)})
-    return _result(recipe, seed, data, model, learner, state, settings, max_epochs, checkpoint_dir)
+    return _result(recipe, seed, data, model, learner, state, max_epochs, checkpoint_dir)
 
 
 def _check(recipe: Recipe, data: "PackedData", class_weights: np.ndarray | None) -> None:
@@ -255,7 +255,7 @@ def _opening_line(
     )
 
 
-def _ending(data: "PackedData", learner: Learner, state: RunState, settings: TrainingSettings) -> Ending:
+def _ending(recipe: Recipe, data: "PackedData", learner: Learner, state: RunState) -> Ending:
     counts = np.bincount(data.labels["val"], minlength=len(data.classes)).astype(float)
     if learner.criterion.weights is not None:
         counts *= learner.criterion.weights.double().cpu().numpy()
@@ -266,8 +266,8 @@ def _ending(data: "PackedData", learner: Learner, state: RunState, settings: Tra
         best_epoch=state.best_epoch or None,
         stopped_early=state.stopped_early,
         patience=learner.stopping.patience,
-        best_by=settings.best_by,
-        best_from_epoch=settings.best_from_epoch,
+        best_by=recipe["training.best_by"],
+        best_from_epoch=recipe["training.best_from_epoch"],
     )
 
 
@@ -278,11 +278,10 @@ def _result(
     model: models.ModelSettings,
     learner: Learner,
     state: RunState,
-    settings: TrainingSettings,
     max_epochs: int,
     checkpoint_dir: Path | None,
 ) -> TrainingResult:
-    ending = _ending(data, learner, state, settings)
+    ending = _ending(recipe, data, learner, state)
     rates = [*(row["lr"] for row in state.history), learner.lr]
     _, channels, _, side = data.images["train"].shape
     return TrainingResult(
