@@ -75,8 +75,8 @@ def our_step(
     model = copy.deepcopy(model)
     before = {name: parameter.detach().clone() for name, parameter in model.named_parameters()}
     state = copy.deepcopy(model.state_dict())
-    recipe = contenders.recipe(len(labels), lr=RATE, momentum=0.0)
-    learner = Learner(recipe, contenders.settings(precision), model, None, device)
+    recipe = contenders.recipe(len(labels), lr=RATE, momentum=0.0, precision=precision)
+    learner = Learner(recipe, contenders.settings(), model, None, device)
     data = Images.load(pixels, labels, device, resident=True)
     batch = Normalize(device)(torch.as_tensor(data.images)), data.labels
     if steps_before:

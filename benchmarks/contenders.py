@@ -11,7 +11,7 @@ import shutil
 import sys
 import time
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from itertools import repeat
 from pathlib import Path
 from typing import Any
@@ -25,7 +25,8 @@ from torch.nn import functional
 from benchmarks import ROOT
 from study.data import packed
 from study.errors import StudyError
-from study.recipe import Recipe
+from study.recipe import RECIPE_SECTIONS, Recipe, values_of
+from study.settings import common
 from study.train import devices, models
 from study.train.augmentation import Augmentation, draw_augmentation
 from study.train.batches import MEAN, STD, Images, Normalize, training_batches
@@ -135,15 +136,15 @@ def configuration() -> dict[str, dict[str, Any]]:
     base, overlay = (
         yaml.safe_load((ROOT / "config" / name).read_text(encoding="utf-8")) for name in ("config.yaml", "fer2013.yaml")
     )
-    return {section: {**base[section], **overlay.get(section, {})} for section in ("training", "augmentation", "model")}
+    return {name: {**base[name], **overlay.get(name, {})} for name in RECIPE_SECTIONS}
 
 
-def settings(precision: str, cuda_graphs: bool = True) -> TrainingSettings:
-    """The study's training settings at a precision."""
-    return replace(TrainingSettings(**configuration()["training"]), precision=precision, cuda_graphs=cuda_graphs)
+def settings(cuda_graphs: bool = True) -> TrainingSettings:
+    """The study's training settings."""
+    return TrainingSettings(**common(configuration(), "training"), cuda_graphs=cuda_graphs)
 
 
-def recipe(batch_size: int, lr: float = 0.01, momentum: float = 0.9) -> Recipe:
+def recipe(batch_size: int, lr: float = 0.01, momentum: float = 0.9, precision: str = "auto") -> Recipe:
     """SGD as most recipes of the study have it, with the usual cross entropy."""
     return Recipe.of(
         experiment="benchmark",
@@ -157,6 +158,8 @@ def recipe(batch_size: int, lr: float = 0.01, momentum: float = 0.9) -> Recipe:
         activation="logits",
         sampler="shuffle",
         momentum=momentum,
+        precision=precision,
+        study=values_of(configuration()),
     )
 
 
@@ -184,8 +187,8 @@ def ours(task: Task, precision: str = "auto", step: str = "graph") -> Contender:
     pixels, labels, classes = task.load()
     side = pixels.shape[-1]
     augmentation = Augmentation(**configuration()["augmentation"])
-    model, chosen = network(task, classes, side), settings(precision, cuda_graphs=step == "graph")
-    learner = Learner(recipe(task.batch_size), chosen, model, None, device)
+    model, chosen = network(task, classes, side), settings(cuda_graphs=step == "graph")
+    learner = Learner(recipe(task.batch_size, precision=precision), chosen, model, None, device)
     if step == "compiled":
         from torch._inductor import config
 
@@ -208,7 +211,7 @@ def _step_alone(task: Task) -> tuple[Learner, Callable[[int], Any]]:
     """The learner of `ours`, and a function that takes steps on one batch that is on the device already."""
     device = task.select_device()
     pixels, labels, classes = task.load()
-    learner = Learner(recipe(task.batch_size), settings("auto"), network(task, classes, pixels.shape[-1]), None, device)
+    learner = Learner(recipe(task.batch_size), settings(), network(task, classes, pixels.shape[-1]), None, device)
     data = Images.load(pixels[: task.batch_size], labels[: task.batch_size], device, resident=True)
     batch = Normalize(device)(torch.as_tensor(data.images)), data.labels
     return learner, lambda steps: train_epoch(learner, repeat(batch, steps))

@@ -19,14 +19,15 @@ from study.compare.all_tables import TABLES
 from study.data.data_settings import DIGITS, source_fingerprint
 from study.errors import StudyError
 from study.names import SPLITS
-from study.paths import RunPaths
+from study.paths import RunPaths, class_weights_file
 from study.planned import PlannedStudy, recipe_tables
 from study.planning import accompany, check_command_line, check_name
 from study.provenance import code_digest, digest
+from study.recipe import values_of
 from study.recipe_table import read_recipes
 from study.report.all_figures import FIGURES, keys_of
 from study.schema import SCHEMA
-from study.settings import captions, check_recipes, deciding, read_numbers, reported_protocol, validate_config
+from study.settings import captions, check_recipes, common, deciding, read_numbers, reported_protocol, validate_config
 
 # As a module, the pipeline takes the configuration of the Snakefile that uses it, laid over its own.
 AS_MODULE = workflow.modifier.skip_configfile
@@ -46,7 +47,7 @@ try:
         check_command_line(sys.argv[1:])
         check_name(config, DEFAULT, workflow.overwrite_configfiles)
     TABLE_FILES = recipe_tables(config, WORKFLOW)
-    RECIPES = read_recipes(TABLE_FILES)
+    RECIPES = read_recipes(TABLE_FILES, study=values_of(config))
     check_recipes(config, RECIPES.values())
     laid_over = workflow.config_settings.overwrite_config.get("cases") or {}
     CAPTIONS = captions({**config, "experiments": TABLE_FILES}, laid_over)
@@ -58,11 +59,13 @@ RESULTS = f"results/{config['study']}"
 PLACED_RESULTS = Path(workflow.modifier.path_modifier.replace_prefix(RESULTS))
 SOURCE = config["data"]["source"]
 CASES = sorted({recipe.case for recipe in RECIPES.values()})
-WEIGHTS = config["model"]["weights"]
-if WEIGHTS == "imagenet":
-    WEIGHTS_FILE = f"resources/weights/{config['model']['name']}.pth"
-else:
-    WEIGHTS_FILE = None if WEIGHTS == "none" else WEIGHTS
+
+# By the end of their file's name: scheme and β. The study's own, and those of recipes with a weighted loss.
+CLASS_WEIGHT_SCHEMES = {"": [config["loss"]["class_weights"], config["loss"]["effective_number_beta"]]} | {
+    f"_{recipe.class_weights}": [recipe["loss.class_weights"], recipe["loss.effective_number_beta"]]
+    for recipe in RECIPES.values()
+    if recipe.class_weights
+}
 
 RUN = RunPaths(Path(RESULTS))  # with the wildcards {experiment} and {seed}
 TABLES_FOLDER = f"{RESULTS}/tables"
@@ -110,14 +113,29 @@ def data_settings(wildcards):
     return deciding(config, "data")
 
 
-def class_weights_file(wildcards):
+def class_weights_of(wildcards):
     """Class weights are an input of the recipes that use them; for the others they may change."""
-    return f"{RESULTS}/data/class_weights.csv" if RECIPES[wildcards.experiment].weighted else []
+    scheme = RECIPES[wildcards.experiment].class_weights
+    return str(class_weights_file(Path(RESULTS), scheme)) if scheme else []
+
+
+def weights_file(recipe):
+    """The state dict that the trainings of a recipe start from; None from scratch."""
+    if (weights := recipe["model.weights"]) == "imagenet":
+        return f"resources/weights/{recipe['model.name']}.pth"
+    return None if weights == "none" else weights
+
+
+def missing_weights():
+    """The models by the files of weights that the recipes start from and that are not there (yet)."""
+    files = {weights_file(recipe): recipe["model.name"] for recipe in RECIPES.values()}
+    return {file: model for file, model in files.items() if file and not Path(file).exists()}
 
 
 def initial_weights_file(wildcards):
     """The state dict that training starts from, if it does not start from scratch."""
-    return [WEIGHTS_FILE] if WEIGHTS_FILE else []
+    file = weights_file(RECIPES[wildcards.experiment])
+    return [file] if file else []
 
 
 def recipe_of(wildcards):
@@ -127,12 +145,16 @@ def recipe_of(wildcards):
 
 def training_settings(wildcards):
     """All else that decides a training, as one value for the same reason."""
-    known = WEIGHTS in ("none", "imagenet") or not Path(WEIGHTS).exists()
+    return settings_of(RECIPES[wildcards.experiment])
+
+
+def settings_of(recipe):
+    """All that decides a training of a recipe beside the recipe itself."""
+    weights = recipe["model.weights"]
+    known = weights in ("none", "imagenet") or not Path(weights).exists()
     return {
-        "model": deciding(config, "model"),
-        "augmentation": config["augmentation"],
-        "training": config["training"],
-        "initial_weights": WEIGHTS if known else source_fingerprint(WEIGHTS),
+        "training": common(config, "training"),
+        "initial_weights": weights if known else source_fingerprint(weights),
     }
 
 
@@ -142,7 +164,7 @@ def planned_study():
         PLACED_RESULTS,
         config,
         RECIPES,
-        training_settings(None),
+        {name: settings_of(recipe) for name, recipe in RECIPES.items()},
         {"data": data_settings(None), "split": config["split"], "source": source_identity(None)},
     )
 
@@ -159,10 +181,7 @@ def shown_note(wildcards):
 
 def questioned_sections(wildcards):
     """The sections of the configuration whose choices the report may question."""
-    return {
-        "data": deciding(config, "data"),
-        **{name: config[name] for name in ("split", "augmentation", "training")},
-    }
+    return {"data": deciding(config, "data"), "split": config["split"]}
 
 
 def tables_of(rule):

@@ -28,7 +28,7 @@ rule tables:
         # audit.json holds the manifest's hash and is small enough for Snakemake to compare by content
         manifest=ancient(rules.manifest.output.manifest),
         audit=rules.manifest.output.audit,
-        class_weights=rules.class_weights.output,
+        class_weights=CLASS_WEIGHTS,
         template=local(str(TEMPLATES / "comparison_page.html.j2")),
     output:
         **tables_of("tables"),
@@ -50,7 +50,6 @@ rule tables:
         columns=COLUMNS_DIGEST,
         cases=CAPTIONS,
         metrics=lookup(dpath="metrics", within=config),
-        training=lookup(dpath="training", within=config),
         note=shown_note,
         reported_protocol=shown_protocol,
         study=config["study"],
@@ -93,7 +92,7 @@ rule figures:
         predictions=PREDICTIONS_FILES,
         index=rules.pack.output.index,
         arrays=ancient(PACKED),
-        class_weights=rules.class_weights.output,
+        class_weights=CLASS_WEIGHTS,
         effects=rules.tables.output.effects,
     output:
         **all_figures(),
@@ -108,7 +107,6 @@ rule figures:
         columns=COLUMNS_DIGEST,
         questions=CAPTIONS,
         metrics=lookup(dpath="metrics", within=config),
-        training=lookup(dpath="training", within=config),
         reported_protocol=shown_protocol,
         code=script_digest("figures"),
     script:
@@ -130,7 +128,7 @@ rule first_page:
         ensemble=rules.ensemble.output.ensemble,
         figures=rules.figures.output,
         template=local(str(TEMPLATES / "first_page.html.j2")),
-        class_weights=rules.class_weights.output,
+        class_weights=CLASS_WEIGHTS,
         index=rules.pack.output.index,
         audit=rules.manifest.output.audit,
     output:

@@ -3,9 +3,10 @@
 #         {RESULTS}/data/audit.json       what the audit counted, and the manifest's hash
 #         {RESULTS}/data/{split}.npy      packed uint8 images, one memory-mappable array per split
 #         {RESULTS}/data/pack.json        classes, counts and hashes of the arrays
-#         {RESULTS}/data/class_weights.csv
+#         {RESULTS}/data/class_weights.csv, and class_weights_{scheme}.csv, which trainings with a weighted loss read
 #         resources/weights/*.pth         pretrained weights, where the configuration asks for them
 
+CLASS_WEIGHTS = f"{RESULTS}/data/class_weights.csv"
 PACKED = expand(f"{RESULTS}/data/{{split}}.{{kind}}", split=SPLITS, kind=["npy", "csv"])
 
 # A rule only while the file is absent: as the output of a rule, images placed by hand would be Snakemake's to delete.
@@ -31,7 +32,7 @@ if SOURCE != DIGITS and not Path(SOURCE).exists():
             "../scripts/fetch_data.py"
 
 
-if WEIGHTS_FILE and not Path(WEIGHTS_FILE).exists():
+if MISSING_WEIGHTS := missing_weights():
 
     localrules:
         fetch_weights,
@@ -39,16 +40,17 @@ if WEIGHTS_FILE and not Path(WEIGHTS_FILE).exists():
     rule fetch_weights:
         """Download torchvision's pretrained weights once, or say how to get them."""
         output:
-            WEIGHTS_FILE,
+            "{weights}",
         log:
-            f"{RESULTS}/logs/fetch_weights.log",
+            f"{RESULTS}/logs/fetch_weights/{{weights}}.log",
         benchmark:
-            f"{RESULTS}/benchmarks/fetch_weights.tsv"
+            f"{RESULTS}/benchmarks/fetch_weights/{{weights}}.tsv"
+        wildcard_constraints:
+            weights="|".join(map(re.escape, MISSING_WEIGHTS)),
         conda:
             "../envs/train.yaml"
         params:
-            model=lookup(dpath="model/name", within=config),
-            weights=WEIGHTS,
+            model=lambda wildcards: MISSING_WEIGHTS[wildcards.weights],
             url=lookup(dpath="model/weights_url", within=config),
         script:
             "../scripts/fetch_weights.py"
@@ -109,20 +111,21 @@ rule pack:
 
 
 rule class_weights:
-    """Weight of each class in the loss, from the training images alone."""
+    """Weight of each class in the loss, from the training images alone: the study's, and those of recipes by scheme."""
     input:
         index=rules.pack.output.index,
     output:
-        f"{RESULTS}/data/class_weights.csv",
+        f"{RESULTS}/data/class_weights{{scheme}}.csv",
     log:
-        f"{RESULTS}/logs/class_weights.log",
+        f"{RESULTS}/logs/class_weights{{scheme}}.log",
     benchmark:
-        f"{RESULTS}/benchmarks/class_weights.tsv"
+        f"{RESULTS}/benchmarks/class_weights{{scheme}}.tsv"
+    wildcard_constraints:
+        scheme="|".join(map(re.escape, CLASS_WEIGHT_SCHEMES)),
     conda:
         "../envs/data.yaml"
     params:
-        scheme=lookup(dpath="loss/class_weights", within=config),
-        beta=lookup(dpath="loss/effective_number_beta", within=config),
+        scheme=lambda wildcards: CLASS_WEIGHT_SCHEMES[wildcards.scheme],
         code=script_digest("class_weights"),
     script:
         "../scripts/class_weights.py"

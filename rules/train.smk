@@ -9,7 +9,7 @@ rule train:
         index=rules.pack.output.index,
         # ancient: pack.json, compared by content, holds the arrays' hashes
         arrays=ancient(PACKED),
-        class_weights=class_weights_file,
+        class_weights=class_weights_of,
         initial_weights=ancient(initial_weights_file),
     output:
         history=RUN.history,
@@ -58,6 +58,7 @@ rule evaluate:
         runtime=60,
     params:
         ece_bins=lookup(dpath="metrics/ece_bins", within=config),
+        recipe=recipe_of,
         settings=training_settings,
         code=script_digest("evaluate"),
     script:

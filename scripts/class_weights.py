@@ -9,9 +9,8 @@ from study.rule_log import logged
 with logged(snakemake.log[0]) as say:
     index = read_json(snakemake.input.index)
     counts = [index["splits"]["train"]["counts"][name] for name in index["classes"]]
-    weights = class_weights(counts, snakemake.params.scheme, snakemake.params.beta)
+    scheme, beta = snakemake.params.scheme
+    weights = class_weights(counts, scheme, beta)
     table = pd.DataFrame({"class": index["classes"], "count": counts, "weight": weights})
     write_table(table, snakemake.output[0])
-    say(
-        f"{snakemake.params.scheme}: " + ", ".join(f"{c} {w:.4f}" for c, w in zip(table["class"], weights, strict=True))
-    )
+    say(f"{scheme}: " + ", ".join(f"{c} {w:.4f}" for c, w in zip(table["class"], weights, strict=True)))

@@ -10,15 +10,15 @@ with logged(snakemake.log[0], threads=snakemake.threads) as say:
     from study.data import packed
     from study.evaluate import metrics, prediction
     from study.files import write_json, write_table
+    from study.recipe import Recipe
     from study.train.loop import TrainingSettings
-    from study.train.models import ModelSettings
 
     torch.set_num_threads(snakemake.threads)
     settings, slots = snakemake.params.settings, snakemake.config["resources"]["gpu_slots"]
     predictions = prediction.predict(
         Path(snakemake.input.weights),
         packed.load(Path(snakemake.input.index).parent),
-        ModelSettings(**settings["model"]),
+        Recipe.of(snakemake.wildcards.experiment, study={}, **snakemake.params.recipe),
         TrainingSettings(**settings["training"], gpu_slots=slots),
         report=say,
     )

@@ -7,7 +7,7 @@ from study.train.pretrained import published
 
 with logged(snakemake.log[0]) as say:
     target, model = snakemake.output[0], snakemake.params.model
-    if snakemake.params.weights != "imagenet":
+    if target != f"resources/weights/{model}.pth":
         raise StudyError(
             f"{target}: the file does not exist (config key 'model.weights'); place the state dict there, or set the "
             "key to the path of one, to imagenet or to none"

@@ -19,7 +19,7 @@ with logged(snakemake.log[0]) as say:
     runs = load_runs(recipes, files.runs, files.metrics, files.histories, files.predictions)
     weights = read_class_weights(Path(str(files.class_weights)))
     material = Material(
-        Comparison(runs, params.metrics, params.training, weights, reported_protocol=params.reported_protocol),
+        Comparison(runs, params.metrics, weights, reported_protocol=params.reported_protocol),
         questions=params.questions,
         pack=read_json(files.index),
         class_weights=weights,

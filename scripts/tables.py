@@ -20,7 +20,6 @@ with logged(snakemake.log[0]) as say:
     comparison = Comparison(
         load_runs(recipes_of(params.recipes), files.runs, files.metrics, files.histories, files.predictions),
         params.metrics,
-        params.training,
         read_class_weights(Path(str(files.class_weights))),
         read_manifest(Path(files.manifest)),
         params.reported_protocol,

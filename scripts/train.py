@@ -15,34 +15,31 @@ with logged(snakemake.log[0], threads=snakemake.threads) as say:
     from study.paths import CHECKPOINTS
     from study.recipe import Recipe
     from study.train import loop, pretrained
-    from study.train.augmentation import Augmentation
-    from study.train.models import ModelSettings
 
     torch.set_num_threads(snakemake.threads)
     # Read from the configuration, not from params: neither these nor checkpoints.every decide anything about a result.
     resources = {name: snakemake.config["resources"][name] for name in ("gpu_slots", "cuda_graphs")}
     # Only what does not stand at its default: neither params nor digest change when a column is added to the table.
-    wildcards, settings, recipe = snakemake.wildcards, snakemake.params.settings, dict(snakemake.params.recipe)
+    wildcards, settings, deciding = snakemake.wildcards, snakemake.params.settings, dict(snakemake.params.recipe)
+    recipe = Recipe.of(wildcards.experiment, study={}, **deciding)
     data = packed.load(Path(snakemake.input.index).parent)
     weights = snakemake.input.class_weights
     origin = provenance.collect(
         code=snakemake.params.code,
         data=data.digest,
-        recipe=recipe,
+        recipe=deciding,
         settings=settings,
         class_weights=file_sha256(str(weights)) if weights else None,
     )
     checkpoints = Path(snakemake.output.run).parent / CHECKPOINTS
     initial_weights = Path(str(snakemake.input.initial_weights)) if snakemake.input.initial_weights else None
-    if initial_weights and settings["model"]["weights"] == "imagenet":
-        pretrained.check(initial_weights, settings["model"]["name"])  # placed by hand, perhaps
+    if initial_weights and recipe["model.weights"] == "imagenet":
+        pretrained.check(initial_weights, recipe["model.name"])  # placed by hand, perhaps
     result = loop.train(
-        Recipe.of(wildcards.experiment, **recipe),
+        recipe,
         seed=int(wildcards.seed),
         data=data,
         class_weights=read_class_weights(Path(str(weights)))["weight"].to_numpy(copy=True) if weights else None,
-        model=ModelSettings(**settings["model"]),
-        augmentation=Augmentation(**settings["augmentation"]),
         settings=loop.TrainingSettings(**settings["training"], **resources),
         initial_weights=initial_weights,
         checkpoint_dir=checkpoints,

@@ -13,7 +13,6 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-import yaml
 
 from study.compare.comparison import Comparison
 from study.compare.runs import Run, load_runs
@@ -42,7 +41,6 @@ AUDIT: dict[str, Any] = {
         "final": {"val": {"images": 6}, "test": {"images": 6}, "total": 2},
     },
 }  # fmt: skip
-TRAINING = yaml.safe_load((Path(__file__).parents[1] / "config/config.yaml").read_text(encoding="utf-8"))["training"]
 SHARES = (0.14, 0.015, 0.14, 0.25, 0.17, 0.17, 0.115)
 
 
@@ -109,7 +107,7 @@ def study(
 def comparison_of(runs: Sequence[Run], samples: int = 50, confidence: float = 0.95, **changes: Any) -> Comparison:
     """The comparison of made-up runs; `changes` are fields of it, or values of the section metrics."""
     metrics = {"confidence": confidence, "bootstrap_samples": samples, "ece_bins": 15, "ensemble_members": 5}
-    fields = {"training": TRAINING} | {name: value for name, value in changes.items() if name not in metrics}
+    fields = {name: value for name, value in changes.items() if name not in metrics}
     return Comparison(runs, metrics | {name: changes[name] for name in metrics if name in changes}, **fields)
 
 

@@ -2,10 +2,11 @@
 
 Entry points:
     NETWORKS                                               name -> Network
-    problem(name, width, image_size) -> str                why there is no such network for these images; "" if there is
+    problems(name, width, image_size) -> ...               why no network fits these images; none if one does
 """
 
 import difflib
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 
@@ -42,14 +43,22 @@ _SIZES = {
 NETWORKS = {name: Network(*sizes) for sizes, names in _SIZES.items() for name in names.split()}
 
 
-def problem(name: str, width: float, image_size: int) -> str:
-    """Why there is no such network for these images, naming the key of the configuration; "" if there is one."""
+def problems(name: str, width: float, image_size: int, batch_size: int | None = None) -> Iterator[tuple[str, str, str]]:
+    """Why there is no such network for these images and batches: column or key, value as text, and what is allowed."""
     if name not in NETWORKS:
         close = difflib.get_close_matches(name, NETWORKS, n=3)
-        hint = f", did you mean {' or '.join(close)}?" if close else ""
-        return f"'model.name' is {name!r}{hint}; allowed: {', '.join(sorted(NETWORKS))}"
+        hint = f"did you mean {' or '.join(close)}? " if close else ""
+        yield "model.name", repr(name), f"{hint}allowed: {', '.join(sorted(NETWORKS))}"
+        return
+    network = NETWORKS[name]
     if width != 1 and not name.startswith("vgg"):
-        return f"'model.width' is {width:g} for {name}, allowed is 1; only the VGG family has a width"
-    if image_size < (least := NETWORKS[name].least):
-        return f"'data.image_size' is {image_size}, allowed is at least {least} with 'model.name: {name}'"
-    return ""
+        yield "model.width", f"{width:g}", f"allowed for {name} is 1; only the VGG family has a width"
+    if image_size < network.least:
+        yield "data.image_size", str(image_size), f"allowed is at least {network.least} with 'model.name: {name}'"
+    elif batch_size == 1 and image_size < network.least_alone:
+        yield (
+            "batch_size",
+            "1",
+            f"allowed is at least 2 for {name} with images of {image_size} pixels, of which its batch norm sees one "
+            f"value; or set 'data.image_size' to {network.least_alone} or more",
+        )

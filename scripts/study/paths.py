@@ -73,6 +73,11 @@ class RunPaths:
         return self.results / "benchmarks" / rule / f"{self.experiment}_seed_{self.seed}.tsv"
 
 
+def class_weights_file(results: Path, scheme: str) -> Path:
+    """Weights of the classes by a scheme, "complement" or "effective_number_0.999": what a training reads."""
+    return results / "data" / f"class_weights_{scheme}.csv"
+
+
 def run_of(path: str | Path) -> tuple[str, int]:
     """Experiment and seed that a file in a run's folder belongs to."""
     folder = Path(path).parent

@@ -22,9 +22,9 @@ from typing import Any
 
 from study.errors import StudyError
 from study.files import file_sha256, json_text, read_json, write_atomically
-from study.paths import RunPaths, runs_in
+from study.paths import RunPaths, class_weights_file, runs_in
 from study.provenance import digest
-from study.recipe import Recipe, recipes_of
+from study.recipe import HYPERPARAMETERS, Recipe, recipes_of, values_of
 from study.recipe_table import read_recipes
 
 SHOWN = 10  # differences of one run, or lines, at most
@@ -39,7 +39,8 @@ class PlannedStudy:
         results: its folder, results/{study}.
         config: the merged configuration.
         recipes: the rows of its tables.
-        training: all that decides a training beside the recipe, as in the params of the rule train; None if unknown.
+        training: all that decides a training beside the recipe, as in the params of the rule train, by experiment; None
+            if unknown.
         data: what decides which images there are and what becomes of them; None if unknown.
     """
 
@@ -65,7 +66,7 @@ class PlannedStudy:
         except (OSError, ValueError, KeyError, TypeError) as error:
             raise StudyError(f"{path}: damaged ({error}); run Snakemake for this study, which writes it anew") from None
         with contextlib.suppress(StudyError):  # moved, or being edited: as they were
-            recipes = read_recipes(recipe_tables(config, checkout))
+            recipes = read_recipes(recipe_tables(config, checkout), study=values_of(config))
         return cls(results, config, recipes, content["training"], content["data"])
 
     def write(self) -> None:
@@ -94,11 +95,14 @@ class PlannedStudy:
         except (OSError, ValueError):
             return None
 
-    @cached_property
-    def class_weights(self) -> str | None:
-        """SHA-256 of the class weights as they are now; None without any."""
-        path = self.results / "data/class_weights.csv"
-        return file_sha256(path) if path.is_file() else None
+    def class_weights(self, experiment: str) -> Path | None:
+        """The file of weights of the classes that a recipe reads; None for a loss without any."""
+        scheme = self.recipes[experiment].class_weights
+        return class_weights_file(self.results, scheme) if scheme else None
+
+    def _sha256_of_weights(self, experiment: str) -> str | None:
+        path = self.class_weights(experiment)
+        return file_sha256(path) if path and path.is_file() else None
 
     def differences(self, run: RunPaths) -> list[str]:
         """What a finished run of the study was made with, where that is otherwise now: "max_epochs 100, now 200".
@@ -115,30 +119,34 @@ class PlannedStudy:
     def states_its_data(self, run: RunPaths) -> bool:
         """Whether a run without differences says so itself: its images, and its class weights where it uses them."""
         made = read_json(run.run).get("provenance", {})
-        weighted = self.recipes[run.experiment].weighted
-        return made.get("data") == self.images and (not weighted or made.get("class_weights") == self.class_weights)
+        weights = self._sha256_of_weights(run.experiment)
+        return made.get("data") == self.images and made.get("class_weights") == weights
 
     def _recipe(self, run: RunPaths, record: Mapping[str, Any]) -> Iterator[str]:
         recipe = self.recipes[run.experiment]
         if "recipe" not in record:
             return
         try:
-            trained = Recipe.of(run.experiment, **record["recipe"])
+            # What a record lacks is a column that came later: its default is what training did before.
+            unsaid = {name: recipe[name] for name, column in HYPERPARAMETERS.items() if "default" not in column.node}
+            trained = Recipe.of(run.experiment, study=unsaid, **record["recipe"])
         except TypeError:
             yield "a recipe with columns that the table does not know, or without some that it has"
             return
-        if trained.deciding != recipe.deciding:
-            yield from changes(trained.hyperparameters, recipe.hyperparameters)
+        before, now = trained.deciding, recipe.deciding
+        differing = [name for name in HYPERPARAMETERS if before.get(name) != now.get(name)]
+        yield from changes({name: trained[name] for name in differing}, {name: recipe[name] for name in differing})
 
     def _surroundings(self, run: RunPaths, made: Mapping[str, Any]) -> Iterator[str]:
-        if self.training is not None and made.get("settings", now := digest(self.training)) != now:
+        settings = None if self.training is None else self.training[run.experiment]
+        if settings is not None and made.get("settings", now := digest(settings)) != now:
             known = made.get("configuration")
-            yield from changes(known, self.training) if known else ["another configuration of model or training"]
+            yield from changes(known, settings) if known else ["another configuration of the training"]
         if None not in (self.images, made.get("data")) and made["data"] != self.images:
             yield f"other images than those in {self.results / 'data'} now"
-        weights = made.get("class_weights") if self.recipes[run.experiment].weighted else None
-        if None not in (weights, self.class_weights) and weights != self.class_weights:
-            yield f"other class weights than those in {self.results / 'data/class_weights.csv'} now"
+        weights, here = made.get("class_weights"), self._sha256_of_weights(run.experiment)
+        if None not in (weights, here) and weights != here:
+            yield f"other class weights than those in {self.class_weights(run.experiment)} now"
 
     def leftovers(self) -> dict[RunPaths, str]:
         """Finished runs that take part in nothing, each with the reason."""

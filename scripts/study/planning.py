@@ -204,21 +204,22 @@ def set_time_stamps(study: PlannedStudy) -> None:
     where its records (.snakemake) are missing.
     """
     data = study.results / "data"
-    index, audit, weights = data / "pack.json", data / "audit.json", data / "class_weights.csv"
+    index, audit, weights = data / "pack.json", data / "audit.json", sorted(data.glob("class_weights*.csv"))
     packed = [index, *(data / f"{split}.{kind}" for split in SPLITS for kind in ("npy", "csv"))]
     if not all(path.exists() for path in (audit, *packed)):
         return
     try:
         if _newest(audit) > _oldest(*packed) and _packed_as_audited(study):
             _renew(packed, _newest(audit))
-        if weights.exists() and _newest(index) > _oldest(weights) and _weights_of_these_images(study):
-            _renew([weights], _newest(index))
+        for path in weights:
+            if _newest(index) > _oldest(path) and _weights_of_these_images(path, index):
+                _renew([path], _newest(index))
         for run in study.runs:
             outputs = [run.history, run.weights, run.run, run.tensorboard]
             if not all(path.exists() for path in outputs):
                 continue
-            weighted = study.recipes[run.experiment].weighted and weights.exists()
-            inputs, made = _newest(index, *[weights] * weighted), _oldest(*outputs)
+            used = study.class_weights(run.experiment)
+            inputs, made = _newest(index, *[path for path in weights if path == used]), _oldest(*outputs)
             if study.differences(run):
                 if made >= _newest(index):
                     _renew(outputs, _newest(index) - 1_000_000_000)
@@ -271,12 +272,11 @@ def _packed_as_audited(study: PlannedStudy) -> bool:
         return False
 
 
-def _weights_of_these_images(study: PlannedStudy) -> bool:
-    """Whether the class weights were computed from the counts of the training images as they are."""
-    data = study.results / "data"
+def _weights_of_these_images(path: Path, index: Path) -> bool:
+    """Whether class weights were computed from the counts of the training images as they are."""
     try:
-        counted = {row["class"]: int(row["count"]) for row in _rows(data / "class_weights.csv")}
-        return bool(counted == read_json(data / "pack.json")["splits"]["train"]["counts"])
+        counted = {row["class"]: int(row["count"]) for row in _rows(path)}
+        return bool(counted == read_json(index)["splits"]["train"]["counts"])
     except (StudyError, ValueError, KeyError):
         return False
 

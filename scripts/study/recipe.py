@@ -1,26 +1,33 @@
-"""A recipe: one row of the table of recipes.
+"""A recipe: the configuration of a training with one row of the table of recipes laid over it.
 
 What a column is called, what it may hold, which treatment it belongs to: all of that is in the schema, under
-`$defs.recipe`. A column that is added there is read, shown, compared and explained without a line of code here.
-Nothing heavy is loaded, as planning (`snakemake -n`) comes here.
+`$defs.recipe` and in the sections it names, whose keys are columns too ("model.dropout"). A column that is added there
+is read, shown, compared and explained without a line of code here. Nothing heavy is loaded, as planning
+(`snakemake -n`) comes here.
 
 Entry points:
     Recipe.of(experiment, case, **columns) -> Recipe       one made in code, defaults filled in
     HYPERPARAMETERS                                        the columns that decide a training, by name
     TREATMENTS                                             treatment -> its columns
+    column_named("dropout") -> "model.dropout"             a column by its full name or, where no other has it, its own
+    shown_columns(recipes) -> names                        the columns that tables of these recipes show
     difference_in_words(recipe, other, columns) -> str     "batch size 64", "cross entropy with plain shuffling"
 """
 
+import functools
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
+
+import yaml
 
 from study.provenance import only_words
 from study.schema import FILE, SCHEMA
 
 _SCHEMA = SCHEMA["$defs"]["recipe"]
 NEUTRAL = "neutral"  # in the place of a treatment
+FOR_ALL = "for_all"  # marks a key of a recipe's sections that is no column
 LISTED = 8  # parts of a sentence named one by one; beyond that the first ones and the last
 NO_HYPERPARAMETERS = ("experiment", "case", "reported", "reported_note")
 
@@ -30,7 +37,7 @@ class Column:
     """A column of the table of recipes, as the schema describes it.
 
     Attributes:
-        name: of the column.
+        name: of the column; of a key of a section "section.key".
         node: its part of the schema.
     """
 
@@ -40,17 +47,25 @@ class Column:
     def __post_init__(self) -> None:
         needed = () if self.name in NO_HYPERPARAMETERS else ("label", "treatment")
         if missing := [word for word in (*needed, "description") if word not in self.node]:
-            raise ValueError(f"{FILE}, $defs.recipe, column '{self.name}': missing {', '.join(missing)}")
+            raise ValueError(f"{FILE}, column '{self.name}': missing {', '.join(missing)}")
         if needed and self.treatment not in (NEUTRAL, *_SCHEMA["treatments"]):
             known = ", ".join([*_SCHEMA["treatments"], NEUTRAL])
-            raise ValueError(
-                f"{FILE}, $defs.recipe, column '{self.name}': found treatment '{self.treatment}', allowed is {known}"
-            )
+            raise ValueError(f"{FILE}, column '{self.name}': found treatment '{self.treatment}', allowed is {known}")
+
+    @property
+    def section(self) -> str:
+        """The section of the configuration that it is a key of; "" for a column of the table alone."""
+        return self.name.rpartition(".")[0]
+
+    @property
+    def key(self) -> str:
+        """Its name within the section."""
+        return self.name.rpartition(".")[2]
 
     @property
     def optional(self) -> bool:
         """Whether its cells may be empty."""
-        return "default" in self.node
+        return bool(self.section) or "default" in self.node
 
     @property
     def choices(self) -> tuple[str, ...]:
@@ -95,7 +110,14 @@ class Column:
         return self.choices.index(value) if self.choices else value
 
 
-COLUMNS = {name: Column(name, node) for name, node in _SCHEMA["properties"].items()}
+RECIPE_SECTIONS = tuple(_SCHEMA["sections"])  # of the configuration
+# Keys of these sections -> their part of the schema.
+KEYS: dict[str, Mapping[str, Any]] = {
+    f"{section}.{key}": node
+    for section in RECIPE_SECTIONS
+    for key, node in SCHEMA["properties"][section]["properties"].items()
+}
+COLUMNS = {name: Column(name, node) for name, node in {**_SCHEMA["properties"], **KEYS}.items() if FOR_ALL not in node}
 HYPERPARAMETERS = {name: column for name, column in COLUMNS.items() if name not in NO_HYPERPARAMETERS}
 TREATMENTS: dict[str, tuple[str, ...]] = {
     treatment: tuple(name for name, column in HYPERPARAMETERS.items() if column.treatment == treatment)
@@ -103,9 +125,33 @@ TREATMENTS: dict[str, tuple[str, ...]] = {
 }
 
 
+@functools.cache
+def column_named(name: str) -> str | None:
+    """The column that a name stands for: its own, or the key of a section that no other column shares; else None."""
+    if name in COLUMNS:
+        return name
+    meant = [column.name for column in COLUMNS.values() if column.key == name]
+    return meant[0] if len(meant) == 1 else None
+
+
+def values_of(config: Mapping[str, Any]) -> dict[str, Any]:
+    """The values of the columns that are keys of a configuration, which are a recipe's where its cells are empty."""
+    return {
+        name: config[column.section].get(column.key, column.node.get("default"))
+        for name, column in HYPERPARAMETERS.items()
+        if column.section
+    }
+
+
+@functools.cache
+def _shipped_values() -> dict[str, Any]:
+    """Those of the shipped configuration."""
+    return values_of(yaml.safe_load((FILE.parents[1] / "config.yaml").read_text(encoding="utf-8")))
+
+
 @dataclass(frozen=True)
 class Recipe:
-    """One training recipe. A hyperparameter is read as an attribute: `recipe.lr`.
+    """One training recipe. A hyperparameter is an attribute, `recipe.lr`, or an item, `recipe["model.name"]`.
 
     Attributes:
         experiment: unique name; the `{experiment}` wildcard.
@@ -122,17 +168,24 @@ class Recipe:
     reported_note: str = ""
 
     @classmethod
-    def of(cls, experiment: str, case: int = 0, **columns: Any) -> "Recipe":
-        """A recipe from values of its columns; what is missing and optional stands at its default.
+    def of(cls, experiment: str, case: int = 0, study: Mapping[str, Any] | None = None, **columns: Any) -> "Recipe":
+        """A recipe from values of its columns; what is missing and optional stands at its default or the study's value.
+
+        Args:
+            columns: by their names; a key of a section by its own ("dropout") where no other column has it.
+            study: `values_of` the study's configuration; those of the shipped one without.
 
         Raises:
             TypeError: a column that does not exist, or one that has no default and is missing.
         """
+        columns = {column_named(name) or name: value for name, value in columns.items()}
         if unknown := columns.keys() - COLUMNS.keys():
             raise TypeError(f"a recipe has no column {', '.join(sorted(unknown))}")
         if missing := [n for n, column in HYPERPARAMETERS.items() if n not in columns and not column.optional]:
             raise TypeError(f"a recipe needs the column {', '.join(missing)}")
-        values = {name: columns.get(name, column.node.get("default")) for name, column in HYPERPARAMETERS.items()}
+        defaults = {name: column.node.get("default") for name, column in HYPERPARAMETERS.items()}
+        values = {**defaults, **(_shipped_values() if study is None else study)}
+        values |= {name: value for name, value in columns.items() if name in HYPERPARAMETERS}
         shown = {name: columns[name] for name in ("reported", "reported_note") if name in columns}
         return cls(experiment, case, values, **shown)
 
@@ -141,25 +194,47 @@ class Recipe:
             return self.hyperparameters[name]
         raise AttributeError(f"a recipe has no {name!r}")
 
+    def __getitem__(self, name: str) -> Any:
+        return self.hyperparameters[name]
+
     def but(self, **columns: Any) -> "Recipe":
         """The same recipe with other values in some columns."""
+        columns = {column_named(name) or name: value for name, value in columns.items()}
         shown = {"reported": self.reported, "reported_note": self.reported_note}
         kept = {"experiment": self.experiment, "case": self.case, **self.hyperparameters, **shown}
         return Recipe.of(**{**kept, **columns})
 
     @property
     def deciding(self) -> dict[str, Any]:
-        """The hyperparameters that do not stand at their default: a column that comes later changes nothing in it."""
+        """The hyperparameters that mean something, but for those at a default of the schema: a column that comes later
+        changes nothing here.
+
+        `Recipe.of(experiment, study={}, **deciding)` trains what the recipe trains.
+        """
         return {
             name: value
             for name, value in self.hyperparameters.items()
-            if not (column := HYPERPARAMETERS[name]).optional or value != column.node["default"]
+            if self.takes(name) and ("default" not in (node := HYPERPARAMETERS[name].node) or value != node["default"])
+        }
+
+    def section(self, name: str) -> dict[str, Any]:
+        """The keys of a section of the configuration, such as "training", with the recipe's values."""
+        return {
+            column.key: self.hyperparameters[column.name]
+            for column in HYPERPARAMETERS.values()
+            if column.section == name
         }
 
     @property
     def weighted(self) -> bool:
         """Whether the loss weighs the classes."""
         return self.loss in HYPERPARAMETERS["loss"].node["weighted"]
+
+    @property
+    def class_weights(self) -> str:
+        """Name of the weights of the classes in the loss, "balanced", "effective_number_0.999"; "" for none."""
+        scheme, beta = self.meant("loss.class_weights"), self.meant("loss.effective_number_beta")
+        return f"{scheme or ''}{'' if beta is None else f'_{beta}'}"
 
     @property
     def cross_entropy(self) -> bool:
@@ -171,10 +246,14 @@ class Recipe:
         """Whether a softmax stands in front of a cross entropy, which applies one itself."""
         return self.cross_entropy and self.activation == "softmax"
 
+    def meant(self, column: str) -> Any:
+        """The value of a hyperparameter, None where it means nothing in this recipe."""
+        return self.hyperparameters[column] if self.takes(column) else None
+
     def takes(self, column: str) -> bool:
         """Whether a hyperparameter means anything in this recipe: momentum does not with Adam."""
         needs = HYPERPARAMETERS[column].node.get("only_with", {})
-        return all(self.hyperparameters[other] in values for other, values in needs.items())
+        return all(self.hyperparameters[other] in values and self.takes(other) for other, values in needs.items())
 
 
 def recipes_of(params: Mapping[str, Mapping[str, Any]]) -> dict[str, Recipe]:
@@ -182,11 +261,21 @@ def recipes_of(params: Mapping[str, Mapping[str, Any]]) -> dict[str, Recipe]:
     return {name: Recipe(**fields) for name, fields in params.items()}
 
 
+def shown_columns(recipes: Iterable[Recipe]) -> list[str]:
+    """Names of the columns that tables of these recipes show: of the sections' keys only those that differ."""
+    every = list(recipes)
+    return [
+        name
+        for name, column in HYPERPARAMETERS.items()
+        if not column.section or any(recipe[name] != every[0][name] for recipe in every)
+    ]
+
+
 @only_words
 def difference_in_words(recipe: Recipe, other: Recipe, columns: Sequence[str]) -> str:
     """In which of these columns the recipe differs from the other: "batch size 64", "SGD with momentum 0.9"."""
-    values = {name: recipe.hyperparameters[name] for name in columns if recipe.takes(name)}
-    differing = {name: value for name, value in values.items() if value != other.hyperparameters[name]}
+    values = {name: recipe[name] for name in columns if recipe.takes(name)}
+    differing = {name: value for name, value in values.items() if value != other[name]}
     first, *others = [HYPERPARAMETERS[name].in_words(value) for name, value in differing.items()] or [""]
     return f"{first} with {', '.join(others)}" if others else first
 

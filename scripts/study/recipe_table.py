@@ -13,23 +13,27 @@ import difflib
 import functools
 import math
 import re
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence, Set
 from pathlib import Path
 from typing import Any
 
 from study.errors import StudyError
-from study.recipe import COLUMNS, HYPERPARAMETERS, Column, Recipe
+from study.recipe import COLUMNS, HYPERPARAMETERS, KEYS, RECIPE_SECTIONS, Column, Recipe, column_named
 from study.reference import allowed
+from study.schema import SCHEMA
 
 SEPARATORS = {",": "commas", ";": "semicolons", "|": "bars", " ": "blanks"}  # that others put between columns
 LOOK_ALIKES = str.maketrans({",": ".", **dict.fromkeys("\u2010\u2011\u2012\u2013\u2212", "-")})  # in a number's place
 
 
-def read_recipes(tables: str | Path | Sequence[str | Path], folder: Path = Path()) -> dict[str, Recipe]:
+def read_recipes(
+    tables: str | Path | Sequence[str | Path], folder: Path = Path(), study: Mapping[str, Any] | None = None
+) -> dict[str, Recipe]:
     """The rows of one or several tab-separated tables, by experiment name, in the tables' order.
 
     Args:
         tables: paths, relative to `folder`.
+        study: the values of empty cells, `values_of` the study's configuration; those of the shipped one without.
 
     Raises:
         StudyError: naming file, row, column, the value found and the value allowed.
@@ -37,7 +41,7 @@ def read_recipes(tables: str | Path | Sequence[str | Path], folder: Path = Path(
     recipes: dict[str, Recipe] = {}
     first_seen: dict[str, str] = {}
     for path in _listed(tables):
-        for row, recipe in _read_table(folder / path):
+        for row, recipe in _read_table(folder / path, study):
             key = recipe.experiment.lower()  # folders of file systems that ignore case
             if key in first_seen:
                 raise StudyError(
@@ -67,19 +71,19 @@ def _listed(tables: str | Path | Sequence[str | Path]) -> Sequence[str | Path]:
     return [tables] if isinstance(tables, str | Path) else tables
 
 
-def _read_table(path: Path) -> list[tuple[int, Recipe]]:
+def _read_table(path: Path, study: Mapping[str, Any] | None) -> list[tuple[int, Recipe]]:
     """The recipes of one table with the rows they stand in."""
     lines = [(row, line) for row, line in _lines(path) if line.strip() and not _comment(line)]
     if not lines:
         raise StudyError(f"{path}: the table is empty; its first row names the columns: {', '.join(COLUMNS)}")
     row, line = lines[0]
-    header = _cells(path, row, line)
-    while len(header) > 1 and not header[-1]:  # columns without a name at the end
-        header.pop()
-    _check_header(path, row, header)
+    names = _cells(path, row, line)
+    while len(names) > 1 and not names[-1]:  # columns without a name at the end
+        names.pop()
+    header = _read_header(path, row, names)
     if len(lines) == 1:
         raise StudyError(f"{path}: no recipe below the header; each row is one recipe")
-    return [(row, _read_row(path, row, header, _cells(path, row, line))) for row, line in lines[1:]]
+    return [(row, _read_row(path, row, header, _cells(path, row, line), study)) for row, line in lines[1:]]
 
 
 def _lines(path: Path) -> list[tuple[int, str]]:
@@ -119,28 +123,47 @@ def _cells(path: Path, row: int, line: str) -> list[str]:
         ) from None
 
 
-def _check_header(path: Path, row: int, header: list[str]) -> None:
+def _read_header(path: Path, row: int, header: list[str]) -> list[str]:
+    """The columns that a row of names stands for."""
     if len(header) == 1:
         for separator, words in SEPARATORS.items():
             if separator in header[0]:
                 raise StudyError(f"{path}, row {row}: one column found; columns are separated by tabs, not by {words}")
+    columns: list[str] = []
     for number, name in enumerate(header, 1):
         if not name:
             raise StudyError(f"{path}, row {row}: column {number} has no name; name it or remove it")
-        if name not in COLUMNS:
-            close = difflib.get_close_matches(name, COLUMNS, n=1)
-            hint = f"; did you mean '{close[0]}'? Allowed" if close else "; allowed"
-            raise StudyError(f"{path}, row {row}: unknown column {name!r}{hint}: {', '.join(COLUMNS)}")
-        if header.count(name) > 1:
-            raise StudyError(f"{path}, row {row}: the column '{name}' stands twice; each is used once")
-    missing = [name for name, column in COLUMNS.items() if name not in header and not column.optional]
+        column = _column_of(path, row, name)
+        if column in columns:
+            before = header[columns.index(column)]
+            how = "twice" if before == name else f"twice, as '{before}' and as '{name}'"
+            raise StudyError(f"{path}, row {row}: the column '{column}' stands {how}; each is used once")
+        columns.append(column)
+    missing = [name for name, column in COLUMNS.items() if name not in columns and not column.optional]
     if missing:
         raise StudyError(
             f"{path}, row {row}: missing column {', '.join(map(repr, missing))}; found: {', '.join(header)}"
         )
+    return columns
 
 
-def _read_row(path: Path, row: int, header: list[str], cells: list[str]) -> Recipe:
+def _column_of(path: Path, row: int, name: str) -> str:
+    if column := column_named(name):
+        return column
+    section = name.partition(".")[0]
+    if name in KEYS:
+        why = f"is the same for every recipe: {KEYS[name]['for_all']}"
+    elif section in SCHEMA["properties"] and section not in RECIPE_SECTIONS:
+        why = "is the same for every recipe, as recipes are compared on the same images by the same measures"
+    else:
+        known = [*COLUMNS, *(column.key for column in COLUMNS.values() if column_named(column.key))]
+        close = difflib.get_close_matches(name, known, n=1)
+        hint = f"; did you mean '{close[0]}'? Allowed" if close else "; allowed"
+        raise StudyError(f"{path}, row {row}: unknown column {name!r}{hint}: {', '.join(COLUMNS)}")
+    raise StudyError(f"{path}, row {row}: the key '{name}' is no column, it {why}; set it in the study's configuration")
+
+
+def _read_row(path: Path, row: int, header: list[str], cells: list[str], study: Mapping[str, Any] | None) -> Recipe:
     while len(cells) > len(header) and not cells[-1]:
         cells.pop()
     if len(cells) != len(header):
@@ -149,7 +172,7 @@ def _read_row(path: Path, row: int, header: list[str], cells: list[str]) -> Reci
     for name, cell in zip(header, cells, strict=True):
         column = COLUMNS[name]
         if cell == "" and column.optional:
-            continue  # the default
+            continue  # the default, or the study's value
         try:
             values[name] = parse(column, cell)
         except ValueError:
@@ -157,9 +180,10 @@ def _read_row(path: Path, row: int, header: list[str], cells: list[str]) -> Reci
                 f"{path}, row {row}, column '{name}': found {cell!r}, allowed is {allowed(column.node)}"
                 + _plain_number(column, cell)
             ) from None
-    recipe = Recipe.of(**values)
-    for name, found, rule in _disagreements(recipe):
-        raise StudyError(f"{path}, row {row}, column '{name}': found {found}, {rule}")
+    recipe = Recipe.of(study=study, **values)
+    for name, found, rule in _disagreements(recipe, set(values)):
+        where = f"column '{name}'" if name in values else f"config key '{name}'"
+        raise StudyError(f"{path}, row {row}, {where}: found {found}, {rule}")
     return recipe
 
 
@@ -170,7 +194,8 @@ def parse(column: Column, cell: str) -> Any:
         ValueError: it is none of the allowed ones.
     """
     value = _READ.get(column.node.get("type", ""), str)(cell)
-    finite = not isinstance(value, float) or math.isfinite(value)
+    numbers = value if isinstance(value, list) else [value]
+    finite = all(math.isfinite(number) for number in numbers if isinstance(number, float))
     if not finite or not _validator(column.name).is_valid(value):
         raise ValueError
     return value
@@ -195,7 +220,12 @@ def _flag(text: str) -> bool:
         raise ValueError from None
 
 
-_READ: dict[str, Callable[[str], Any]] = {"integer": int, "number": float, "boolean": _flag}
+def _numbers(text: str) -> list[int | float]:
+    """What a list is written as in a cell: numbers with commas between them."""
+    return [int(part) if part.strip().isdigit() else float(part) for part in text.split(",")]
+
+
+_READ: dict[str, Callable[[str], Any]] = {"integer": int, "number": float, "boolean": _flag, "array": _numbers}
 
 
 @functools.cache
@@ -205,20 +235,28 @@ def _validator(column: str) -> Any:
     return Draft202012Validator(dict(COLUMNS[column].node))
 
 
-def _disagreements(recipe: Recipe) -> Iterable[tuple[str, str, str]]:
-    """Values that do not fit each other: the column, its value as text, and what is allowed instead."""
-    for name, column in HYPERPARAMETERS.items():
-        value = recipe.hyperparameters[name]
-        for other, values in column.node.get("only_with", {}).items():
-            chosen = recipe.hyperparameters[other]
-            if chosen not in values and value != (default := column.node["default"]):
-                rule = f"which the {other} {chosen} does not take; allowed is {_spelled(default)} or nothing"
-                yield name, _spelled(value), rule
+def _disagreements(recipe: Recipe, given: Set[str]) -> Iterable[tuple[str, str, str]]:
+    """Values that do not fit each other: the column, its value as text, and what is allowed instead.
+
+    Args:
+        given: the columns whose cell is not empty.
+    """
+    for name in HYPERPARAMETERS:
+        node, value = COLUMNS[name].node, recipe[name]
+        if name in given and not recipe.takes(name) and ("default" not in node or value != node["default"]):
+            other = next(other for other in node["only_with"] if not _allows(recipe, name, other))
+            text = f"which the {HYPERPARAMETERS[other].label} {_spelled(recipe[other])} does not take"
+            without = f"{_spelled(node['default'])} or " if "default" in node else ""
+            yield name, _spelled(value), f"{text}; allowed is {without}nothing"
     if recipe.min_lr > recipe.lr:
         yield "min_lr", f"{recipe.min_lr:g}", f"allowed is at most lr = {recipe.lr:g}"
     if recipe.nesterov and not recipe.momentum:
         yield "nesterov", "true", "which needs a momentum above 0"
 
 
+def _allows(recipe: Recipe, column: str, other: str) -> bool:
+    return recipe[other] in COLUMNS[column].node["only_with"][other] and recipe.takes(other)
+
+
 def _spelled(value: Any) -> str:
-    return str(value).lower() if isinstance(value, bool) else f"{value:g}"
+    return str(value).lower() if isinstance(value, bool) else f"{value:g}" if isinstance(value, float) else str(value)

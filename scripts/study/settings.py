@@ -6,14 +6,14 @@ import difflib
 import functools
 import math
 import operator
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
 from study.errors import StudyError
-from study.networks import NETWORKS, problem
-from study.recipe import Recipe
+from study.networks import problems
+from study.recipe import COLUMNS, Recipe, values_of
 from study.recipe_table import read_captions
 from study.reference import allowed
 from study.schema import SCHEMA
@@ -21,13 +21,20 @@ from study.schema import SCHEMA
 # Where a file is fetched from, and what it should be, decides nothing about a result.
 FETCH_ONLY = {"data": ("url", "sha256", "expected"), "model": ("weights_url",)}
 ON_GPUS = ("tf32", "fp16")  # precisions that no processor computes in
+# The columns of a recipe that a key of the configuration has to fit, which is no column itself.
+OF_ITS_IMAGES = {"data.image_size": ("model.name",)}
 # What YAML makes of text without quotes: "yes" and "off", "007" and "1e5", "null", "2026-01-01".
 NO_TEXT = {bool: "true or false", int: "a number", float: "a number", type(None): "null", datetime.date: "a date"}
 
 
 def deciding(config: dict[str, Any], section: str) -> dict[str, Any]:
     """A section of the configuration without the keys of `FETCH_ONLY`: in the params of a rule these would re-train."""
-    return {key: value for key, value in config[section].items() if key not in FETCH_ONLY[section]}
+    return {key: value for key, value in config[section].items() if key not in FETCH_ONLY.get(section, ())}
+
+
+def common(config: dict[str, Any], section: str) -> dict[str, Any]:
+    """What decides of a section whose other keys are columns of the table of recipes: the same for every recipe."""
+    return {key: value for key, value in deciding(config, section).items() if f"{section}.{key}" not in COLUMNS}
 
 
 def reported_protocol(config: dict[str, Any]) -> dict[str, list[Any]]:
@@ -94,20 +101,32 @@ def validate_config(config: dict[str, Any]) -> None:
 
 
 def check_recipes(config: dict[str, Any], recipes: Iterable[Recipe]) -> None:
-    """Refuse, before anything runs, recipes that the configured network cannot be trained with.
+    """Refuse, before anything runs, recipes that these images and this machine cannot be trained with.
 
     Raises:
-        StudyError: naming the recipe and its column.
+        StudyError: naming the recipe and its column, or the key of the configuration where the value is the study's.
     """
-    model, size = config["model"]["name"], config["data"]["image_size"]
-    least = NETWORKS[model].least_alone
+    study = values_of(config)
     for recipe in recipes:
-        if recipe.batch_size == 1 and size < least:
-            raise StudyError(
-                f"experiment '{recipe.experiment}', column 'batch_size': found 1, allowed is at least 2 for {model} "
-                f"with images of {size} pixels, of which its batch norm sees one value; or set 'data.image_size' to "
-                f"{least} or more"
-            )
+        for column, found, rule in _problems(recipe, config):
+            own = [name for name in (column, *OF_ITS_IMAGES.get(column, ())) if name in COLUMNS]
+            if all(name in study and recipe[name] == study[name] for name in own):
+                raise StudyError(f"configuration: '{column}' is {found}, {rule}")
+            text = f"found {found}" if column in own else f"'{column}' is {found}"
+            raise StudyError(f"experiment '{recipe.experiment}', column '{own[0]}': {text}, {rule}")
+
+
+def _problems(recipe: Recipe, config: dict[str, Any]) -> Iterator[tuple[str, str, str]]:
+    """Values of a recipe that do not fit the rest: the column, its value as text, and what is allowed instead."""
+    weights, model = recipe["model.weights"], recipe["model.name"]
+    if weights not in ("none", "imagenet") and Path(weights).suffix not in (".pth", ".pt", ".safetensors"):
+        yield "model.weights", repr(weights), "allowed is none, imagenet, or a path ending in .pth, .pt or .safetensors"
+    if weights == "imagenet" and recipe["model.width"] != 1:
+        yield "model.width", f"{recipe['model.width']:g}", "allowed is 1 with 'model.weights: imagenet'"
+    yield from problems(model, recipe["model.width"], config["data"]["image_size"], recipe.batch_size)
+    if config["training"]["device"] == "cpu" and recipe["training.precision"] in ON_GPUS:
+        rule = "allowed is auto, fp32 or bf16 with 'training.device: cpu'"
+        yield "training.precision", repr(recipe["training.precision"]), rule
 
 
 def _explain(error: Any) -> list[str]:
@@ -156,20 +175,6 @@ def _cross_checks(config: dict[str, Any]) -> list[str]:
         problems.append(f"'split.train', 'split.val' and 'split.test' add up to {total:g}, allowed is exactly 1")
     if config["data"]["url"] and not config["data"]["sha256"]:
         problems.append("'data.url' is set but 'data.sha256' is not: a download is used only if its hash is known")
-    weights = config["model"]["weights"]
-    if weights not in ("none", "imagenet") and Path(weights).suffix not in (".pth", ".pt", ".safetensors"):
-        problems.append(
-            f"'model.weights' is {weights!r}, allowed is none, imagenet, or a path ending in .pth, .pt or .safetensors"
-        )
-    if weights == "imagenet" and config["model"]["width"] != 1:
-        problems.append(f"'model.width' is {config['model']['width']}, allowed is 1 with 'model.weights: imagenet'")
-    if network := problem(config["model"]["name"], config["model"]["width"], config["data"]["image_size"]):
-        problems.append(network)
-    device, precision = config["training"]["device"], config["training"]["precision"]
-    if device == "cpu" and precision in ON_GPUS:
-        problems.append(
-            f"'training.precision' is {precision!r}, allowed is auto, fp32 or bf16 with 'training.device: cpu'"
-        )
     for key in config["tables"]["reported_with"]:
         section, _, name = key.partition(".")
         if not isinstance(config.get(section), dict) or name not in config[section]:

@@ -3,6 +3,7 @@
 import json
 import sys
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -10,8 +11,7 @@ import numpy as np
 import torch
 
 from study.data.packed import PackedData
-from study.recipe import Recipe
-from study.train.augmentation import Augmentation
+from study.recipe import Recipe, column_named
 from study.train.loop import TrainingResult, TrainingSettings, train, write_outputs
 from study.train.models import ModelSettings
 
@@ -29,23 +29,18 @@ RECIPE = Recipe.of(
     loss="cross_entropy",
     activation="logits",
     sampler="shuffle",
-)
-MODEL = ModelSettings(name="vgg11", width=0.0625, head_hidden=16)
-AUGMENTATION = Augmentation(vertical_flip=0.5, shift=0.05, rotation=5, erasing=0.2)
-SETTINGS = TrainingSettings(
-    max_epochs=None,
-    best_by="accuracy",
-    best_from_epoch=1,
-    early_stopping_patience=10,
-    early_stopping_min_delta=0.0,
-    early_stopping_equal_improves=False,
-    scheduler_factor=0.1,
-    scheduler_patience=5,
-    scheduler_eps=1e-8,
+    name="vgg11",
+    width=0.0625,
+    head_hidden=16,
+    vertical_flip=0.5,
+    shift=0.05,
+    rotation=5,
+    erasing=0.2,
     precision="fp32",
-    device="cpu",
-    deterministic=True,
 )
+MODEL = ModelSettings(**RECIPE.section("model"))
+NO_AUGMENTATION = {"vertical_flip": 0.0, "shift": 0.0, "rotation": 0.0, "erasing": 0.0}
+SETTINGS = TrainingSettings(max_epochs=None, device="cpu", deterministic=True)
 
 
 def small_data(channels: int = 1, sizes: dict[str, int] = SIZES) -> PackedData:
@@ -71,19 +66,21 @@ def small_train(
     report: Callable[[str], None] = lambda line: None,
     **changes: Any,
 ) -> TrainingResult:
-    """`train` with everything small; `changes` replace its arguments."""
+    """`train` with everything small; `changes` replace its arguments, settings, or columns of the recipe."""
     torch.set_num_threads(1)
     arguments: dict[str, Any] = {
         "seed": 3,
         "class_weights": None,
-        "model": MODEL,
-        "augmentation": AUGMENTATION,
         "initial_weights": None,
         "checkpoint_dir": None,
         "checkpoint_every": 1,
         "run_key": "key",
         "tensorboard_dir": None,
     }
+    others = [name for name in changes if name not in arguments]
+    columns = {name: changes.pop(name) for name in others if column_named(name)}
+    shared = {name: changes.pop(name) for name in others if hasattr(settings, name)}
+    recipe, settings = recipe.but(**columns), replace(settings, **shared)
     return train(recipe, data=data or small_data(), settings=settings, report=report, **{**arguments, **changes})
 
 

@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import nn
 
-from study.networks import NETWORKS, problem
+from study.networks import NETWORKS, problems
 from study.train import models
 
 # take one size alone, return several outputs, or have no linear layer at the end
@@ -44,6 +44,7 @@ def test_the_smallest_images_are_the_smallest_that_it_trains_on(name: str) -> No
 
 
 def test_a_name_that_is_close_and_one_that_is_not() -> None:
-    assert problem("vgg19", 0.25, 32) == problem("resnet18", 1, 8) == ""
-    assert problem("vg19", 1, 32).startswith("'model.name' is 'vg19', did you mean vgg19")
-    assert problem("bert", 1, 32).startswith("'model.name' is 'bert'; allowed: alexnet, convnext_base, ")
+    assert [*problems("vgg19", 0.25, 32), *problems("resnet18", 1, 8)] == []
+    for name, words in (("vg19", "did you mean vgg19"), ("bert", "allowed: alexnet, convnext_base, ")):
+        [(column, found, rule)] = problems(name, 1, 32)
+        assert (column, found) == ("model.name", repr(name)) and rule.startswith(words)

@@ -13,15 +13,17 @@ from study.paths import RunPaths
 from study.planned import SHOWN, PlannedStudy, changes, leftover_lines, recipe_tables
 from study.provenance import digest
 
-TRAINING = {"model": {"width": 0.25}, "training": {"max_epochs": None, "deterministic": True}}
+SETTINGS = {"initial_weights": "none", "training": {"max_epochs": None, "deterministic": True}}
+TRAINING = {"plain": SETTINGS, "heavy": SETTINGS}
 WEIGHTED = {"loss": "weighted_cross_entropy", "activation": "logits"}
 
 
 def finish(study: PlannedStudy, experiment: str, seed: int = 0, **provenance: Any) -> RunPaths:
     """The files of a run of the study as it is, but for what is given."""
     run, recipe = RunPaths(study.results, experiment, seed), study.recipes[experiment]
-    made = {"settings": digest(TRAINING), "configuration": TRAINING, "data": study.images}
-    made["class_weights"] = study.class_weights if recipe.weighted else None
+    made = {"settings": digest(SETTINGS), "configuration": SETTINGS, "data": study.images}
+    weights = study.class_weights(experiment)
+    made["class_weights"] = file_sha256(weights) if weights else None
     record = {"recipe": dict(recipe.hyperparameters), "best_val_accuracy": 0.5, "provenance": {**made, **provenance}}
     for folder in (run.trained, run.evaluated):
         folder.mkdir(parents=True, exist_ok=True)
@@ -35,7 +37,7 @@ def study(tmp_path: Path) -> PlannedStudy:
     """Two recipes, one of them weighted, of one seed; its images and class weights are there."""
     (tmp_path / "data").mkdir()
     (tmp_path / "data/pack.json").write_text('{"classes": ["a"]}', encoding="utf-8")
-    (tmp_path / "data/class_weights.csv").write_text("class,count,weight\n", encoding="utf-8")
+    (tmp_path / "data/class_weights_complement.csv").write_text("class,count,weight\n", encoding="utf-8")
     recipes = {"plain": RECIPE.but(experiment="plain"), "heavy": RECIPE.but(experiment="heavy", **WEIGHTED)}
     return PlannedStudy(tmp_path, {"seeds": [0], "experiments": "own.tsv"}, recipes, TRAINING, {"split": 1})
 
@@ -47,11 +49,11 @@ def test_runs_as_they_are_planned_are_no_leftovers(study: PlannedStudy) -> None:
 
 
 def test_every_difference_is_named_with_both_values(study: PlannedStudy) -> None:
-    other = {"model": {"width": 0.5}, "training": {"max_epochs": 6, "deterministic": True}}
+    other = {"initial_weights": "a.pth", "training": {"max_epochs": 6, "deterministic": True}}
     run = finish(study, "plain", settings=digest(other), configuration=other)
-    assert study.differences(run) == ["model.width 0.5, now 0.25", "training.max_epochs 6, now null"]
+    assert study.differences(run) == ["initial_weights a.pth, now none", "training.max_epochs 6, now null"]
     run = finish(study, "plain", settings=digest(other), configuration=None)
-    assert study.differences(run) == ["another configuration of model or training"]
+    assert study.differences(run) == ["another configuration of the training"]
     run = finish(study, "plain", data="0" * 64)
     assert study.differences(run) == [f"other images than those in {study.results}/data now"]
     now = PlannedStudy(study.results, study.config, {"plain": RECIPE.but(experiment="plain", lr=0.5, max_epochs=9)})
@@ -60,10 +62,13 @@ def test_every_difference_is_named_with_both_values(study: PlannedStudy) -> None
 
 def test_class_weights_matter_to_those_who_use_them(study: PlannedStudy) -> None:
     plain, heavy = finish(study, "plain"), finish(study, "heavy")
-    (study.results / "data/class_weights.csv").write_text("class,count,weight\na,1,1\n", encoding="utf-8")
+    (study.results / "data/class_weights_complement.csv").write_text("class,count,weight\na,1,1\n", encoding="utf-8")
     now = PlannedStudy(study.results, study.config, study.recipes, TRAINING)
     assert now.differences(plain) == [] and "other class weights than" in now.differences(heavy)[0]
-    assert now.class_weights == file_sha256(study.results / "data/class_weights.csv")
+    assert now.class_weights("plain") is None
+    balanced = {"heavy": study.recipes["heavy"].but(class_weights="balanced")}
+    now = PlannedStudy(study.results, study.config, balanced, TRAINING)
+    assert now.differences(heavy) == ["loss.class_weights complement, now balanced"]
 
 
 def test_what_a_run_of_an_earlier_version_does_not_state_is_not_compared(study: PlannedStudy) -> None:

@@ -111,7 +111,7 @@ def study(tmp_path: Path) -> PlannedStudy:
     for split in SPLITS:
         write_rows(data / f"{split}.csv", ("image_id", "label"), (f"{split}.png", "a"))
         (data / f"{split}.npy").touch()
-    write_rows(data / "class_weights.csv", ("class", "count", "weight"), ("a", 1, 1.0))
+    write_rows(data / "class_weights_complement.csv", ("class", "count", "weight"), ("a", 1, 1.0))
     (data / "audit.json").write_text(json.dumps({"manifest_sha256": file_sha256(data / "manifest.csv")}))
     (data / "pack.json").write_text(json.dumps({"image_size": 32, "splits": {"train": {"counts": {"a": 1}}}}))
     recipes = {"plain": RECIPE, "heavy": RECIPE.but(loss="weighted_cross_entropy")}
@@ -144,7 +144,7 @@ def in_reverse(study: PlannedStudy) -> None:
     data = study.results / "data"
     stamp(5000, data / "audit.json", data / "manifest.csv")
     stamp(4000, data / "pack.json", *(data / f"{split}.{kind}" for split in SPLITS for kind in ("npy", "csv")))
-    stamp(3000, data / "class_weights.csv")
+    stamp(3000, data / "class_weights_complement.csv")
     for run in study.runs:
         stamp(2000, *outputs(run), run.predictions, run.metrics)
 
@@ -158,9 +158,9 @@ def test_a_copy_without_time_stamps_is_in_order_afterwards(study: PlannedStudy) 
     set_time_stamps(study)
     data = study.results / "data"
     assert oldest(data / "pack.json", data / "test.npy") >= oldest(data / "audit.json")
-    assert oldest(data / "class_weights.csv") >= oldest(data / "pack.json")
+    assert oldest(data / "class_weights_complement.csv") >= oldest(data / "pack.json")
     for run in study.runs:
-        assert oldest(*outputs(run)) >= oldest(data / "class_weights.csv")
+        assert oldest(*outputs(run)) >= oldest(data / "class_weights_complement.csv")
         assert oldest(run.predictions, run.metrics) >= oldest(*outputs(run))
 
 
@@ -181,10 +181,10 @@ def test_images_that_are_not_those_of_the_manifest_are_packed_again(study: Plann
 
 def test_class_weights_of_other_counts_are_computed_again(study: PlannedStudy) -> None:
     in_reverse(study)
-    write_rows(study.results / "data/class_weights.csv", ("class", "count", "weight"), ("a", 2, 1.0))
-    stamp(3000, study.results / "data/class_weights.csv")
+    write_rows(study.results / "data/class_weights_complement.csv", ("class", "count", "weight"), ("a", 2, 1.0))
+    stamp(3000, study.results / "data/class_weights_complement.csv")
     set_time_stamps(anew(study))
-    assert oldest(study.results / "data/class_weights.csv") == 3000
+    assert oldest(study.results / "data/class_weights_complement.csv") == 3000
 
 
 def test_what_a_run_does_not_state_leaves_its_time_stamps_alone(study: PlannedStudy) -> None:

@@ -1,6 +1,7 @@
 """The table of recipes: what it accepts, and what it says about a wrong cell."""
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -8,6 +9,7 @@ from study.errors import StudyError
 from study.recipe import (
     COLUMNS,
     HYPERPARAMETERS,
+    KEYS,
     NEUTRAL,
     TREATMENTS,
     Column,
@@ -15,6 +17,7 @@ from study.recipe import (
     difference_in_words,
     listed,
     lr_text,
+    shown_columns,
 )
 from study.recipe_table import read_captions, read_recipes
 from study.schema import SCHEMA
@@ -33,6 +36,12 @@ def changed(column: str, value: str, row: str = ROW) -> str:
     cells = row.split(" ")
     cells[HEADER.split(" ").index(column)] = value
     return " ".join(cells)
+
+
+GIVEN: dict[str, Any] = {
+    "optimizer": "SGD", "lr": 0.1, "min_lr": 0.0, "batch_size": 8, "max_epochs": 2, "loss": "cross_entropy",
+    "activation": "logits", "sampler": "shuffle",
+}  # fmt: skip
 
 
 def test_the_studys_table_holds_its_fourteen_recipes() -> None:
@@ -175,12 +184,71 @@ def test_a_wrong_cell_is_named(tmp_path: Path, column: str, value: str, message:
             "column 'nesterov': found true, which the optimizer Adam does not take; allowed is false or nothing",
         ),
         ([changed("nesterov", "true", changed("momentum", "0"))], HEADER, "needs a momentum above 0"),
+        (
+            [ROW + " balanced"],
+            HEADER + " class_weights",
+            "'loss.class_weights': found balanced, which the loss cross_entropy does not take; allowed is nothing",
+        ),
+        (
+            [ROW.replace("cross_entropy", "weighted_cross_entropy") + " 0.9"],
+            HEADER + " effective_number_beta",
+            "found 0.9, which the class weights complement does not take; allowed is nothing",
+        ),
+        ([ROW + " 1"], HEADER + " dropout", "column 'model.dropout': found '1', allowed is a number of at least 0 and"),
+        (
+            [ROW + " 0.1 0.2"],
+            HEADER + " dropout model.dropout",
+            "the column 'model.dropout' stands twice, as 'dropout' and as 'model.dropout'; each is used once",
+        ),
+        ([ROW + " 0.1"], HEADER + " dropot", "unknown column 'dropot'; did you mean 'dropout'?"),
+        (
+            [ROW + " 9"],
+            HEADER + " training.max_epochs",
+            "'training.max_epochs' is no column, it is the same for every recipe: it limits the column max_epochs",
+        ),
+        (
+            [ROW + " 48"],
+            HEADER + " data.image_size",
+            "'data.image_size' is no column, it is the same for every recipe, as recipes are compared on the same "
+            "images by the same measures; set it in the study's configuration",
+        ),
     ],
 )
 def test_a_wrong_table_is_explained(tmp_path: Path, rows: list[str], header: str, message: str) -> None:
     with pytest.raises(StudyError) as error:
         read_recipes(write(tmp_path, *rows, header=header))
     assert message in str(error.value)
+
+
+def test_keys_of_the_configuration_are_columns(tmp_path: Path) -> None:
+    """An empty cell is the study's value, a filled one the recipe's; a key is named in full or by its own name."""
+    header, study = HEADER + " dropout augmentation.vertical_flip early_stopping_patience", {"model.dropout": 0.3}
+    path = write(tmp_path, ROW + " 0.5 0.25 3", ROW.replace("a 1", "b 1") + "   ", header=header)
+    recipes = read_recipes(path, study=Recipe.of("x", **GIVEN).hyperparameters | study)
+    named = ("model.dropout", "augmentation.vertical_flip", "training.early_stopping_patience", "model.name")
+    assert [recipes["a"][name] for name in named] == [0.5, 0.25, 3, "vgg19"]
+    assert [recipes["b"][name] for name in named] == [0.3, 0.0, 10, "vgg19"]
+    assert recipes["a"].section("model") | {"dropout": 0.3} == recipes["b"].section("model")
+    assert recipes["a"].deciding.keys() == recipes["b"].deciding.keys()
+    shown = [name for name in shown_columns(recipes.values()) if "." in name]
+    assert shown == ["model.dropout", "augmentation.vertical_flip", "training.early_stopping_patience"]
+    assert [name for name in shown_columns([recipes["a"]]) if "." in name] == []
+
+
+def test_a_key_is_a_column_or_says_why_it_is_none() -> None:
+    for name, node in KEYS.items():
+        assert (name in COLUMNS) != ("for_all" in node), name
+    labels = [column.label for column in HYPERPARAMETERS.values()]
+    assert len(labels) == len(set(labels))  # tables tell columns by their labels
+
+
+def test_what_means_nothing_in_a_recipe_has_no_value() -> None:
+    recipe = Recipe.of("a", **GIVEN)
+    assert recipe.meant("momentum") == 0.0 and recipe.but(optimizer="Adam").meant("momentum") is None
+    assert recipe.meant("loss.class_weights") is None
+    weighted = recipe.but(loss="weighted_cross_entropy")
+    assert weighted.meant("loss.class_weights") == "complement" and weighted.meant("loss.effective_number_beta") is None
+    assert weighted.but(class_weights="effective_number").meant("loss.effective_number_beta") == 0.999
 
 
 def test_a_missing_and_an_empty_table(tmp_path: Path) -> None:
@@ -226,19 +294,24 @@ def test_every_hyperparameter_has_a_treatment_or_says_that_it_is_neutral() -> No
 
 def test_defaults_are_what_training_did_before_there_was_the_column() -> None:
     """Finished runs rest on them: a recipe at a default is not told from one of a table without the column."""
-    defaults = {name: column.node["default"] for name, column in HYPERPARAMETERS.items() if column.optional}
+    defaults = {name: column.node["default"] for name, column in HYPERPARAMETERS.items() if "default" in column.node}
     assert {name: defaults[name] for name in ("momentum", "weight_decay", "nesterov")} == {
         "momentum": 0.0, "weight_decay": 0.0, "nesterov": False,
     }  # fmt: skip
 
 
 def test_what_decides_leaves_out_defaults() -> None:
-    needed = {"optimizer": "SGD", "lr": 0.1, "min_lr": 0.0, "batch_size": 8, "max_epochs": 2, "loss": "cross_entropy"}
-    recipe = Recipe.of("a", activation="logits", sampler="shuffle", momentum=0.9, **needed)
-    assert recipe.deciding == {**needed, "activation": "logits", "sampler": "shuffle", "momentum": 0.9}
+    recipe = Recipe.of("a", momentum=0.9, **GIVEN)
+    of_sections = {name: value for name, value in recipe.hyperparameters.items() if HYPERPARAMETERS[name].section}
+    for name in ("loss.class_weights", "loss.effective_number_beta"):
+        del of_sections[name]
+    assert recipe.deciding == {**GIVEN, "momentum": 0.9, **of_sections}
+    heavy = recipe.but(loss="weighted_cross_entropy").deciding
+    assert "loss.class_weights" in heavy and "loss.effective_number_beta" not in heavy
     assert recipe.hyperparameters["weight_decay"] == recipe.weight_decay == 0.0
     assert recipe.but(weight_decay=0.1).deciding["weight_decay"] == 0.1
     assert recipe == Recipe.of("a", **recipe.deciding)
+    assert recipe.deciding == Recipe.of("a", study={}, **recipe.deciding).deciding
 
 
 def test_a_column_that_does_not_exist_and_one_that_is_missing() -> None:

@@ -9,12 +9,19 @@ import yaml
 
 from study.commands.reference import with_reference
 from study.errors import StudyError
+from study.recipe import Recipe, values_of
 from study.recipe_table import read_recipes
 from study.schema import SCHEMA
 from study.settings import captions, check_recipes, read_numbers, validate_config
 
 ROOT = Path(__file__).parents[2]
 BASE = yaml.safe_load((ROOT / "config/config.yaml").read_text(encoding="utf-8"))
+
+
+ROW = yaml.safe_load(
+    "{optimizer: SGD, lr: 0.01, min_lr: 1.0e-10, batch_size: 64, max_epochs: 9, loss: cross_entropy, "
+    "activation: softmax, sampler: shuffle}"
+)
 
 
 def overlaid(base: dict[str, Any], overlay: dict[str, Any]) -> dict[str, Any]:
@@ -91,13 +98,13 @@ def test_every_study_is_valid(path: Path) -> None:
         ({"training": {"precision": "fp8"}}, "'training.precision' is 'fp8', allowed is one of auto, fp32"),
         ({"data": {"url": "http://localhost/x.zip"}}, "'data.url' is set but 'data.sha256' is not"),
         ({"data": {"sha256": "abc"}}, "'data.sha256' is 'abc', allowed is text matching"),
-        ({"model": {"weights": "weights.bin"}}, "allowed is none, imagenet, or a path ending in"),
-        ({"model": {"weights": "imagenet"}}, "'model.width' is 0.25, allowed is 1 with 'model.weights: imagenet'"),
     ],
 )
 def test_a_wrong_value_is_named(overlay: dict[str, Any], message: str) -> None:
+    config = overlaid(BASE, overlay)
     with pytest.raises(StudyError) as error:
-        validate_config(overlaid(BASE, overlay))
+        validate_config(config)
+        check_recipes(config, [Recipe.of("a", study=values_of(config), **ROW)])
     assert message in str(error.value)
 
 
@@ -207,14 +214,31 @@ def test_every_key_is_described_and_the_reference_is_up_to_date() -> None:
     assert with_reference(readme) == readme, "run `make docs`"
 
 
-def test_a_batch_of_one_image_is_refused_where_batch_norm_cannot_take_it() -> None:
-    recipe = read_recipes(ROOT / "config/experiments.tsv")["sgd_ver1"].but(batch_size=1)
-    resnet = {"model": {"name": "resnet18", "width": 1}}
-    check_recipes(BASE, [recipe])
-    check_recipes(overlaid(BASE, resnet), [recipe.but(batch_size=2)])
-    check_recipes(overlaid(BASE, {**resnet, "data": {"image_size": 33}}), [recipe])
+@pytest.mark.parametrize(
+    ("columns", "message"),
+    [
+        ({"model.name": "vg19"}, "column 'model.name': found 'vg19', did you mean vgg19"),
+        ({"model.name": "alexnet", "model.width": 1}, "column 'model.name': 'data.image_size' is 32, allowed is at le"),
+        ({"model.name": "resnet18"}, "configuration: 'model.width' is 0.25, allowed for resnet18 is 1; only"),
+        ({"model.weights": "w.bin"}, "column 'model.weights': found 'w.bin', allowed is none, imagenet, or a path"),
+        ({"model.weights": "imagenet"}, "configuration: 'model.width' is 0.25, allowed is 1 with 'model.weights: im"),
+    ],
+)
+def test_a_recipe_that_does_not_fit_the_study_is_named(columns: dict[str, Any], message: str) -> None:
+    recipe = Recipe.of("a", study=values_of(BASE), **ROW, **columns)
     with pytest.raises(StudyError) as error:
-        check_recipes(overlaid(BASE, resnet), [recipe.but(batch_size=2), recipe])
+        check_recipes(BASE, [recipe])
+    assert message in str(error.value)
+
+
+def test_a_batch_of_one_image_is_refused_where_batch_norm_cannot_take_it() -> None:
+    small = read_recipes(ROOT / "config/experiments.tsv")["sgd_ver1"].but(batch_size=1)
+    recipe = small.but(**{"model.name": "resnet18", "model.width": 1})
+    check_recipes(BASE, [small])
+    check_recipes(BASE, [recipe.but(batch_size=2)])
+    check_recipes(overlaid(BASE, {"data": {"image_size": 33}}), [recipe])
+    with pytest.raises(StudyError) as error:
+        check_recipes(BASE, [recipe.but(batch_size=2), recipe])
     assert str(error.value) == (
         "experiment 'sgd_ver1', column 'batch_size': found 1, allowed is at least 2 for resnet18 with images of 32 "
         "pixels, of which its batch norm sees one value; or set 'data.image_size' to 33 or more"

@@ -151,12 +151,10 @@ sys.modules["snakemake"] = None  # importing it fails
 from pathlib import Path
 from study.data import packed
 from study.train import loop
-from study.train.augmentation import Augmentation
-from study.train.models import ModelSettings
 from study.recipe_table import read_recipes
 result = loop.train(
-    read_recipes("config/small.tsv")["plain"], seed=0, data=packed.load(Path("results/small/data")),
-    class_weights=None, model=ModelSettings("vgg11", 0.125), augmentation=Augmentation(),
+    recipe, seed=0, data=packed.load(Path("results/small/data")),
+    class_weights=None,
     settings=loop.TrainingSettings(**{SETTINGS}),
     initial_weights=None, checkpoint_dir=None, checkpoint_every=1, run_key="", tensorboard_dir=None, report=print)
 paths = [Path({str(tmp_path)!r}, name) for name in ("history.csv", "best.safetensors", "run.json")]

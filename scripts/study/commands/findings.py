@@ -7,6 +7,7 @@ from pathlib import Path
 
 from study.commands.configuration import ROOT, read_configuration
 from study.planned import PlannedStudy, leftover_lines, recipe_tables
+from study.recipe import values_of
 from study.recipe_table import read_recipes
 from study.report.findings import findings, load
 from study.settings import captions
@@ -32,7 +33,7 @@ def run(arguments: argparse.Namespace) -> None:
     for name, tables in (("fer2013", TABLES), ("original", TABLES[:1])):
         tables = recipe_tables({"experiments": tables}, ROOT)
         config = read_configuration(ROOT / f"config/{name}.yaml", *arguments.layer) | {"experiments": tables}
-        results, recipes = Path(f"results/{name}{arguments.suffix}"), read_recipes(tables)
+        results, recipes = Path(f"results/{name}{arguments.suffix}"), read_recipes(tables, study=values_of(config))
         for line in leftover_lines(PlannedStudy(results, config, recipes).leftovers()):
             print(f"note: {line}")
         studies.append(load(results, config, recipes, captions(config)))

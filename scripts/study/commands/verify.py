@@ -9,7 +9,6 @@ import csv
 import io
 import sys
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -30,11 +29,10 @@ from study.names import HISTORY_COLUMNS
 from study.paths import RunPaths
 from study.planned import PlannedStudy, leftover_lines, recipe_tables
 from study.provenance import code_digest, digest
-from study.recipe import Recipe
+from study.recipe import Recipe, values_of
 from study.recipe_table import read_recipes
-from study.settings import deciding, reported_protocol
+from study.settings import common, reported_protocol
 from study.train.learner import TrainingSettings
-from study.train.models import ModelSettings
 
 SCRIPTS = Path(__file__).parents[2]
 PROVENANCE = (
@@ -147,7 +145,7 @@ def _run(config: dict[str, Any], files: RunPaths, recipe: Recipe, data: PackedDa
             yield f"{files.trained / name}: not the file whose SHA-256 is in run.json"
     if provenance["data"] != data.digest:
         yield f"{files.run}: trained on other images than those in {files.results / 'data'}"
-    trained = Recipe.of(recipe.experiment, **record["recipe"]).deciding
+    trained = Recipe.of(recipe.experiment, study=values_of(config), **record["recipe"]).deciding
     if trained != recipe.deciding or provenance["recipe"] != digest(recipe.deciding):
         yield f"{files.run}: trained with another recipe than the one in the table of recipes"
     if wrong := list(_columns(files.history, HISTORY_COLUMNS)):
@@ -158,18 +156,22 @@ def _run(config: dict[str, Any], files: RunPaths, recipe: Recipe, data: PackedDa
         yield f"{files.history}: epoch {record['best_epoch']} has not the best accuracy of run.json"
     if metrics.evaluate(predictions, config["metrics"]["ece_bins"]) != scores:
         yield f"{files.metrics}: not the metrics of predictions.csv"
-    yield from _predictions(config, files, provenance, data, report)
+    yield from _predictions(config, files, recipe, provenance, data, report)
 
 
 def _predictions(
-    config: dict[str, Any], files: RunPaths, provenance: dict[str, Any], data: PackedData, report: Report
+    config: dict[str, Any],
+    files: RunPaths,
+    recipe: Recipe,
+    provenance: dict[str, Any],
+    data: PackedData,
+    report: Report,
 ) -> Iterator[str]:
     """The saved weights, evaluated again: to the last bit on the same kind of device, else by the predicted class."""
-    settings = TrainingSettings(**config["training"], gpu_slots=config["resources"]["gpu_slots"])
-    saved = files.predictions
+    settings = TrainingSettings(**common(config, "training"), gpu_slots=config["resources"]["gpu_slots"])
+    saved, recipe = files.predictions, recipe.but(**{"training.precision": provenance["precision"]})
     try:
-        settings = replace(settings, precision=provenance["precision"])
-        again = prediction.predict(files.weights, data, ModelSettings(**deciding(config, "model")), settings, report)
+        again = prediction.predict(files.weights, data, recipe, settings, report)
     except StudyError as error:
         yield str(error)
         return
@@ -202,7 +204,6 @@ def _tables(config: dict[str, Any], results: Path, recipes: dict[str, Recipe]) -
     comparison = Comparison(
         load_runs(recipes, *files),
         config["metrics"],
-        config["training"],
         read_class_weights(results / "data/class_weights.csv"),
         manifest.read_manifest(results / "data/manifest.csv"),
         reported_protocol(config) if config["tables"]["reported"] else None,

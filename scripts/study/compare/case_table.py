@@ -5,7 +5,7 @@ Entry point:
 """
 
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -16,7 +16,7 @@ from study.compare.comparison import Comparison, mean_or_none
 from study.compare.runs import RecipeRuns, Run
 from study.compare.statistics import percentile_interval
 from study.errors import StudyError
-from study.recipe import HYPERPARAMETERS
+from study.recipe import HYPERPARAMETERS, shown_columns
 
 MEASURES: dict[str, Callable[[Run], float | None]] = {
     "validation accuracy": lambda run: run.val_accuracy,
@@ -51,19 +51,18 @@ def case_table(comparison: Comparison, case: int) -> pd.DataFrame:
         raise StudyError(f"case {case}: no recipe belongs to it; the table of recipes has {comparison.cases}")
     within = comparison.of_case(case)
     differs_in = comparability.in_short(comparison)
+    recipe_columns = shown_columns(group.recipe for group in within.recipes.values())
     columns = []
     for name, group in within.recipes.items():
-        columns.append(_column(within, group))
+        columns.append(_column(within, group, recipe_columns))
         if comparison.reported_protocol is not None:
             columns[-1] |= _reported_cells(group, differs_in[name])
     rows = [[label, *(column[label] for column in columns)] for label in columns[0]]
     return pd.DataFrame(rows, columns=["property", *within.recipes], dtype=object)  # a recipe may have that name too
 
 
-def _column(comparison: Comparison, group: RecipeRuns) -> dict[str, Any]:
-    cells: dict[str, Any] = {
-        column.label: group.recipe.hyperparameters[name] for name, column in HYPERPARAMETERS.items()
-    }
+def _column(comparison: Comparison, group: RecipeRuns, recipe_columns: Sequence[str]) -> dict[str, Any]:
+    cells: dict[str, Any] = {HYPERPARAMETERS[name].label: group.recipe.meant(name) for name in recipe_columns}
     cells["epochs allowed here"] = group.first.record["max_epochs"]
     outcomes = Counter(run.outcome for run in group)
     several = ", ".join(f"{count} × {outcome}" for outcome, count in outcomes.items())

@@ -24,7 +24,7 @@ def differing(protocol: Mapping[str, Sequence[Any]], run: Run) -> dict[str, tupl
     """
     differs_in = {}
     for key, (here, reported) in protocol.items():
-        actual = run.record["precision"] if key == PRECISION else here
+        actual = run.record["precision"] if key == PRECISION else run.recipe.hyperparameters.get(key, here)
         if actual != reported:
             differs_in[key] = (actual, reported)
     if run.record["max_epochs"] < run.recipe.max_epochs:

@@ -13,7 +13,7 @@ Entry points (runs come from `study.compare.runs.load_runs`, with predictions):
 import itertools
 import math
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
 
@@ -85,7 +85,6 @@ class Comparison:
     Attributes:
         runs: with predictions; with histories for the diagnosis and the curves.
         metrics: the section of the configuration: confidence, bootstrap_samples, ece_bins, ensemble_members.
-        training: the section of the configuration; for what is told of learning rates.
         class_weights: as `read_class_weights` gives it; for the diagnosis and the baseline.
         manifest: as `read_manifest` gives it; for the leakage.
         reported_protocol: what the reported accuracies were made with, see `study.settings.reported_protocol`; None
@@ -94,7 +93,6 @@ class Comparison:
 
     runs: Sequence[Run]
     metrics: Mapping[str, Any]
-    training: Mapping[str, Any] = field(default_factory=dict)
     class_weights: pd.DataFrame | None = None
     manifest: pd.DataFrame | None = None
     reported_protocol: Mapping[str, Sequence[Any]] | None = None

@@ -1,8 +1,8 @@
 """What happened in a run, computed from its own history: saturation, plateaus, divergence, learning rate, over-fitting.
 
-Entry points (settings is the section `training` of the configuration):
+Entry points:
     diagnoses(comparison) -> DataFrame                     tables/diagnosis.csv
-    diagnose(run, settings, class_weights) -> list[str]    the sentences about one run
+    diagnose(run, class_weights) -> list[str]              the sentences about one run
     no_better(comparison, run) -> list[str]                whether one class for every image reaches as much
 
 Losses are compared with numbers of their own kind only: the loss a recipe trains on with its own earlier values, the
@@ -11,7 +11,6 @@ validation NLL with what guessing costs.
 
 import math
 from collections.abc import Mapping, Sequence
-from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -20,6 +19,7 @@ from numpy.typing import NDArray
 from study.compare.comparison import Comparison
 from study.compare.outcome_in_words import ROUNDING, outdone
 from study.compare.runs import Run
+from study.data.class_weights import weights_of
 from study.names import COMPLETED, EVALUATED_SPLITS
 from study.recipe import listed, lr_text
 from study.train.schedules import schedule_of
@@ -42,22 +42,20 @@ Spans = list[tuple[int, int]]
 def diagnoses(comparison: Comparison) -> pd.DataFrame:
     """What happened in every run, one row each, with the columns `DIAGNOSIS_COLUMNS`."""
     table = comparison.class_weights
-    weights = None if table is None else dict(zip(table["class"], table["weight"], strict=True))
-    rows = [
-        [
-            *(run.experiment, run.seed, run.outcome),
-            " ".join([*diagnose(run, comparison.training, weights), *no_better(comparison, run)]),
-        ]
-        for run in comparison.runs
-    ]
+    rows = []
+    for run in comparison.runs:
+        weights = (
+            None if table is None else dict(zip(table["class"], weights_of(run.recipe, table["count"]), strict=True))
+        )
+        sentences = [*diagnose(run, weights), *no_better(comparison, run)]
+        rows.append([run.experiment, run.seed, run.outcome, " ".join(sentences)])
     return pd.DataFrame(rows, columns=DIAGNOSIS_COLUMNS)
 
 
-def diagnose(run: Run, settings: Mapping[str, Any], class_weights: Mapping[str, float] | None = None) -> list[str]:
+def diagnose(run: Run, class_weights: Mapping[str, float] | None = None) -> list[str]:
     """Sentences about a finished run: the reason for its outcome first, then what else its history shows.
 
     Args:
-        settings: the config's section `training`.
         class_weights: weight of each class in a weighted loss; without it nothing is said about the saturation of
             recipes with a weighted loss, which needs them.
     """
@@ -66,8 +64,8 @@ def diagnose(run: Run, settings: Mapping[str, Any], class_weights: Mapping[str, 
         *_saturation(run, class_weights),
         *_plateaus(run, class_weights),
         *_divergence(run),
-        *_learning_rate(run, settings),
-        *_late_stop(run, settings),
+        *_learning_rate(run),
+        *_late_stop(run),
         *_end(run),
     ]
 
@@ -209,21 +207,22 @@ def _divergence(run: Run) -> list[str]:
 # ------------------------------------------------------------------------------------------------------ learning rate
 
 
-def _learning_rate(run: Run, settings: Mapping[str, Any]) -> list[str]:
+def _learning_rate(run: Run) -> list[str]:
     """What the recipe's schedule has to say of the learning rates."""
     lr, epochs = run.history["lr"].to_numpy(float), run.history["epoch"].to_numpy(int)
-    return schedule_of(run.recipe, settings).sentences(lr, epochs)
+    return schedule_of(run.recipe).sentences(lr, epochs)
 
 
 # ------------------------------------------------------------------------------------------------------------- ending
 
 
-def _late_stop(run: Run, settings: Mapping[str, Any]) -> list[str]:
+def _late_stop(run: Run) -> list[str]:
     """Epochs that were trained only because early stopping took an equal loss for an improvement."""
-    if not settings["early_stopping_equal_improves"]:
+    recipe = run.recipe
+    if not recipe["training.early_stopping_equal_improves"]:
         return []
     strict = EarlyStopping(
-        settings["early_stopping_patience"], settings["early_stopping_min_delta"], equal_improves=False
+        recipe["training.early_stopping_patience"], recipe["training.early_stopping_min_delta"], equal_improves=False
     )
     for epoch, loss in zip(run.history["epoch"], run.history["val_loss"], strict=True):
         if strict.step(loss) and epoch < run.history["epoch"].iloc[-1]:

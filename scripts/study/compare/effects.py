@@ -58,7 +58,7 @@ def only_difference(one: Recipe, two: Recipe, treatments: Mapping[str, Sequence[
     differing = [
         treatment
         for treatment, columns in treatments.items()
-        if any(one.hyperparameters[column] != two.hyperparameters[column] for column in columns)
+        if any(one.meant(column) != two.meant(column) for column in columns)
     ]
     return differing[0] if len(differing) == 1 else ""
 
@@ -68,7 +68,7 @@ def _in_order(treatment: str, one: RecipeRuns, two: RecipeRuns) -> tuple[RecipeR
 
     def rank(recipe: Recipe) -> list[Any]:
         columns = TREATMENTS[treatment]
-        return [HYPERPARAMETERS[column].rank(recipe.hyperparameters[column]) for column in columns]
+        return [HYPERPARAMETERS[column].rank(recipe[column]) for column in columns]
 
     return (one, two) if rank(one.recipe) < rank(two.recipe) else (two, one)
 

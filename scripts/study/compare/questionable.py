@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from study.recipe import Recipe
+from study.recipe import HYPERPARAMETERS, Recipe, listed
 
 
 @dataclass(frozen=True)
@@ -61,18 +61,30 @@ def questionable(
     """The questionable choices in force, in the order of the configuration, then those of the recipes.
 
     Args:
-        config: at least the sections data, split, augmentation and training.
+        config: at least the sections data and split.
         official_split: whether the source brings a split of its own.
     """
     choices = []
+    recipes = list(recipes)
     for key, (applies, why) in QUESTIONABLE.items():
         section, name = key.split(".")
-        if applies(value := config[section][name]):
-            choices.append(Choice(key, value_text(value), why))
+        if key in HYPERPARAMETERS:
+            values = _of_some([recipe for recipe in recipes if applies(recipe[key])], key, len(recipes))
+        else:
+            values = {value_text(value): "" for value in [config[section][name]] if applies(value)}
+        choices += [Choice(key, value + which, why) for value, which in values.items()]
     if official_split and config["split"]["method"] != "official":
         why = "the split that comes with the images is ignored, so scores cannot be compared with those of others"
         choices.append(Choice("split.method", config["split"]["method"], why))
-    return choices + _of_recipes(list(recipes))
+    return choices + _of_recipes(recipes)
+
+
+def _of_some(recipes: list[Recipe], key: str, count: int) -> dict[str, str]:
+    """Each value of a key in these recipes, and which of all have it: "" if it is all `count` of them."""
+    names: dict[str, list[str]] = {}
+    for recipe in recipes:
+        names.setdefault(value_text(recipe[key]), []).append(recipe.experiment)
+    return {value: "" if len(some) == count else f" ({listed(some)})" for value, some in names.items()}
 
 
 def _of_recipes(recipes: list[Recipe]) -> list[Choice]:

@@ -4,6 +4,7 @@ Entry point:
     run_table(comparison) -> DataFrame                     tables/comparison.csv
 """
 
+from collections.abc import Sequence
 from typing import Any
 
 import pandas as pd
@@ -12,6 +13,7 @@ from study.compare.comparison import Comparison
 from study.compare.runs import RecipeRuns, Run
 from study.compare.statistics import RESAMPLED, percentile_interval
 from study.names import EVALUATED_SPLITS
+from study.recipe import shown_columns
 
 
 def run_table(comparison: Comparison) -> pd.DataFrame:
@@ -23,13 +25,14 @@ def run_table(comparison: Comparison) -> pd.DataFrame:
     `Comparison.vs_baseline`. Where the study shows reported values there are the columns
     `reported` and `reported_difference` (validation accuracy minus reported) as well.
     """
-    table = pd.DataFrame([_row(comparison, run) for run in comparison.runs])
+    columns = shown_columns(run.recipe for run in comparison.runs)
+    table = pd.DataFrame([_row(comparison, run, columns) for run in comparison.runs])
     return table.astype({"best_epoch": "Int64"})
 
 
-def _row(comparison: Comparison, run: Run) -> dict[str, Any]:
+def _row(comparison: Comparison, run: Run, columns: Sequence[str]) -> dict[str, Any]:
     row: dict[str, Any] = {"experiment": run.experiment, "seed": run.seed, "case": run.case}
-    row |= run.recipe.hyperparameters
+    row |= {name: run.recipe.meant(name) for name in columns}
     row |= {"outcome": run.outcome, "reason": run.reason}
     row |= {name: run.record[name] for name in ("epochs", "best_epoch")}
     row |= _scores(comparison, run)

@@ -2,6 +2,7 @@
 
 Entry points:
     class_weights(counts, scheme, beta) -> array           by the scheme of that name
+    weights_of(recipe, counts) -> array                    those of a recipe
     read_class_weights(path) -> DataFrame                  class_weights.csv
 """
 
@@ -13,6 +14,7 @@ import pandas as pd
 
 from study.errors import StudyError
 from study.files import read_table
+from study.recipe import Recipe
 
 
 def none(n: np.ndarray, beta: float) -> np.ndarray:
@@ -72,6 +74,11 @@ def class_weights(counts: Sequence[int], scheme: str, beta: float) -> np.ndarray
             "'loss.effective_number_beta'"
         )
     return weights
+
+
+def weights_of(recipe: Recipe, counts: Sequence[int]) -> np.ndarray:
+    """Weights of the classes in the loss of a recipe, float64 (K,), from the training images of each."""
+    return class_weights(counts, recipe["loss.class_weights"], recipe["loss.effective_number_beta"])
 
 
 def read_class_weights(path: Path) -> pd.DataFrame:

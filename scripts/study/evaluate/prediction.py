@@ -12,6 +12,7 @@ from torch import nn
 
 from study.errors import StudyError
 from study.names import EVALUATED_SPLITS, PROBABILITY
+from study.recipe import Recipe
 from study.train import devices, models
 from study.train.batches import Images, Normalize, evaluation_batches
 from study.train.learner import TrainingSettings
@@ -25,7 +26,7 @@ if TYPE_CHECKING:
 def predict(
     weights: Path,
     data: "PackedData",
-    model: models.ModelSettings,
+    recipe: Recipe,
     settings: TrainingSettings,
     report: Callable[[str], None] = print,
 ) -> pd.DataFrame:
@@ -33,6 +34,7 @@ def predict(
 
     Args:
         weights: best.safetensors of a run.
+        recipe: of that run; its model and its precision.
         report: takes a line if the job has to wait for a GPU.
 
     Returns:
@@ -42,10 +44,11 @@ def predict(
     Raises:
         StudyError: if the weights belong to other classes, images or another model.
     """
+    model = models.ModelSettings(**recipe.section("model"))
     _check(weights, data, model)
     network = models.build(model, len(data.classes), data.images["val"].shape[-1], seed=0, weights=weights)
     with devices.leased(settings.device, settings.gpu_slots, report) as device:
-        precision = devices.select_precision(settings.precision, device)
+        precision = devices.select_precision(recipe["training.precision"], device)
         devices.configure(device, precision, settings.deterministic)
         network = network.to(device).to(memory_format=torch.channels_last).eval()
         parts = []

@@ -9,7 +9,7 @@ Entry points (table is what `study.compare.case_table.case_table` returns):
 
 import math
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import pandas as pd
@@ -35,12 +35,12 @@ def case_cells(table: pd.DataFrame) -> list[tuple[str, list[tuple[str, bool]]]]:
     for label, values in rows.items():
         part = label.endswith((" spread", " low", " high"))
         column = OF_LABEL.get(label)
-        unused = column is not None and column.optional and set(values) == {column.node["default"]}
+        unused = column is not None and "default" in column.node and set(values) <= {column.node["default"], None}
         uncapped = label == "epochs allowed here" and values == rows["maximum epochs"]
         in_the_note = label == "reported with other" and len(set(values)) == 1
         if part or unused or uncapped or in_the_note or all(value is None for value in values):
             continue
-        texts = [_cell(label, value) if _means_something(rows, label, k) else "–" for k, value in enumerate(values)]
+        texts = [_cell(label, value) for value in values]
         for extra, form in ((" spread", " ± {:.4f}"), (" low", " ({:.4f}"), (" high", "–{:.4f})")):
             for k, value in enumerate(rows.get(label + extra, [])):
                 texts[k] += "" if value is None or math.isnan(value) else form.format(value)
@@ -59,12 +59,6 @@ def _best(label: str, values: list[Any], alive: list[bool]) -> list[bool]:
     sign = -1 if label in LOWER_IS_BETTER else 1
     scores = [sign * v if ok and v is not None else -math.inf for v, ok in zip(values, alive, strict=True)]
     return [score == max(scores) and score > -math.inf for score in scores]
-
-
-def _means_something(rows: Mapping[str, list[Any]], label: str, k: int) -> bool:
-    """Whether a row says something of recipe k: momentum does not with Adam."""
-    needs = OF_LABEL[label].node.get("only_with", {}) if label in OF_LABEL else {}
-    return all(rows[HYPERPARAMETERS[column].label][k] in values for column, values in needs.items())
 
 
 def _cell(label: str, value: Any) -> str:

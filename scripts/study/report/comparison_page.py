@@ -89,7 +89,7 @@ def comparison_html(table: pd.DataFrame, study: str) -> str:
         KeyError: if the table lacks a column of `PAGE_COLUMNS`, other than the `OPTIONAL` ones.
     """
     absent = {"seed"} if len(set(table["seed"])) == 1 else set()
-    absent |= set(OPTIONAL) - set(table.columns)
+    absent |= (set(OPTIONAL) | {name for name in HYPERPARAMETERS if "." in name}) - set(table.columns)
     columns = [column for column in PAGE_COLUMNS if column.key not in absent]
     axis = _axis(table)
     rows = table.sort_values("test_accuracy", ascending=False, kind="stable").to_dict("records")

@@ -82,7 +82,6 @@ def load(
     comparison = Comparison(
         load_runs(recipes, *files_of(done)),
         config["metrics"],
-        config["training"],
         read_class_weights(results / "data/class_weights.csv"),
         read_manifest(results / "data/manifest.csv"),
         reported_protocol(dict(config)),

@@ -21,22 +21,13 @@ from study.train.stopping import EarlyStopping
 
 @dataclass(frozen=True, kw_only=True)
 class TrainingSettings:
-    """What all recipes of a study share: the keys of the configuration's section `training`, which the schema explains.
+    """What all recipes of a study share: keys of the configuration's section `training`, which the schema explains.
 
     Attributes:
         gpu_slots, cuda_graphs: keys of the section `resources`, which decide nothing about a result.
     """
 
     max_epochs: int | None
-    best_by: str
-    best_from_epoch: int
-    early_stopping_patience: int
-    early_stopping_min_delta: float
-    early_stopping_equal_improves: bool
-    scheduler_factor: float
-    scheduler_patience: int
-    scheduler_eps: float
-    precision: str
     device: str
     deterministic: bool
     gpu_slots: int = 1
@@ -65,19 +56,19 @@ class Learner:
         report: Callable[[str], None] = print,
     ) -> None:
         self.device = device
-        self.precision = devices.select_precision(settings.precision, device)
+        self.precision = devices.select_precision(recipe["training.precision"], device)
         devices.configure(device, self.precision, settings.deterministic)
         self.model = model.to(device).to(memory_format=torch.channels_last)
         weights = None if class_weights is None else torch.from_numpy(class_weights).to(device)
         self.criterion = Criterion(recipe.loss, recipe.activation, weights, recipe.hyperparameters)
         self.optimizer = build_optimizer(recipe, self.model)
         self.scaler = torch.amp.GradScaler(device.type, enabled=self.precision.name == "fp16")
-        self.schedule = schedule_of(recipe, vars(settings))
+        self.schedule = schedule_of(recipe)
         self.scheduler = self.schedule.start(self.optimizer)
         self.stopping = EarlyStopping(
-            settings.early_stopping_patience,
-            settings.early_stopping_min_delta,
-            settings.early_stopping_equal_improves,
+            recipe["training.early_stopping_patience"],
+            recipe["training.early_stopping_min_delta"],
+            recipe["training.early_stopping_equal_improves"],
         )
         self.batch_size = recipe.batch_size
         self.totals = torch.zeros(3, dtype=torch.float64, device=device)

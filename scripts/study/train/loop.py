@@ -102,8 +102,6 @@ def train(
     seed: int,
     data: "PackedData",
     class_weights: np.ndarray | None,
-    model: models.ModelSettings,
-    augmentation: Augmentation,
     settings: TrainingSettings,
     initial_weights: Path | None,
     checkpoint_dir: Path | None,
@@ -133,6 +131,8 @@ def train(
     """
     _check(recipe, data, class_weights)
     side, max_epochs = data.images["train"].shape[-1], min(recipe.max_epochs, settings.max_epochs or recipe.max_epochs)
+    model = models.ModelSettings(**recipe.section("model"))
+    augmentation = Augmentation(**recipe.section("augmentation"))
     with devices.leased(settings.device, settings.gpu_slots, report) as device:
         # Every random choice has a seed of its own from study seed, epoch and purpose: recipes of a seed start from the
         # same weights and see the same images in the same order, and a run that resumes needs no random state.
@@ -162,7 +162,7 @@ def train(
                 val = validate(learner, val_images, normalize)
                 row = _row(epoch, lr, train_means, val, time.perf_counter() - start)
                 state.add(row, val, len(order), training_seconds, _peak_memory(device))
-                _advance(learner, state, settings, max_epochs)
+                _advance(learner, state, recipe, max_epochs)
                 board.write(row)
                 speed = len(order) / training_seconds
                 best, memory = state.best_epoch, state.peak_memory
@@ -170,7 +170,7 @@ def train(
                 # The last epoch too: a run killed before its outputs are written trains nothing again.
                 if epoch % checkpoint_every == 0 or state.finished:
                     checkpoints.save(epoch, {"learner": learner.state_dict(), "run": vars(state)})
-    return _result(recipe, seed, data, model, learner, state, settings, max_epochs, checkpoint_dir)
+    return _result(recipe, seed, data, model, learner, state, max_epochs, checkpoint_dir)
 
 
 def _check(recipe: Recipe, data: "PackedData", class_weights: np.ndarray | None) -> None:
@@ -200,7 +200,7 @@ def _resume(checkpoints: Checkpoints, learner: Learner) -> RunState:
     return state
 
 
-def _advance(learner: Learner, state: RunState, settings: TrainingSettings, max_epochs: int) -> None:
+def _advance(learner: Learner, state: RunState, recipe: Recipe, max_epochs: int) -> None:
     """Take the last epoch into account: best epoch, learning rate, whether to go on."""
     row = state.history[-1]
     epoch = row["epoch"]
@@ -208,7 +208,7 @@ def _advance(learner: Learner, state: RunState, settings: TrainingSettings, max_
         state.finished = True
         return
     # Epochs before `best_from_epoch` count only among themselves, so that a run that ends early has a best one too.
-    if not state.best_epoch or _rank(row, settings) > _rank(state.history[state.best_epoch - 1], settings):
+    if not state.best_epoch or _rank(row, recipe) > _rank(state.history[state.best_epoch - 1], recipe):
         state.best_epoch = epoch
         # A copy, on the device: the next step changes the weights in place, and most best epochs are soon outdone.
         state.best_weights = learner.weights()
@@ -217,9 +217,9 @@ def _advance(learner: Learner, state: RunState, settings: TrainingSettings, max_
     state.finished = state.stopped_early or epoch == max_epochs
 
 
-def _rank(row: dict[str, Any], settings: TrainingSettings) -> tuple[bool, float]:
+def _rank(row: dict[str, Any], recipe: Recipe) -> tuple[bool, float]:
     """The best epoch has the highest."""
-    return row["epoch"] >= settings.best_from_epoch, SCORES[settings.best_by].rank(row)
+    return row["epoch"] >= recipe["training.best_from_epoch"], SCORES[recipe["training.best_by"]].rank(row)
 
 
 def _peak_memory(device: torch.device) -> int:
@@ -251,7 +251,7 @@ def _opening_line(
     )
 
 
-def _ending(data: "PackedData", learner: Learner, state: RunState, settings: TrainingSettings) -> Ending:
+def _ending(recipe: Recipe, data: "PackedData", learner: Learner, state: RunState) -> Ending:
     counts = np.bincount(data.labels["val"], minlength=len(data.classes)).astype(float)
     if learner.criterion.weights is not None:
         counts *= learner.criterion.weights.double().cpu().numpy()
@@ -262,8 +262,8 @@ def _ending(data: "PackedData", learner: Learner, state: RunState, settings: Tra
         best_epoch=state.best_epoch or None,
         stopped_early=state.stopped_early,
         patience=learner.stopping.patience,
-        best_by=settings.best_by,
-        best_from_epoch=settings.best_from_epoch,
+        best_by=recipe["training.best_by"],
+        best_from_epoch=recipe["training.best_from_epoch"],
     )
 
 
@@ -274,11 +274,10 @@ def _result(
     model: models.ModelSettings,
     learner: Learner,
     state: RunState,
-    settings: TrainingSettings,
     max_epochs: int,
     checkpoint_dir: Path | None,
 ) -> TrainingResult:
-    ending = _ending(data, learner, state, settings)
+    ending = _ending(recipe, data, learner, state)
     rates = [*(row["lr"] for row in state.history), learner.lr]
     _, channels, _, side = data.images["train"].shape
     return TrainingResult(

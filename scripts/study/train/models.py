@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from study.errors import StudyError
-from study.networks import problem
+from study.networks import problems
 
 # Convolutions of each of VGG's five blocks, a max pooling behind each block, and their channels (Simonyan & Zisserman
 # 2014, table 1). Built here and not by torchvision, whose import takes as long as that of PyTorch itself: it loads the
@@ -49,8 +49,8 @@ def build(settings: ModelSettings, classes: int, image_size: int, seed: int, wei
     Raises:
         StudyError: on an unknown name, a width that the model has not, images too small for it, unfitting weights.
     """
-    if wrong := problem(settings.name, settings.width, image_size):
-        raise StudyError(f"config key {wrong}")
+    for key, found, rule in problems(settings.name, settings.width, image_size):
+        raise StudyError(f"config key '{key}' is {found}, {rule}")
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         model, head = _vgg(settings, classes) if _is_vgg(settings.name) else _torchvision(settings, classes)

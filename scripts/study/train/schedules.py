@@ -4,7 +4,7 @@ A schedule is made of plain data and loads PyTorch only where it is put to work,
 PyTorch, asks the same class what a finished run's learning rates mean.
 
 Entry points:
-    schedule_of(recipe, settings) -> Schedule              the schedule of a recipe
+    schedule_of(recipe) -> Schedule                        the schedule of a recipe
     SCHEDULES                                              name in torch.optim.lr_scheduler -> class
 
 To add one: a class like `ReduceLROnPlateau` and its line in SCHEDULES. One that moves by a formula ignores the loss in
@@ -14,7 +14,7 @@ uses the new rate, and its `drops` are the epochs that are worth a mark, not eve
 
 import math
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
@@ -44,13 +44,11 @@ class Schedule(ABC):
     """How the learning rate of one recipe moves.
 
     Args:
-        recipe: has the initial learning rate and what the schedule takes from the table.
-        settings: the section `training` of the configuration.
+        recipe: has the initial learning rate and what else the schedule takes.
     """
 
-    def __init__(self, recipe: Recipe, settings: Mapping[str, Any]) -> None:
+    def __init__(self, recipe: Recipe) -> None:
         self.recipe = recipe
-        self.settings = settings
 
     @abstractmethod
     def start(self, optimizer: "Optimizer") -> Scheduler:
@@ -81,13 +79,13 @@ class Schedule(ABC):
 class ReduceLROnPlateau(Schedule):
     """The rate is multiplied by a factor where the validation loss stopped falling; as PyTorch's class of that name.
 
-    Takes the recipe's `min_lr` and the settings `scheduler_factor`, `scheduler_patience` and `scheduler_eps`.
+    Takes `min_lr`, `scheduler_factor`, `scheduler_patience` and `scheduler_eps`.
     """
 
-    def __init__(self, recipe: Recipe, settings: Mapping[str, Any]) -> None:
-        super().__init__(recipe, settings)
-        self.factor = float(settings["scheduler_factor"])
-        self.eps = float(settings["scheduler_eps"])
+    def __init__(self, recipe: Recipe) -> None:
+        super().__init__(recipe)
+        self.factor = float(recipe["training.scheduler_factor"])
+        self.eps = float(recipe["training.scheduler_eps"])
 
     def start(self, optimizer: "Optimizer") -> Scheduler:
         """Put to work on an optimizer that has not taken a step."""
@@ -97,7 +95,7 @@ class ReduceLROnPlateau(Schedule):
             optimizer,
             mode="min",
             factor=self.factor,
-            patience=self.settings["scheduler_patience"],
+            patience=self.recipe["training.scheduler_patience"],
             min_lr=self.recipe.min_lr,
             eps=self.eps,
         )
@@ -160,10 +158,6 @@ class _StepWithLoss:
 SCHEDULES: dict[str, type[Schedule]] = {"ReduceLROnPlateau": ReduceLROnPlateau}
 
 
-def schedule_of(recipe: Recipe, settings: Mapping[str, Any]) -> Schedule:
-    """The schedule of a recipe; so far the table has no column for it.
-
-    Args:
-        settings: the section `training` of the configuration.
-    """
-    return SCHEDULES["ReduceLROnPlateau"](recipe, settings)
+def schedule_of(recipe: Recipe) -> Schedule:
+    """The schedule of a recipe; so far there is no column for it."""
+    return SCHEDULES["ReduceLROnPlateau"](recipe)

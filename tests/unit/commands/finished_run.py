@@ -2,22 +2,21 @@
 
 from pathlib import Path
 
-from small_run import MODEL, RECIPE, SETTINGS, small_data, small_train, write
+from small_run import NO_AUGMENTATION, RECIPE, SETTINGS, small_data, small_train, write
 
 from study.evaluate import metrics
 from study.evaluate.prediction import predict
 from study.files import write_json, write_table
 from study.paths import RunPaths
 from study.planned import PlannedStudy
-from study.train.augmentation import Augmentation
 
 
 def finish(results: Path, experiment: str, seed: int, epochs: int, channels: int = 1) -> RunPaths:
     """Train and evaluate one small run in the layout of a study."""
     data, run = small_data(channels), RunPaths(results, experiment, seed)
-    recipe = RECIPE.but(experiment=experiment, max_epochs=epochs)
-    write(small_train(recipe, data=data, seed=seed, augmentation=Augmentation()), run.trained)
-    predictions = predict(run.weights, data, MODEL, SETTINGS)
+    recipe = RECIPE.but(experiment=experiment, max_epochs=epochs, **NO_AUGMENTATION)
+    write(small_train(recipe, data=data, seed=seed), run.trained)
+    predictions = predict(run.weights, data, recipe, SETTINGS)
     run.evaluated.mkdir(parents=True)
     write_table(predictions, run.predictions)
     write_json(metrics.evaluate(predictions, 15), run.metrics)
@@ -26,5 +25,6 @@ def finish(results: Path, experiment: str, seed: int, epochs: int, channels: int
 
 def planned(results: Path, epochs: dict[str, int], seeds: tuple[int, ...] = (0, 1)) -> PlannedStudy:
     """The study with these experiments as `finish` trains them: experiment -> epochs."""
-    recipes = {name: RECIPE.but(experiment=name, max_epochs=number) for name, number in epochs.items()}
+    recipe = RECIPE.but(**NO_AUGMENTATION)
+    recipes = {name: recipe.but(experiment=name, max_epochs=number) for name, number in epochs.items()}
     return PlannedStudy(results, {"seeds": list(seeds), "experiments": "small.tsv"}, recipes)

@@ -1,5 +1,6 @@
 """What a reported accuracy was made with, beside what is here."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import made_runs
@@ -11,6 +12,7 @@ from snakemake.utils import update_config
 from study.compare.comparability import differing, in_short, note
 from study.compare.comparison import Comparison
 from study.compare.runs import Run
+from study.recipe import values_of
 from study.settings import reported_protocol
 
 CONFIG = Path(__file__).parents[3] / "config"
@@ -23,11 +25,21 @@ def runs(tmp_path: Path) -> list[Run]:
     return made_runs.study(tmp_path, made)
 
 
-def settings_of(*layers: str) -> dict:
+def config_of(*layers: str) -> dict:
     config = yaml.safe_load((CONFIG / "config.yaml").read_text(encoding="utf-8"))
     for layer in layers:
         update_config(config, yaml.safe_load((CONFIG / f"{layer}.yaml").read_text(encoding="utf-8")))
-    return reported_protocol(config)
+    return config
+
+
+def settings_of(*layers: str) -> dict:
+    return reported_protocol(config_of(*layers))
+
+
+def made_with(runs: list[Run], *layers: str) -> list[Run]:
+    """The runs with recipes of a study of these layers."""
+    study = values_of(config_of(*layers))
+    return [replace(run, recipe=run.recipe.but(**study)) for run in runs]
 
 
 def beside(runs: list[Run], protocol: dict) -> Comparison:
@@ -35,7 +47,7 @@ def beside(runs: list[Run], protocol: dict) -> Comparison:
 
 
 def test_the_original_study_is_comparable_but_for_its_epochs(runs: list[Run]) -> None:
-    settings = settings_of("original")
+    settings, runs = settings_of("original"), made_with(runs, "original")
     assert differing(settings, runs[0]) == {"max_epochs": (6, 100)}
     assert in_short(beside(runs, settings)) == {"a": "max_epochs", "b": ""}
     assert note(beside(runs, settings)).endswith("The reported ones were obtained with max_epochs 100 (here 6).")
@@ -43,6 +55,7 @@ def test_the_original_study_is_comparable_but_for_its_epochs(runs: list[Run]) ->
 
 
 def test_the_sound_protocol_differs_in_data_and_augmentation(runs: list[Run]) -> None:
+    runs = made_with(runs, "fer2013")
     differs_in = differing(settings_of("fer2013"), runs[1])
     assert list(differs_in) == [
         "data.duplicates", "data.contradictory", "data.oversample", "split.method", "augmentation.vertical_flip",
@@ -53,7 +66,8 @@ def test_the_sound_protocol_differs_in_data_and_augmentation(runs: list[Run]) ->
 
 
 def test_weights_width_and_the_precision_that_was_used(runs: list[Run]) -> None:
-    settings = settings_of("original", "quarter_width")
+    layers = ("original", "quarter_width")
+    settings, runs = settings_of(*layers), made_with(runs, *layers)
     assert in_short(beside(runs[1:], settings)) == {"b": "width, weights"}  # the runs were made in fp32
     runs[1].record["precision"] = "bf16"
     assert differing(settings, runs[1])["training.precision"] == ("bf16", "fp32")

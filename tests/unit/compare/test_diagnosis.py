@@ -18,14 +18,6 @@ from study.compare.diagnosis import DIAGNOSIS_COLUMNS, diagnose, diagnoses, span
 from study.compare.runs import Run
 from study.names import COLLAPSED
 
-SETTINGS = {
-    "early_stopping_patience": 3,
-    "early_stopping_min_delta": 0.0,
-    "early_stopping_equal_improves": False,
-    "scheduler_factor": 0.1,
-    "scheduler_patience": 5,
-    "scheduler_eps": 1e-8,
-}
 COUNTS = np.array([14, 2, 13, 25, 17, 18, 11])  # of validation images, 100 in all
 HAPPY = 0.25
 SATURATED = math.log(math.e + 6) - HAPPY
@@ -55,18 +47,19 @@ def made(epochs: int, outcome: str = "completed", recipe_changes: dict[str, Any]
         "val": {"confusion": np.diag(COUNTS).tolist(), "recall": dict.fromkeys(CLASSES, 1.0), "images": 100},
         "test": {"recall": dict.fromkeys(CLASSES, 1.0)},
     }
-    one = recipe("made", **(recipe_changes or {}))
+    one = recipe("made", **{"early_stopping_patience": 3, **(recipe_changes or {})})
     record["recipe"] = dict(one.hyperparameters)
     return Run(one, 0, record, metrics, pd.DataFrame({**history, **columns}))
 
 
 def said(run: Run, weights: dict[str, float] | None = None, **settings: Any) -> str:
     """What is told beyond the reason for the outcome."""
-    return " ".join(diagnose(run, SETTINGS | settings, weights)[1:])
+    changed = replace(run, recipe=run.recipe.but(**settings))
+    return " ".join(diagnose(changed, weights)[1:])
 
 
 def test_the_verdict_of_the_training_comes_first() -> None:
-    assert diagnose(made(5), SETTINGS)[0].startswith("All 5 epochs were trained; ")
+    assert diagnose(made(5))[0].startswith("All 5 epochs were trained; ")
 
 
 # --------------------------------------------------------------------------------------------------------- saturation
@@ -150,7 +143,7 @@ def test_a_real_run_that_saturates(tmp_path: Path) -> None:
         small_run.RECIPE.but(activation="softmax", lr=0.1), 3, record, {"val": scores, "test": scores},
         pd.read_csv(tmp_path / "history.csv"),
     )  # fmt: skip
-    sentences = diagnose(run, vars(small_run.SETTINGS))
+    sentences = diagnose(run)
     assert record["outcome"] == "collapsed"
     assert "the double softmax is saturated" in sentences[0]
     assert sentences[1] == "Saturated in every epoch."
@@ -270,7 +263,7 @@ def test_spans() -> None:
 
 def test_every_run_has_a_row(tmp_path: Path) -> None:
     runs = made_runs.study(tmp_path, fourteen())
-    table = diagnoses(comparison_of(runs, training=SETTINGS))
+    table = diagnoses(comparison_of(runs))
     assert list(table.columns) == DIAGNOSIS_COLUMNS
     assert list(table["experiment"]) == [run.experiment for run in runs]
     assert table["what_happened"].str.endswith(".").all()

@@ -14,7 +14,6 @@ from made_runs import recipe
 from study.compare import outcome_in_words
 from study.compare.outcome_in_words import reason
 from study.names import OUTCOMES
-from study.train.augmentation import Augmentation
 from study.train.scores import SCORES
 
 
@@ -155,7 +154,7 @@ def test_every_outcome_has_a_sentence():
     ],
 )
 def test_the_files_of_a_run_give_the_sentence_that_its_training_logs(tmp_path, changes, words):
-    result = small_run.small_train(small_run.RECIPE.but(**changes), augmentation=Augmentation())
+    result = small_run.small_train(small_run.RECIPE.but(**changes), **small_run.NO_AUGMENTATION)
     record = small_run.write(result, tmp_path)
     sentence = reason(record, pd.read_csv(tmp_path / "history.csv").to_dict("records"))
     assert re.match(words, sentence)

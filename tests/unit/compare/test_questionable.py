@@ -7,6 +7,7 @@ import yaml
 from snakemake.utils import update_config
 
 from study.compare.questionable import QUESTIONABLE, questionable
+from study.recipe import values_of
 from study.recipe_table import read_recipes
 
 CONFIG = Path(__file__).parents[3] / "config"
@@ -22,7 +23,9 @@ def config_of(study: str) -> dict:
 
 
 def test_the_original_study_makes_them_all() -> None:
-    choices = {choice.key: choice.value for choice in questionable(config_of("original"), RECIPES.values(), True)}
+    config = config_of("original")
+    recipes = read_recipes(CONFIG / "experiments.tsv", study=values_of(config)).values()
+    choices = {choice.key: choice.value for choice in questionable(config, recipes, True)}
     assert set(QUESTIONABLE) | {"split.method"} <= set(choices)
     assert choices["data.oversample"] == "disgust × 2"
     assert choices["training.early_stopping_equal_improves"] == "true"
@@ -33,6 +36,13 @@ def test_the_original_study_makes_them_all() -> None:
 def test_the_other_studies_make_none_but_those_of_the_recipes(study: str) -> None:
     keys = [choice.key for choice in questionable(config_of(study), RECIPES.values(), study == "fer2013")]
     assert keys == ["activation softmax", "weighted loss with balanced sampler"]
+
+
+def test_a_choice_of_some_recipes_names_them() -> None:
+    recipes = [RECIPES["adam_ver8"], RECIPES["adam_ver8"].but(experiment="turned", vertical_flip=0.5)]
+    assert [(choice.key, choice.value) for choice in questionable(config_of("config"), recipes, False)] == [
+        ("augmentation.vertical_flip", "0.5 (turned)")
+    ]
 
 
 def test_sound_recipes_have_none() -> None:

@@ -6,7 +6,6 @@ from pathlib import Path
 import made_runs
 import pandas as pd
 import pytest
-import yaml
 from docutils.core import publish_parts
 from made_runs import AUDIT, CLASSES, Made, comparison_of, fourteen, recipe
 
@@ -27,7 +26,6 @@ HOSTILE = ["<script>alert(1)</script>", "\"x' onload=alert(1)", "|x|", "{{ 1 }}"
 SVG = '<svg xmlns="http://www.w3.org/2000/svg"/>'
 
 CONFIG = Path(__file__).parents[3] / "config"
-TRAINING = yaml.safe_load((CONFIG / "config.yaml").read_text(encoding="utf-8"))["training"]
 
 
 def manifest(runs: list[Run]) -> pd.DataFrame:
@@ -64,8 +62,7 @@ def page(runs: list[Run], folder: Path, classes: list[str], question: str = "Whi
 
 def compared(runs: list[Run]) -> Comparison:
     weights = pd.DataFrame({"class": runs[0].classes, "count": 10, "weight": 1.0})
-    more = {"manifest": manifest(runs), "class_weights": weights, "training": TRAINING}
-    return comparison_of(runs, 20, ensemble_members=3, **more)
+    return comparison_of(runs, 20, ensemble_members=3, manifest=manifest(runs), class_weights=weights)
 
 
 def through_docutils(html: str) -> str:

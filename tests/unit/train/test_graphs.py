@@ -3,13 +3,12 @@
 import gc
 import math
 from collections.abc import Callable
-from dataclasses import replace
 from functools import partial
 
 import numpy as np
 import pytest
 import torch
-from small_run import MODEL, RECIPE, SETTINGS, small_train
+from small_run import RECIPE, small_train
 from torch.optim.lr_scheduler import ReduceLROnPlateau
 
 from study.errors import StudyError
@@ -17,11 +16,9 @@ from study.train import graphs, learner
 from study.train.devices import Precision
 from study.train.loop import TrainingResult
 
-SGD = RECIPE.but(optimizer="SGD", lr=0.05, momentum=0.9, nesterov=True, weight_decay=1e-3, max_epochs=5)
-ADAM = RECIPE.but(max_epochs=5)
 # Plateaus: the learning rate falls often.
-PLATEAUS = replace(SETTINGS, scheduler_patience=0)
-DROPOUT = replace(MODEL, dropout=0.5)
+ADAM = RECIPE.but(max_epochs=5, scheduler_patience=0, dropout=0.5)
+SGD = ADAM.but(optimizer="SGD", lr=0.05, momentum=0.9, nesterov=True, weight_decay=1e-3)
 
 
 class Recorder:
@@ -66,7 +63,7 @@ def same(one: TrainingResult, other: TrainingResult) -> bool:
 
 
 def small(recipe=SGD, **changes) -> TrainingResult:
-    return small_train(recipe, **{"settings": PLATEAUS, "model": DROPOUT, **changes})
+    return small_train(recipe, **changes)
 
 
 @pytest.fixture(scope="module")
@@ -101,10 +98,9 @@ class TestReplays:
         assert recorder.replays == recipe.max_epochs * (3 if recipe.batch_size == 16 else 4) + len(rates)
 
     def test_change_nothing_with_batch_norm(self, monkeypatch):
-        model = replace(DROPOUT, name="vgg11_bn")
-        plain = small(ADAM, model=model)
+        plain = small(ADAM, name="vgg11_bn")
         Recorder(monkeypatch)
-        assert same(plain, small(ADAM, model=model))
+        assert same(plain, small(ADAM, name="vgg11_bn"))
 
     def test_change_nothing_after_a_resume(self, monkeypatch, tmp_path, eager):
         class Interrupted(Exception):
@@ -121,7 +117,7 @@ class TestReplays:
 
     def test_are_a_setting(self, monkeypatch):
         recorder = Recorder(monkeypatch)
-        result = small(settings=replace(PLATEAUS, cuda_graphs=False))
+        result = small(cuda_graphs=False)
         assert recorder.replays == 0
         assert result.provenance["step"] == "eager"
 
@@ -226,8 +222,6 @@ class TestFailures:
 class TestTolerance:
     """Where kernels do not repeat to the last bit, rounding is accepted and a wrong graph is not."""
 
-    settings = replace(PLATEAUS, deterministic=False)
-
     @pytest.mark.parametrize("recipe", [SGD, ADAM])
     @pytest.mark.parametrize("wrong", ["rounding", "dropout"])
     def test_it_tells_rounding_from_something_else(self, monkeypatch, recipe, wrong):
@@ -243,7 +237,7 @@ class TestTolerance:
             step.args[1].copy_(batch)
 
         recorder.run = run
-        result = small(recipe.but(max_epochs=1), settings=self.settings)
+        result = small(recipe.but(max_epochs=1), deterministic=False)
         assert result.provenance["step"] == ("graph" if wrong == "rounding" else "eager")
         exact = small(recipe.but(max_epochs=1))
         assert exact.provenance["step"] == "eager"
@@ -295,15 +289,13 @@ cuda = pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA de
 class TestCuda:
     """The real thing: recorded by the driver, on the GPU."""
 
-    def train(self, recipe, *, model=DROPOUT, **changes) -> TrainingResult:
+    def train(self, recipe, *, precision="fp32", cuda_graphs=True, **changes) -> TrainingResult:
         lines: list[str] = []
-        settings = replace(PLATEAUS, device="cuda", precision="fp32")
-        settings = replace(settings, **{k: changes.pop(k) for k in list(changes) if hasattr(settings, k)})
-        result = small(recipe, settings=settings, model=model, report=lines.append, **changes)
+        changes |= {"precision": precision, "cuda_graphs": cuda_graphs, "device": "cuda"}
+        result = small(recipe, report=lines.append, **changes)
         gc.collect()  # a graph and its memory
-        assert result.provenance["step"] == (
-            "graph" if settings.cuda_graphs and settings.precision != "fp16" else "eager"
-        ), lines
+        expected = "graph" if cuda_graphs and precision != "fp16" else "eager"
+        assert result.provenance["step"] == expected, lines
         return result
 
     @pytest.mark.parametrize("precision", ["fp32", "auto", "fp16"])
@@ -314,8 +306,7 @@ class TestCuda:
         assert same(graph, self.train(recipe, precision=precision))
 
     def test_with_batch_norm(self):
-        model = replace(DROPOUT, name="vgg11_bn")
-        assert same(self.train(ADAM, model=model), self.train(ADAM, model=model, cuda_graphs=False))
+        assert same(self.train(ADAM, name="vgg11_bn"), self.train(ADAM, name="vgg11_bn", cuda_graphs=False))
 
     def test_a_resumed_run_ends_as_an_uninterrupted_one(self, tmp_path):
         class Interrupted(Exception):
@@ -325,9 +316,8 @@ class TestCuda:
             if "epoch 3/5" in line:
                 raise Interrupted
 
-        settings = replace(PLATEAUS, device="cuda", precision="fp32")
         with pytest.raises(Interrupted):
-            small(settings=settings, checkpoint_dir=tmp_path, report=interrupt)
+            small(device="cuda", checkpoint_dir=tmp_path, report=interrupt)
         assert same(self.train(SGD), self.train(SGD, checkpoint_dir=tmp_path))
 
     def test_images_read_from_a_memory_map(self, monkeypatch):
@@ -349,7 +339,7 @@ class TestCuda:
         monkeypatch.setattr(learner, "train_step", waits)
         lines: list[str] = []
         try:
-            result = small(ADAM, settings=replace(PLATEAUS, device="cuda", precision="fp32"), report=lines.append)
+            result = small(ADAM, device="cuda", report=lines.append)
         except StudyError as error:  # up to PyTorch 2.12 the GPU's random numbers do not survive it
             assert "resources.cuda_graphs" in str(error)
             return

@@ -16,7 +16,7 @@ import pytest
 import small_run
 import torch
 from safetensors.torch import load_file
-from small_run import AUGMENTATION, MODEL, RECIPE, SETTINGS, small_data, small_train, write
+from small_run import MODEL, NO_AUGMENTATION, RECIPE, SETTINGS, small_data, small_train, write
 
 from study.errors import StudyError
 from study.evaluate.metrics import evaluate
@@ -57,7 +57,7 @@ class Wobble(torch.nn.Module):
 @pytest.fixture(scope="module")
 def learned() -> loop.TrainingResult:
     """A run that learns the small data."""
-    return small_train(RECIPE.but(max_epochs=15), augmentation=augmentation.Augmentation())
+    return small_train(RECIPE.but(max_epochs=15), **NO_AUGMENTATION)
 
 
 class TestRun:
@@ -142,12 +142,11 @@ class TestRun:
 
     def test_the_best_epoch_comes_from_a_configured_one_on(self, monkeypatch):
         validated(monkeypatch, accuracy=[0.9, 0.8, 0.5, 0.6, 0.6])
-        settings = replace(SETTINGS, best_from_epoch=3)
-        assert small_train(RECIPE.but(max_epochs=5), settings=settings).best_epoch == 4
+        assert small_train(RECIPE.but(max_epochs=5), best_from_epoch=3).best_epoch == 4
 
     def test_the_best_epoch_can_be_chosen_by_the_mean_over_batches(self, monkeypatch):
         validated(monkeypatch, accuracy=[0.9, 0.8], batch_accuracy=[0.7, 0.75])
-        result = small_train(RECIPE.but(max_epochs=2), settings=replace(SETTINGS, best_by="batch_accuracy"))
+        result = small_train(RECIPE.but(max_epochs=2), best_by="batch_accuracy")
         assert (result.best_epoch, result.best_val_accuracy) == (2, 0.8)
 
     @pytest.mark.parametrize(
@@ -157,17 +156,17 @@ class TestRun:
     def test_the_best_epoch_can_be_chosen_by_other_scores(self, monkeypatch, best_by, values):
         """A tie goes to the earlier epoch; run.json has the accuracy of the epoch that was kept."""
         validated(monkeypatch, accuracy=[0.97, 0.9, 0.96], **{best_by: values})
-        result = small_train(RECIPE.but(max_epochs=3), settings=replace(SETTINGS, best_by=best_by))
+        result = small_train(RECIPE.but(max_epochs=3), best_by=best_by)
         assert (result.best_epoch, result.best_val_accuracy) == (2, 0.9)
         assert result.facts["best_by"] == best_by
 
     def test_a_score_that_is_no_number_is_never_the_best(self, monkeypatch):
         validated(monkeypatch, nll=[math.nan, 0.9, math.nan])
-        assert small_train(RECIPE.but(max_epochs=3), settings=replace(SETTINGS, best_by="nll")).best_epoch == 2
+        assert small_train(RECIPE.but(max_epochs=3), best_by="nll").best_epoch == 2
 
     def test_a_run_shorter_than_that_has_a_best_epoch_too(self, monkeypatch):
         validated(monkeypatch, accuracy=[0.7, 0.9])
-        result = small_train(RECIPE.but(max_epochs=2), settings=replace(SETTINGS, best_from_epoch=5))
+        result = small_train(RECIPE.but(max_epochs=2), best_from_epoch=5)
         assert (result.best_epoch, result.best_val_accuracy) == (2, 0.9)
 
     @pytest.mark.skipif(
@@ -175,15 +174,13 @@ class TestRun:
     )
     def test_bf16_learns_too(self):
         recipe = RECIPE.but(max_epochs=15)
-        result = small_train(
-            recipe, settings=replace(SETTINGS, precision="auto"), augmentation=augmentation.Augmentation()
-        )
+        result = small_train(recipe, precision="auto", **NO_AUGMENTATION)
         assert result.precision == "bf16"
         assert result.best_val_accuracy > 0.9
 
     def test_colour_images_and_batch_norm(self):
         recipe = RECIPE.but(max_epochs=1, batch_size=59)  # 60 images: one is left over
-        result = small_train(recipe, data=small_data(channels=3), model=replace(MODEL, name="vgg11_bn"))
+        result = small_train(recipe, data=small_data(channels=3), name="vgg11_bn")
         assert result.outcome in ("completed", "collapsed")
 
 
@@ -228,7 +225,7 @@ class TestPlateaus:
         """A run whose validation loss never improves after the first epoch."""
         validated(monkeypatch)
         monkeypatch.setattr(loop, "train_epoch", lambda *_: (1.0, 0.5))
-        return small_train(recipe.but(max_epochs=40), settings=replace(SETTINGS, **settings))
+        return small_train(recipe.but(max_epochs=40), **settings)
 
     def test_the_learning_rate_falls_on_a_plateau_and_early_stopping_ends_it(self, monkeypatch):
         result = self.plateau(monkeypatch, scheduler_patience=2, early_stopping_patience=8)
@@ -330,8 +327,7 @@ class TestResume:
     @pytest.mark.parametrize("every", [1, 3])
     def test_interrupted_after_any_epoch(self, tmp_path, recipe, every):
         """Optimizer, schedule and early stopping continue where they were, with plateaus in the way."""
-        settings = replace(SETTINGS, scheduler_patience=0, early_stopping_patience=4)
-        common = {"class_weights": np.array([0.5, 1, 2]), "settings": settings}
+        common = {"class_weights": np.array([0.5, 1, 2]), "scheduler_patience": 0, "early_stopping_patience": 4}
         whole = small_train(recipe, **common)
 
         class Interrupted(Exception):
@@ -395,7 +391,9 @@ def test_augmentation_and_order_are_the_same_for_every_recipe_of_a_seed():
         data = small_data()
         images = batches.Images.load(data.images["train"], data.labels["train"], torch.device("cpu"))
         order = samplers.draw_order(data.labels["train"], "shuffle", 3, 2)
-        draws = augmentation.draw_augmentation(AUGMENTATION, 60, 32, 3, 2)
+        draws = augmentation.draw_augmentation(
+            augmentation.Augmentation(**RECIPE.section("augmentation")), 60, 32, 3, 2
+        )
         normalize = batches.Normalize(torch.device("cpu"))
         steps = batches.training_batches(images, order, draws, batch_size, normalize)
         seen[batch_size] = torch.cat([batch for batch, _ in steps])
@@ -410,7 +408,7 @@ def test_images_that_stay_memory_mapped_give_the_same_run(monkeypatch, tmp_path)
         results.append(small_train(RECIPE.but(max_epochs=3), report=lines.append))
         assert lines[0].endswith(words)
         write(results[-1], tmp_path)
-        predictions.append(predict(tmp_path / "best.safetensors", small_data(), MODEL, SETTINGS))
+        predictions.append(predict(tmp_path / "best.safetensors", small_data(), RECIPE, SETTINGS))
     one, other = results
     assert [{**row, "seconds": 0} for row in one.history] == [{**row, "seconds": 0} for row in other.history]
     assert all(torch.equal(one.weights[key], other.weights[key]) for key in one.weights)

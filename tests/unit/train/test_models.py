@@ -108,7 +108,7 @@ class TestInitialWeights:
         (
             {"name": "resnet18", "width": 0.5},
             32,
-            "'model.width' is 0.5 for resnet18, allowed is 1; only the VGG family",
+            "'model.width' is 0.5, allowed for resnet18 is 1; only the VGG family",
         ),
         ({}, 28, "'data.image_size' is 28, allowed is at least 32 with 'model.name: vgg11'"),
     ],

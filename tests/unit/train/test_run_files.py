@@ -8,10 +8,9 @@ import pytest
 import torch
 from safetensors import safe_open
 from safetensors.torch import load_file
-from small_run import RECIPE, small_train, write
+from small_run import NO_AUGMENTATION, RECIPE, small_train, write
 
 from study.names import HISTORY_COLUMNS
-from study.train.augmentation import Augmentation
 from study.train.loop import TrainingResult
 from study.train.run_files import SCALARS, epoch_line
 
@@ -19,7 +18,7 @@ from study.train.run_files import SCALARS, epoch_line
 @pytest.fixture(scope="module")
 def learned() -> TrainingResult:
     """A run that learns the small data."""
-    return small_train(RECIPE.but(max_epochs=15), augmentation=Augmentation())
+    return small_train(RECIPE.but(max_epochs=15), **NO_AUGMENTATION)
 
 
 def test_history_has_the_promised_columns_and_tensorboard_some_of_them(learned):
@@ -66,7 +65,7 @@ class TestOutputs:
         for file, digest in run["sha256"].items():
             assert hashlib.sha256((tmp_path / file).read_bytes()).hexdigest() == digest
         assert set(run["sha256"]) == {"history.csv", "best.safetensors"}
-        assert run["recipe"] == RECIPE.but(max_epochs=15).hyperparameters
+        assert run["recipe"] == RECIPE.but(max_epochs=15, **NO_AUGMENTATION).hyperparameters
         assert run["images_per_second"] > 0
         assert run["peak_memory_bytes"] > 10**7
         assert run["seconds"] == pytest.approx(sum(row["seconds"] for row in learned.history))

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from small_run import RECIPE, SETTINGS
+from small_run import RECIPE
 
 from study.train import schedules
 from study.train.schedules import SCHEDULES, ReduceLROnPlateau, schedule_of
@@ -21,7 +21,7 @@ def optimizer(lr: float = 1e-2) -> torch.optim.Optimizer:
 
 
 def plateau(lr: float = 1e-2, min_lr: float = 1e-10, **settings: float) -> ReduceLROnPlateau:
-    return ReduceLROnPlateau(RECIPE.but(lr=lr, min_lr=min_lr), vars(SETTINGS) | settings)
+    return ReduceLROnPlateau(RECIPE.but(lr=lr, min_lr=min_lr, **settings))
 
 
 def told(schedule: ReduceLROnPlateau, *lr: float) -> list[str]:
@@ -34,7 +34,7 @@ class TestEverySchedule:
         rates = []
         for interrupted in (False, True):
             held = optimizer()
-            scheduler = schedule(SCHEDULED, vars(SETTINGS)).start(held)
+            scheduler = schedule(SCHEDULED).start(held)
             for epoch in range(20):
                 scheduler.after_epoch(1.0)
                 rates.append(held.param_groups[0]["lr"])
@@ -42,12 +42,12 @@ class TestEverySchedule:
                     state, held_state = scheduler.state_dict(), held.state_dict()
                     held = optimizer()
                     held.load_state_dict(held_state)
-                    scheduler = schedule(SCHEDULED, vars(SETTINGS)).start(held)
+                    scheduler = schedule(SCHEDULED).start(held)
                     scheduler.load_state_dict(state)
         assert rates[:20] == rates[20:]
 
     def test_tells_of_any_run(self, schedule):
-        made = schedule(SCHEDULED, vars(SETTINGS))
+        made = schedule(SCHEDULED)
         assert 0 < made.floor() <= 1e-2
         for lr in ([1e-2], [1e-2, 1e-2, 1e-3, 1e-3]):
             assert made.drops(lr).tolist() == ([] if len(lr) == 1 else [2])
@@ -59,7 +59,7 @@ class TestEverySchedule:
 
 
 def test_every_recipe_has_a_schedule():
-    assert isinstance(schedule_of(SCHEDULED, vars(SETTINGS)), ReduceLROnPlateau)
+    assert isinstance(schedule_of(SCHEDULED), ReduceLROnPlateau)
 
 
 def test_the_comparison_needs_no_pytorch():

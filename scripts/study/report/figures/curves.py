@@ -2,9 +2,7 @@
 
 import math
 import textwrap
-from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -59,7 +57,7 @@ def curves(material: Material, path: str | Path, experiment: str) -> None:
         for axes in (left, right):
             _epochs(axes, max(len(run.history) for run in group))
             for run in group:
-                _lr_drops(axes, run, material.comparison.training, labelled=not group.several_seeds)
+                _lr_drops(axes, run, labelled=not group.several_seeds)
         best = f"best epoch: {group.first.record['best_epoch']}" if len(group) == 1 else "best epoch of a seed"
         if (score := SCORES[group.first.record["facts"]["best_by"]]) is not SCORES["accuracy"]:
             best += f" ({score.extreme})"
@@ -120,10 +118,10 @@ def _line(axes: Axes, history: pd.DataFrame, column: str, look: dict[str, str], 
         axes.plot(history["epoch"][last], values[last], marker="X", markersize=8, color=look["color"])
 
 
-def _lr_drops(axes: Axes, run: Run, settings: Mapping[str, Any], labelled: bool) -> None:
+def _lr_drops(axes: Axes, run: Run, labelled: bool) -> None:
     """A vertical line at each drop of the learning rate, as its schedule has it, with the new one on top."""
     lr = run.history["lr"].to_numpy(float)
-    for k in schedule_of(run.recipe, settings).drops(lr):
+    for k in schedule_of(run.recipe).drops(lr):
         at = float(run.history["epoch"].iloc[k]) - 0.5
         axes.axvline(at, color=GREY, linewidth=0.8, zorder=0)
         if labelled:
