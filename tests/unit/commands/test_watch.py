@@ -90,10 +90,11 @@ def test_a_finished_run_is_what_run_json_says(tmp_path: Path) -> None:
 
 
 def test_runs_that_left_the_study_are_not_counted_and_stale_ones_wait(tmp_path: Path) -> None:
+    record = {"recipe": RECIPE.but(**NO_AUGMENTATION).hyperparameters, "outcome": "completed"}
     for name in ("removed", "changed"):
         path = tmp_path / f"train/{name}/seed_0/run.json"
         path.parent.mkdir(parents=True)
-        path.write_text(json.dumps({"recipe": RECIPE.but(**NO_AUGMENTATION).hyperparameters, "outcome": "completed"}), encoding="utf-8")
+        path.write_text(json.dumps(record), encoding="utf-8")
     found = states(planned(tmp_path, {"changed": 7, "new": 1}, seeds=(0,)), time.time())
     assert [(one.experiment, one.state) for one in found] == [("changed", "waiting"), ("new", "waiting")]
     assert found[0].note == "it was trained with max_epochs 6, now 7"
