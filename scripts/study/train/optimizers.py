@@ -39,8 +39,9 @@ OPTIMIZERS = {
 
 
 def build_optimizer(recipe: Recipe, model: nn.Module) -> torch.optim.Optimizer:
-    """The recipe's optimizer for the parameters of a model, which is on its device already."""
+    """The recipe's optimizer for what is trained of a model, which is on its device already."""
     optimizer = OPTIMIZERS[recipe.optimizer]
     columns = {name: recipe.hyperparameters[name] for name in optimizer.takes}
     on_cuda = optimizer.on_cuda if next(model.parameters()).is_cuda else {}
-    return optimizer.build(model.parameters(), **columns, **optimizer.always, **on_cuda)
+    trained = [parameter for parameter in model.parameters() if parameter.requires_grad]
+    return optimizer.build(trained, **columns, **optimizer.always, **on_cuda)
