@@ -75,17 +75,33 @@ class Criterion:
             raise ValueError(f"{loss} needs the weights of the classes")
         self.weights = weights.float() if self.loss.weighted and weights is not None else None
 
-    def __call__(self, logits: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
+    def __call__(
+        self, logits: Tensor, labels: Tensor, other_labels: Tensor | None = None, share: Tensor | None = None
+    ) -> tuple[Tensor, Tensor]:
         """Weighted losses and weights of a batch; their sums' quotient is the mean loss, as `CrossEntropyLoss` has it.
+
+        A mixed image has two labels and counts for each by its share: loss and weight are means over the two. For
+        a cross entropy that is the one with a soft target.
 
         Args:
             logits: (B, K), any floating dtype; the loss is computed in float32.
             labels: int64 (B,)
+            other_labels: int64 (B,) the second label of each image, where images are mixed.
+            share: float32 (B,) of `labels` in each image, 0 … 1; the rest is that of `other_labels`.
 
         Returns:
             float32 (B,) weight times loss of each image, and float32 (B,) its weight.
         """
-        losses = self.loss.per_image(self.activation(logits.float()), labels, **self.parameters)
+        outputs = self.activation(logits.float())
+        losses, weights = self._of(outputs, labels)
+        if other_labels is None or share is None:
+            return losses, weights
+        others = self._of(outputs, other_labels)
+        return torch.lerp(others[0], losses, share), torch.lerp(others[1], weights, share)
+
+    def _of(self, outputs: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
+        """Weighted losses and weights, float32 (B,), if each image had this label alone."""
+        losses = self.loss.per_image(outputs, labels, **self.parameters)
         if self.weights is None:
             return losses, torch.ones_like(losses)
         weights = self.weights[labels]

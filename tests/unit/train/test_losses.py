@@ -3,6 +3,7 @@ import math
 import pytest
 import torch
 from torch.nn import CrossEntropyLoss
+from torch.nn.functional import one_hot
 
 from study.recipe import HYPERPARAMETERS
 from study.train.losses import ACTIVATIONS, LOSSES, Criterion, Loss, common_nll, probabilities
@@ -38,6 +39,15 @@ class TestEveryLoss:
         assert torch.equal(image_weights, weights[labels] if LOSSES[loss].weighted else torch.ones(32))
         (losses.sum() / image_weights.sum()).backward()
         assert logits.grad.isfinite().all() and logits.grad.any()
+
+    def test_a_mixed_image_counts_for_both_labels_by_their_shares(self, loss, activation):
+        criterion = Criterion(loss, activation, torch.linspace(0.5, 2, 7), defaults_of(loss))
+        logits, labels = logits_and_labels()
+        others, share = labels.roll(1), torch.linspace(0, 1, 32)
+        mixed = criterion(logits, labels, others, share)
+        for both, one, other in zip(mixed, criterion(logits, labels), criterion(logits, others), strict=True):
+            torch.testing.assert_close(both, share * one + (1 - share) * other)
+            assert torch.equal(both[-1], one[-1]) and torch.equal(both[0], other[0])  # shares 1 and 0
 
     def test_a_weighted_loss_needs_its_weights(self, loss, activation):
         if LOSSES[loss].weighted:
@@ -87,6 +97,20 @@ class TestCriterion:
         mean = sum(part[0].sum() for part in parts) / sum(part[1].sum() for part in parts)
         losses, weights = criterion(logits, labels)
         torch.testing.assert_close(mean, losses.sum() / weights.sum())
+
+    @pytest.mark.parametrize("activation", ACTIVATIONS)
+    def test_a_mixed_image_is_one_with_a_soft_target(self, activation):
+        logits, labels = logits_and_labels()
+        ours, theirs = logits.clone().requires_grad_(), logits.clone().requires_grad_()
+        others, share = labels.roll(1), torch.linspace(0, 1, 32)
+        losses, weights = Criterion("cross_entropy", activation)(ours, labels, others, share)
+        soft = share[:, None] * one_hot(labels, 7) + (1 - share)[:, None] * one_hot(others, 7)
+        expected = CrossEntropyLoss(reduction="none")(ACTIVATIONS[activation](theirs), soft)
+        assert losses.dtype == torch.float32 and torch.equal(weights, torch.ones(32))
+        torch.testing.assert_close(losses, expected)
+        losses.mean().backward()
+        expected.mean().backward()
+        torch.testing.assert_close(ours.grad, theirs.grad)
 
     def test_half_precision_logits_give_a_float32_loss(self):
         logits, labels = logits_and_labels()
