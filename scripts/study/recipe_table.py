@@ -250,6 +250,8 @@ def _disagreements(recipe: Recipe, given: Set[str]) -> Iterable[tuple[str, str, 
             yield name, _spelled(value), f"{text}; allowed is {without}nothing"
     if recipe.min_lr > recipe.lr:
         yield "min_lr", f"{recipe.min_lr:g}", f"allowed is at most lr = {recipe.lr:g}"
+    if recipe.activation == "softmax" and not recipe.cross_entropy:
+        yield "activation", "softmax", f"allowed with the loss {recipe.loss} is log_softmax or logits"
     if recipe.nesterov and not recipe.momentum:
         yield "nesterov", "true", "which needs a momentum above 0"
 

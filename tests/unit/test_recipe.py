@@ -194,6 +194,16 @@ def test_a_wrong_cell_is_named(tmp_path: Path, column: str, value: str, message:
             HEADER + " effective_number_beta",
             "found 0.9, which the class weights complement does not take; allowed is nothing",
         ),
+        (
+            [changed("loss", "focal")],
+            HEADER,
+            "column 'activation': found softmax, allowed with the loss focal is log_softmax or logits",
+        ),
+        (
+            [changed("loss", "focal", changed("activation", "logits")) + " 0.1"],
+            HEADER + " label_smoothing",
+            "'loss.label_smoothing': found 0.1, which the loss focal does not take; allowed is 0 or nothing",
+        ),
         ([ROW + " 1"], HEADER + " dropout", "column 'model.dropout': found '1', allowed is a number of at least 0 and"),
         (
             [ROW + " 0.1 0.2"],
@@ -302,7 +312,8 @@ def test_defaults_are_what_training_did_before_there_was_the_column() -> None:
 
 def test_what_decides_leaves_out_defaults() -> None:
     recipe = Recipe.of("a", momentum=0.9, **GIVEN)
-    of_sections = {name: value for name, value in recipe.hyperparameters.items() if HYPERPARAMETERS[name].section}
+    studys = [name for name, column in HYPERPARAMETERS.items() if column.section and "default" not in column.node]
+    of_sections = {name: recipe[name] for name in studys}
     for name in ("loss.class_weights", "loss.effective_number_beta"):
         del of_sections[name]
     assert recipe.deciding == {**GIVEN, "momentum": 0.9, **of_sections}

@@ -32,6 +32,11 @@ def balanced(n: np.ndarray, beta: float) -> np.ndarray:
     return n.sum() / (n.size * n)
 
 
+def sqrt_inverse(n: np.ndarray, beta: float) -> np.ndarray:
+    """√(N / (K n_c)), the square root of `balanced`; Ultralytics' `cls_pw` of 0.5 up to scale."""
+    return np.sqrt(balanced(n, beta))
+
+
 def effective_number(n: np.ndarray, beta: float) -> np.ndarray:
     """(1 − β) / (1 − β^n_c) scaled to sum to K (Cui et al. 2019, CVPR, equation 2 and section 4.1)."""
     weights = (1 - beta) / (1 - beta**n)
@@ -44,6 +49,7 @@ CLASS_WEIGHT_SCHEMES: dict[str, Callable[[np.ndarray, float], np.ndarray]] = {
     "none": none,
     "complement": complement,
     "balanced": balanced,
+    "sqrt_inverse": sqrt_inverse,
     "effective_number": effective_number,
 }
 

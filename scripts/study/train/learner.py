@@ -39,6 +39,7 @@ class Learner:
 
     Args:
         class_weights: float (K,), in the order of the classes; None will do for a loss that is not weighted.
+        class_counts: int (K,) training images of each class; None will do for a loss that does not take them.
         report: takes a line if a training step cannot be replayed as a CUDA graph.
 
     Attributes:
@@ -54,13 +55,17 @@ class Learner:
         class_weights: np.ndarray | None,
         device: torch.device,
         report: Callable[[str], None] = print,
+        class_counts: np.ndarray | None = None,
     ) -> None:
         self.device = device
         self.precision = devices.select_precision(recipe["training.precision"], device)
         devices.configure(device, self.precision, settings.deterministic)
         self.model = model.to(device).to(memory_format=torch.channels_last)
-        weights = None if class_weights is None else torch.from_numpy(class_weights).to(device)
-        self.criterion = Criterion(recipe.loss, recipe.activation, weights, recipe.hyperparameters)
+        weights, counts = (
+            None if numbers is None else torch.from_numpy(numbers).to(device)
+            for numbers in (class_weights, class_counts)
+        )
+        self.criterion = Criterion(recipe.loss, recipe.activation, weights, recipe.hyperparameters, counts)
         self.optimizer = build_optimizer(recipe, self.model)
         self.scaler = torch.amp.GradScaler(device.type, enabled=self.precision.name == "fp16")
         self.schedule = schedule_of(recipe)

@@ -21,6 +21,7 @@ from study.train import batches, devices, models
 from study.train.augmentation import Augmentation, draw_augmentation
 from study.train.checkpoints import Checkpoints
 from study.train.learner import Learner, TrainingSettings, Validation, train_epoch, validate
+from study.train.losses import LOSSES
 from study.train.outcome import Ending, facts, is_finite, judge
 from study.train.run_files import TensorBoardLog, TrainingResult, epoch_line, write_outputs
 from study.train.samplers import draw_order
@@ -138,7 +139,8 @@ def train(
         # same weights and see the same images in the same order, and a run that resumes needs no random state.
         init_seed = epoch_seed(seed, 0, "initial weights")
         network = models.build(model, len(data.classes), side, init_seed, initial_weights)
-        learner = Learner(recipe, settings, network, class_weights, device, report)
+        counts = np.bincount(data.labels["train"], minlength=len(data.classes))
+        learner = Learner(recipe, settings, network, class_weights, device, report, counts)
         checkpoints = Checkpoints(checkpoint_dir, f"{run_key}/{recipe.experiment}/{seed}", report)
         state = _resume(checkpoints, learner)
         images, val_images = (
@@ -182,6 +184,12 @@ def _check(recipe: Recipe, data: "PackedData", class_weights: np.ndarray | None)
         raise StudyError(
             f"experiment '{recipe.experiment}', column 'loss': {recipe.loss} needs a weight for each of the "
             f"{len(data.classes)} classes, found {found}"
+        )
+    counts = np.bincount(data.labels["train"], minlength=len(data.classes))
+    if LOSSES[recipe.loss].from_counts and not counts.all():
+        raise StudyError(
+            f"experiment '{recipe.experiment}', column 'loss': {recipe.loss} needs a training image of every class, "
+            f"found none of {', '.join(name for name, count in zip(data.classes, counts, strict=True) if not count)}"
         )
 
 

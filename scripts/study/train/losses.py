@@ -1,7 +1,7 @@
 """The losses that the columns `loss` and `activation` name, and the loss that is comparable between recipes.
 
 To add a loss: its name in the schema (config/schemas/config.schema.yaml, `$defs.recipe`), under `weighted` too if it
-weighs the classes, and its record in LOSSES. A parameter of it is a column of the table that the record takes.
+weighs the classes, and its record in LOSSES. A parameter of it is a key of the section `loss` that the record takes.
 """
 
 from collections.abc import Callable, Mapping
@@ -11,6 +11,8 @@ from typing import Any
 import torch
 from torch import Tensor
 from torch.nn import functional
+
+from study.recipe import HYPERPARAMETERS
 
 # What stands between the last linear layer and the cross entropy, which applies log-softmax itself. So "log_softmax"
 # changes nothing (it is idempotent), and "softmax" makes a double softmax: the flaw that the study is about.
@@ -22,29 +24,77 @@ ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {
 
 
 @dataclass(frozen=True)
+class Classes:
+    """What a loss knows of the K classes, on the device of the logits.
+
+    Attributes:
+        weights: float32 (K,) weight of each class, None where all count alike.
+        log_priors: float32 (K,) logarithm of each class's share of the training images; None for a loss without.
+    """
+
+    weights: Tensor | None
+    log_priors: Tensor | None
+
+    def weighted(self, losses: Tensor, labels: Tensor) -> Tensor:
+        """Losses (B,), each times the weight of its image's class."""
+        return losses if self.weights is None else losses * self.weights[labels]
+
+
+@dataclass(frozen=True)
 class Loss:
     """What one image costs.
 
     Attributes:
-        per_image: of the activated logits, float32 (B, K), labels, int64 (B,), and the columns it takes, by name:
-            float32 (B,).
+        per_image: of the activated logits, float32 (B, K), labels, int64 (B,), the `Classes`, and the columns it takes,
+            by their own names ("focal_gamma"): float32 (B,), weighted.
         weighted: whether an image counts by the weight of its class.
         takes: the columns of a recipe that are its parameters.
+        from_counts: whether it takes how many training images each class has.
     """
 
     per_image: Callable[..., Tensor]
     weighted: bool
     takes: tuple[str, ...] = ()
+    from_counts: bool = False
 
 
-def cross_entropy(outputs: Tensor, labels: Tensor) -> Tensor:
-    """−ln softmax(outputs) of the true class, float32 (B,)."""
-    return functional.cross_entropy(outputs, labels, reduction="none")
+def cross_entropy(outputs: Tensor, labels: Tensor, classes: Classes, label_smoothing: float) -> Tensor:
+    """−Σ q_c w_c ln softmax(outputs)_c, where the true class has q = 1 − ε + ε/K and every other one ε/K.
+
+    As PyTorch's; label smoothing is Szegedy et al. 2016 (arXiv:1512.00567), section 7.
+    """
+    return functional.cross_entropy(outputs, labels, classes.weights, reduction="none", label_smoothing=label_smoothing)
 
 
+def logit_adjusted(
+    outputs: Tensor, labels: Tensor, classes: Classes, label_smoothing: float, logit_adjust_tau: float
+) -> Tensor:
+    """Cross entropy of outputs + τ ln π, π each class's share of the training images, so that what is predicted without
+    them favours no class for being common: Menon et al. 2021 (arXiv:2007.07314), equation 10.
+
+    With τ = 1 it is the balanced softmax of Ren et al. 2020 (arXiv:2007.10740).
+    """
+    assert classes.log_priors is not None
+    return cross_entropy(outputs + logit_adjust_tau * classes.log_priors, labels, classes, label_smoothing)
+
+
+def focal(outputs: Tensor, labels: Tensor, classes: Classes, focal_gamma: float) -> Tensor:
+    """−w (1 − p)^γ ln p, p the softmax of the true class: Lin et al. 2017 (arXiv:1708.02002), equation 5.
+
+    What an image of p = 1 passes back is 0, also for γ < 1, where the power alone has no gradient.
+    """
+    nll = functional.cross_entropy(outputs, labels, reduction="none")
+    missing = (-torch.expm1(-nll)).clamp_min(torch.finfo(torch.float32).tiny)  # 1 − p
+    return classes.weighted(missing**focal_gamma * nll, labels)
+
+
+SMOOTHING, GAMMA, TAU = "loss.label_smoothing", "loss.focal_gamma", "loss.logit_adjust_tau"
 LOSSES = {
-    "cross_entropy": Loss(cross_entropy, weighted=False),
-    "weighted_cross_entropy": Loss(cross_entropy, weighted=True),
+    "cross_entropy": Loss(cross_entropy, weighted=False, takes=(SMOOTHING,)),
+    "weighted_cross_entropy": Loss(cross_entropy, weighted=True, takes=(SMOOTHING,)),
+    "focal": Loss(focal, weighted=False, takes=(GAMMA,)),
+    "weighted_focal": Loss(focal, weighted=True, takes=(GAMMA,)),
+    "logit_adjusted": Loss(logit_adjusted, weighted=False, takes=(SMOOTHING, TAU), from_counts=True),
 }
 
 
@@ -55,10 +105,11 @@ class Criterion:
         loss: a key of LOSSES.
         activation: a key of ACTIVATIONS.
         weights: float (K,) weight of each class, on the device of the logits; a loss that is not weighted leaves them.
-        columns: values of a recipe's columns, those that the loss takes among them.
+        columns: values of a recipe's columns; what the loss takes and is missing here stands at its default.
+        counts: (K,) training images of each class, at least 1 each, on that device; for a loss that takes them.
 
     Raises:
-        ValueError: a weighted loss has no weights.
+        ValueError: a loss has not the weights or counts that it needs.
     """
 
     def __init__(
@@ -67,13 +118,28 @@ class Criterion:
         activation: str,
         weights: Tensor | None = None,
         columns: Mapping[str, Any] | None = None,
+        counts: Tensor | None = None,
     ) -> None:
         self.loss = LOSSES[loss]
         self.activation = ACTIVATIONS[activation]
-        self.parameters = {name: (columns or {})[name] for name in self.loss.takes}
+        given = columns or {}
+        self.parameters = {
+            HYPERPARAMETERS[name].key: given.get(name, HYPERPARAMETERS[name].node.get("default"))
+            for name in self.loss.takes
+        }
         if self.loss.weighted and weights is None:
             raise ValueError(f"{loss} needs the weights of the classes")
-        self.weights = weights.float() if self.loss.weighted and weights is not None else None
+        if self.loss.from_counts and counts is None:
+            raise ValueError(f"{loss} needs the training images of each class")
+        self.classes = Classes(
+            weights=weights.float() if self.loss.weighted and weights is not None else None,
+            log_priors=(counts.double() / counts.sum()).log().float() if counts is not None else None,
+        )
+
+    @property
+    def weights(self) -> Tensor | None:
+        """float32 (K,) weight of each class; None where all count alike."""
+        return self.classes.weights
 
     def __call__(
         self, logits: Tensor, labels: Tensor, other_labels: Tensor | None = None, share: Tensor | None = None
@@ -101,11 +167,8 @@ class Criterion:
 
     def _of(self, outputs: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
         """Weighted losses and weights, float32 (B,), if each image had this label alone."""
-        losses = self.loss.per_image(outputs, labels, **self.parameters)
-        if self.weights is None:
-            return losses, torch.ones_like(losses)
-        weights = self.weights[labels]
-        return losses * weights, weights
+        losses = self.loss.per_image(outputs, labels, self.classes, **self.parameters)
+        return losses, torch.ones_like(losses) if self.weights is None else self.weights[labels]
 
 
 def probabilities(logits: Tensor) -> Tensor:
@@ -115,4 +178,4 @@ def probabilities(logits: Tensor) -> Tensor:
 
 def common_nll(logits: Tensor, labels: Tensor) -> Tensor:
     """−ln of the predicted probability of the true class, float32 (B,): comparable between activations."""
-    return cross_entropy(logits.float(), labels)
+    return functional.cross_entropy(logits.float(), labels, reduction="none")

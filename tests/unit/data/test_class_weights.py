@@ -41,6 +41,12 @@ def test_balanced_is_scikit_learns() -> None:
     np.testing.assert_allclose(class_weights(COUNTS, "balanced", 0), expected, rtol=1e-15)
 
 
+def test_sqrt_inverse_is_the_square_root_of_scikit_learns() -> None:
+    labels = np.repeat(np.arange(7), COUNTS)
+    expected = np.sqrt(compute_class_weight("balanced", classes=np.arange(7), y=labels))
+    np.testing.assert_allclose(class_weights(COUNTS, "sqrt_inverse", 0), expected, rtol=1e-15)
+
+
 def test_effective_number_by_hand() -> None:
     # E_n = 1 + β + … + β^(n−1), the geometric series behind (1 − β^n) / (1 − β)
     effective = np.array([sum(0.9**i for i in range(n)) for n in (1, 3, 20)])

@@ -4,6 +4,7 @@ import pytest
 import torch
 from torch.nn import CrossEntropyLoss
 from torch.nn.functional import one_hot
+from torchvision.ops import sigmoid_focal_loss
 
 from study.recipe import HYPERPARAMETERS
 from study.train.losses import ACTIVATIONS, LOSSES, Criterion, Loss, common_nll, probabilities
@@ -15,9 +16,38 @@ def logits_and_labels(batch: int = 32, classes: int = 7) -> tuple[torch.Tensor, 
     return logits, torch.randint(classes, (batch,), generator=generator)
 
 
-def defaults_of(loss: str) -> dict[str, object]:
-    """The defaults of the columns that the loss takes."""
-    return {name: HYPERPARAMETERS[name].node["default"] for name in LOSSES[loss].takes}
+COUNTS = torch.tensor([500, 300, 90, 50, 30, 20, 10])
+WEIGHTS = torch.linspace(0.5, 2, 7)
+
+
+def allowed_pairs() -> list[tuple[str, str]]:
+    """Losses and activations: a softmax stands in front of a cross entropy only."""
+    cross_entropies = HYPERPARAMETERS["loss"].node["cross_entropies"]
+    return [(loss, front) for loss in LOSSES for front in ACTIVATIONS if front != "softmax" or loss in cross_entropies]
+
+
+def criterion_of(loss: str, activation: str = "logits", **keys: float) -> Criterion:
+    """With weights and counts of seven classes, and values of the keys of the section `loss`."""
+    return Criterion(loss, activation, WEIGHTS, {f"loss.{key}": value for key, value in keys.items()}, COUNTS)
+
+
+def with_gradient(
+    criterion: Criterion, logits: torch.Tensor, labels: torch.Tensor
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """The mean loss of a batch, and its gradient by the logits."""
+    logits = logits.clone().requires_grad_()
+    losses, weights = criterion(logits, labels)
+    mean = losses.sum() / weights.sum()
+    mean.backward()
+    return mean.detach(), logits.grad
+
+
+def mean_and_gradient(function, logits: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    """The same of any function of the logits, computed in float64."""
+    logits = logits.double().requires_grad_()
+    mean = function(logits)
+    mean.backward()
+    return mean.detach().float(), logits.grad.float()
 
 
 def test_losses_and_activations_are_those_of_the_schema():
@@ -27,21 +57,44 @@ def test_losses_and_activations_are_those_of_the_schema():
     assert tuple(ACTIVATIONS) == HYPERPARAMETERS["activation"].choices
 
 
-@pytest.mark.parametrize("activation", ACTIVATIONS)
-@pytest.mark.parametrize("loss", LOSSES)
+@pytest.mark.parametrize(("loss", "activation"), allowed_pairs())
 class TestEveryLoss:
     def test_takes_a_step_with_and_without_weights(self, loss, activation):
-        weights = torch.linspace(0.5, 2, 7)
         logits, labels = logits_and_labels()
         logits.requires_grad_()
-        losses, image_weights = Criterion(loss, activation, weights, defaults_of(loss))(logits, labels)
+        losses, image_weights = criterion_of(loss, activation)(logits, labels)
         assert losses.shape == image_weights.shape == labels.shape and losses.dtype == torch.float32
-        assert torch.equal(image_weights, weights[labels] if LOSSES[loss].weighted else torch.ones(32))
+        assert torch.equal(image_weights, WEIGHTS[labels] if LOSSES[loss].weighted else torch.ones(32))
         (losses.sum() / image_weights.sum()).backward()
         assert logits.grad.isfinite().all() and logits.grad.any()
 
+    def test_is_finite_for_certain_answers(self, loss, activation):
+        logits = 1e4 * torch.eye(7)
+        for labels in (torch.arange(7), torch.arange(7).roll(1)):
+            mean, gradient = with_gradient(criterion_of(loss, activation), logits, labels)
+            assert mean.isfinite() and gradient.isfinite().all()
+
+    def test_sums_over_batches_give_the_mean_over_all_images(self, loss, activation):
+        criterion = criterion_of(loss, activation)
+        logits, labels = logits_and_labels(33)
+        parts = [criterion(logits[i : i + 8], labels[i : i + 8]) for i in range(0, 33, 8)]
+        mean = sum(part[0].sum() for part in parts) / sum(part[1].sum() for part in parts)
+        losses, weights = criterion(logits, labels)
+        torch.testing.assert_close(mean, losses.sum() / weights.sum())
+
+    def test_half_precision_logits_give_a_float32_loss(self, loss, activation):
+        logits, labels = logits_and_labels()
+        losses, _ = criterion_of(loss, activation)(logits.bfloat16(), labels)
+        assert losses.dtype == torch.float32
+
+    def test_log_softmax_in_front_changes_nothing(self, loss, activation):
+        logits, labels = logits_and_labels()
+        if activation != "softmax":
+            expected = criterion_of(loss, "logits")(logits, labels)
+            torch.testing.assert_close(criterion_of(loss, activation)(logits, labels), expected)
+
     def test_a_mixed_image_counts_for_both_labels_by_their_shares(self, loss, activation):
-        criterion = Criterion(loss, activation, torch.linspace(0.5, 2, 7), defaults_of(loss))
+        criterion = criterion_of(loss, activation)
         logits, labels = logits_and_labels()
         others, share = labels.roll(1), torch.linspace(0, 1, 32)
         mixed = criterion(logits, labels, others, share)
@@ -49,12 +102,29 @@ class TestEveryLoss:
             torch.testing.assert_close(both, share * one + (1 - share) * other)
             assert torch.equal(both[-1], one[-1]) and torch.equal(both[0], other[0])  # shares 1 and 0
 
-    def test_a_weighted_loss_needs_its_weights(self, loss, activation):
-        if LOSSES[loss].weighted:
-            with pytest.raises(ValueError, match=f"{loss} needs the weights of the classes"):
-                Criterion(loss, activation, columns=defaults_of(loss))
-        else:
-            assert Criterion(loss, activation, columns=defaults_of(loss)).weights is None
+    def test_needs_its_weights_and_counts(self, loss, activation):
+        needs = {"weights": LOSSES[loss].weighted, "training images": LOSSES[loss].from_counts}
+        for words, needed in needs.items():
+            given = {
+                "weights": None if words == "weights" else WEIGHTS,
+                "counts": None if "images" in words else COUNTS,
+            }
+            if needed:
+                with pytest.raises(ValueError, match=f"{loss} needs the {words}"):
+                    Criterion(loss, activation, **given)
+            else:
+                Criterion(loss, activation, **given)
+
+    def test_weights_of_one_are_no_weights(self, loss, activation):
+        """To the last bit, so that a loss with deferred weights begins as the one without."""
+        plain = loss.removeprefix("weighted_")
+        logits, labels = logits_and_labels()
+        ones = Criterion(loss, activation, torch.ones(7), counts=COUNTS)
+        for one, other in zip(
+            with_gradient(ones, logits, labels), with_gradient(criterion_of(plain, activation), logits, labels),
+            strict=True,
+        ):  # fmt: skip
+            assert torch.equal(one, other)
 
 
 def test_what_a_loss_takes_is_what_the_schema_says():
@@ -84,19 +154,11 @@ class TestCriterion:
         torch.testing.assert_close(ours.grad, theirs.grad)
 
     def test_columns_that_a_loss_takes_reach_it(self, monkeypatch):
-        tempered = Loss(lambda outputs, labels, temperature: outputs[:, 0] / temperature, False, ("temperature",))
-        monkeypatch.setitem(LOSSES, "tempered", tempered)
+        scaled = Loss(lambda outputs, labels, classes, dropout: outputs[:, 0] / dropout, False, ("model.dropout",))
+        monkeypatch.setitem(LOSSES, "scaled", scaled)
         logits, labels = logits_and_labels()
-        losses, _ = Criterion("tempered", "logits", columns={"temperature": 4.0, "lr": 0.1})(logits, labels)
+        losses, _ = Criterion("scaled", "logits", columns={"model.dropout": 4.0, "lr": 0.1})(logits, labels)
         torch.testing.assert_close(losses, logits[:, 0] / 4)
-
-    def test_sums_over_batches_give_the_mean_over_all_images(self):
-        criterion = Criterion("weighted_cross_entropy", "logits", torch.linspace(0.5, 2, 7))
-        logits, labels = logits_and_labels(33)
-        parts = [criterion(logits[i : i + 8], labels[i : i + 8]) for i in range(0, 33, 8)]
-        mean = sum(part[0].sum() for part in parts) / sum(part[1].sum() for part in parts)
-        losses, weights = criterion(logits, labels)
-        torch.testing.assert_close(mean, losses.sum() / weights.sum())
 
     @pytest.mark.parametrize("activation", ACTIVATIONS)
     def test_a_mixed_image_is_one_with_a_soft_target(self, activation):
@@ -111,18 +173,6 @@ class TestCriterion:
         losses.mean().backward()
         expected.mean().backward()
         torch.testing.assert_close(ours.grad, theirs.grad)
-
-    def test_half_precision_logits_give_a_float32_loss(self):
-        logits, labels = logits_and_labels()
-        losses, _ = Criterion("cross_entropy", "softmax")(logits.bfloat16(), labels)
-        assert losses.dtype == torch.float32
-
-    def test_log_softmax_in_front_changes_nothing(self):
-        logits, labels = logits_and_labels()
-        torch.testing.assert_close(
-            Criterion("cross_entropy", "log_softmax")(logits, labels),
-            Criterion("cross_entropy", "logits")(logits, labels),
-        )
 
     def test_double_softmax_confines_the_loss(self):
         """For 7 classes between ln((e + 6) / e) = 1.1654 and ln(e + 6) = 2.1654."""
@@ -153,6 +203,91 @@ class TestCriterion:
         labels = (torch.arange(10_000) >= round(accuracy * 10_000)).long()  # class 0 is always predicted
         losses, _ = Criterion("cross_entropy", "softmax")(100 * torch.eye(7)[:1].expand(10_000, 7), labels)
         assert losses.mean().item() == pytest.approx(loss, abs=5e-5)
+
+
+class TestLabelSmoothing:
+    @pytest.mark.parametrize("activation", ACTIVATIONS)
+    @pytest.mark.parametrize("loss", ["cross_entropy", "weighted_cross_entropy"])
+    def test_mean_and_gradient_are_those_of_cross_entropy_loss(self, loss, activation):
+        logits, labels = logits_and_labels()
+        weights = WEIGHTS.double() if LOSSES[loss].weighted else None
+        theirs = CrossEntropyLoss(weights, label_smoothing=0.1)
+        expected = mean_and_gradient(lambda z: theirs(ACTIVATIONS[activation](z), labels), logits)
+        torch.testing.assert_close(
+            with_gradient(criterion_of(loss, activation, label_smoothing=0.1), logits, labels), expected
+        )
+
+    def test_it_is_a_soft_target(self):
+        logits, labels = logits_and_labels()
+        losses, _ = criterion_of("cross_entropy", label_smoothing=0.1)(logits, labels)
+        soft = 0.9 * one_hot(labels, 7) + 0.1 / 7
+        torch.testing.assert_close(losses, -(soft * logits.log_softmax(1)).sum(1))
+
+    def test_mixed_labels_are_smoothed_as_one_soft_target(self):
+        logits, labels = logits_and_labels()
+        others, share = labels.roll(1), torch.linspace(0, 1, 32)
+        losses, _ = criterion_of("cross_entropy", label_smoothing=0.1)(logits, labels, others, share)
+        soft = share[:, None] * one_hot(labels, 7) + (1 - share)[:, None] * one_hot(others, 7)
+        theirs = CrossEntropyLoss(reduction="none", label_smoothing=0.1)
+        torch.testing.assert_close(losses, theirs(logits, soft))
+
+
+class TestLogitAdjusted:
+    @pytest.mark.parametrize("tau", [0.0, 0.5, 1.0, 2.0])
+    def test_it_is_the_papers_formula(self, tau):
+        """Equation 11: ln(1 + Σ over the other classes of (π_c / π_y)^τ · e^(z_c − z_y))."""
+        logits, labels = logits_and_labels()
+        priors = (COUNTS / COUNTS.sum()).double()
+
+        def formula(z: torch.Tensor) -> torch.Tensor:
+            ratio = (priors / priors[labels][:, None]) ** tau
+            terms = ratio * (z - z.gather(1, labels[:, None])).exp() * (1 - one_hot(labels, 7))
+            return terms.sum(1).log1p().mean()
+
+        expected = mean_and_gradient(formula, logits)
+        ours = with_gradient(criterion_of("logit_adjusted", logit_adjust_tau=tau), logits, labels)
+        torch.testing.assert_close(ours, expected)
+
+    def test_with_tau_1_it_is_balanced_softmax(self):
+        """Ren et al. 2020, equation 3: −ln of n_y e^(z_y) over the sum of n_c e^(z_c)."""
+        logits, labels = logits_and_labels()
+        scaled = COUNTS * logits.double().exp()
+        expected = -(scaled.gather(1, labels[:, None])[:, 0] / scaled.sum(1)).log()
+        torch.testing.assert_close(criterion_of("logit_adjusted")(logits, labels)[0], expected.float())
+
+    def test_with_tau_0_it_is_cross_entropy(self):
+        logits, labels = logits_and_labels()
+        for smoothing in (0.0, 0.1):
+            ours = criterion_of("logit_adjusted", logit_adjust_tau=0.0, label_smoothing=smoothing)
+            plain = criterion_of("cross_entropy", label_smoothing=smoothing)
+            torch.testing.assert_close(with_gradient(ours, logits, labels), with_gradient(plain, logits, labels))
+
+
+class TestFocal:
+    @pytest.mark.parametrize("gamma", [0.0, 0.5, 1.0, 2.0, 5.0])
+    @pytest.mark.parametrize("loss", ["focal", "weighted_focal"])
+    def test_it_is_the_papers_formula(self, loss, gamma):
+        logits, labels = logits_and_labels()
+        weights = (WEIGHTS if LOSSES[loss].weighted else torch.ones(7)).double()[labels]
+
+        def formula(z: torch.Tensor) -> torch.Tensor:
+            p = (z.exp() / z.exp().sum(1, keepdim=True)).gather(1, labels[:, None])[:, 0]
+            return -(weights * (1 - p) ** gamma * p.log()).sum() / weights.sum()
+
+        expected = mean_and_gradient(formula, logits)
+        torch.testing.assert_close(with_gradient(criterion_of(loss, focal_gamma=gamma), logits, labels), expected)
+
+    def test_of_two_classes_it_is_torchvisions_with_a_sigmoid(self):
+        generator = torch.Generator().manual_seed(0)
+        logits = 3 * torch.randn(32, 2, generator=generator)
+        labels = torch.randint(2, (32,), generator=generator)
+        losses, _ = Criterion("focal", "logits", columns={"loss.focal_gamma": 1.5})(logits, labels)
+        expected = sigmoid_focal_loss(logits[:, 1] - logits[:, 0], labels.float(), alpha=-1, gamma=1.5)
+        torch.testing.assert_close(losses, expected)
+
+    def test_it_has_a_gradient_of_zero_where_an_image_is_certain(self):
+        mean, gradient = with_gradient(criterion_of("focal", focal_gamma=0.5), 1e4 * torch.eye(7), torch.arange(7))
+        assert mean == 0 and not gradient.any()
 
 
 def test_common_nll_is_minus_log_probability_of_the_true_class():
