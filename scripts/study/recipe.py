@@ -238,8 +238,13 @@ class Recipe:
 
     @property
     def cross_entropy(self) -> bool:
-        """Whether the loss is cross entropy, weighted or not, so that its formulas hold."""
+        """Whether the loss is cross entropy, weighted or not, its labels smoothed or not."""
         return self.loss in HYPERPARAMETERS["loss"].node["cross_entropies"]
+
+    @property
+    def formulas_hold(self) -> bool:
+        """Whether what is computed of cross entropy holds for the loss: of labels as they are."""
+        return self.cross_entropy and not self["loss.label_smoothing"]
 
     @property
     def double_softmax(self) -> bool:

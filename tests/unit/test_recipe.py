@@ -365,7 +365,9 @@ def test_what_holds_for_cross_entropy_is_said_of_it_alone(tmp_path: Path) -> Non
     assert recipe.cross_entropy and recipe.double_softmax
     assert not recipe.but(activation="logits").double_softmax
     other = recipe.but(loss="no_such_loss")
-    assert not other.cross_entropy and not other.double_softmax
+    assert not other.cross_entropy and not other.double_softmax and not other.formulas_hold
+    smoothed = recipe.but(label_smoothing=0.1)
+    assert smoothed.double_softmax and recipe.formulas_hold and not smoothed.formulas_hold
 
 
 def test_a_column_that_means_nothing_in_a_recipe_is_not_told(tmp_path: Path) -> None:

@@ -80,7 +80,7 @@ def _saturation(run: Run, class_weights: Mapping[str, float] | None) -> list[str
     the class named cost next to nothing in the NLL, so NLL / (1 − accuracy) is the mean −ln p of the mistakes: how far
     the logit of the true class is below that of the class named.
     """
-    if not run.recipe.double_softmax:
+    if not (run.recipe.double_softmax and run.recipe.formulas_hold):
         return []
     epochs, others = run.history, len(run.classes) - 1
     share = _share_named(run, class_weights)
@@ -171,10 +171,11 @@ def _constant_nll(run: Run, counts: NDArray[np.int64], class_weights: Mapping[st
     """Validation NLL of the constant answer that the training loss likes best: each class's share in that loss.
 
     Classes are taken to be as frequent in training as in validation. None for a double softmax, which likes certainty
-    best, for losses other than cross entropy, for classes without an image, and for unknown weights.
+    best, for losses other than cross entropy of labels as they are, for classes without an image, and for unknown
+    weights.
     """
     recipe = run.recipe
-    known = recipe.cross_entropy and not recipe.double_softmax and (class_weights is not None or not recipe.weighted)
+    known = recipe.formulas_hold and not recipe.double_softmax and (class_weights is not None or not recipe.weighted)
     if not known or not counts.all():
         return None
     drawn = np.ones(len(counts)) if run.recipe.sampler == "balanced" else counts / counts.sum()

@@ -84,7 +84,8 @@ def _one_class(record: Record, history: Rows) -> str:
         f"validation accuracy {last['val_accuracy']:.4f}, loss {last['val_loss']:.4f}"
     )
     recipe = Recipe.of("", **record["recipe"])
-    return text + (_saturation(record["facts"], last["val_loss"]) if recipe.double_softmax else "") + "."
+    confined = recipe.double_softmax and recipe.formulas_hold
+    return text + (_saturation(record["facts"], last["val_loss"]) if confined else "") + "."
 
 
 def _others(record: Record, history: Rows, best_too: bool) -> str:

@@ -272,6 +272,27 @@ class TestFailuresAreResults:
         assert weighted["share"] == pytest.approx(0.5 if weighted["name"] == "top" else 0.25)
 
 
+def adjusted_loss_at_the_end(result) -> float:
+    """Validation loss of the last epoch's weights by an independent logit-adjusted loss of labels smoothed by 0.1."""
+    network = models.build(MODEL, 3, 32, 0)
+    network.load_state_dict(result.weights)
+    images = batches.Images.load(small_data().images["val"], small_data().labels["val"], torch.device("cpu"))
+    with torch.no_grad():
+        pixels = torch.cat([x for x, _ in batches.evaluation_batches(images, batches.Normalize(torch.device("cpu")))])
+        logits = network.eval()(pixels)
+    shifted = logits + 2.0 * torch.tensor([40, 15, 5]).div(60).log()
+    return torch.nn.CrossEntropyLoss(label_smoothing=0.1)(shifted, images.labels).item()
+
+
+def test_the_loss_knows_the_training_images_of_each_class():
+    """Their shares come from the training split, and the validation loss is the recipe's own."""
+    data = small_data()
+    data.labels["train"] = np.repeat([0, 1, 2], [40, 15, 5])
+    recipe = RECIPE.but(loss="logit_adjusted", logit_adjust_tau=2.0, label_smoothing=0.1, max_epochs=1)
+    result = small_train(recipe, data=data)
+    assert result.history[0]["val_loss"] == pytest.approx(adjusted_loss_at_the_end(result), rel=1e-5)
+
+
 class TestBadInput:
     def test_a_batch_larger_than_the_training_set(self):
         message = "experiment 'small', column 'batch_size': found 61, allowed is at most the number .*, 60"
@@ -283,6 +304,14 @@ class TestBadInput:
         message = f"'small', column 'loss': weighted_cross_entropy needs .* each of the 3 classes, found {found}"
         with pytest.raises(StudyError, match=message):
             small_train(RECIPE.but(loss="weighted_cross_entropy"), class_weights=weights)
+
+    def test_a_loss_that_takes_counts_needs_an_image_of_every_class(self):
+        data = small_data()
+        data.labels["train"][data.labels["train"] == 1] = 0
+        with pytest.raises(
+            StudyError, match="logit_adjusted needs a training image of every class, found none of right"
+        ):
+            small_train(RECIPE.but(loss="logit_adjusted"), data=data)
 
     def test_no_validation_image(self):
         with pytest.raises(StudyError, match="validation split holds no image, allowed is at least 1"):
