@@ -251,6 +251,11 @@ class Recipe:
         """Whether a softmax stands in front of a cross entropy, which applies one itself."""
         return self.cross_entropy and self.activation == "softmax"
 
+    @property
+    def mixes_images(self) -> bool:
+        """Whether training images are mixed, so that they have two labels."""
+        return bool(self["augmentation.mixup_alpha"] or self["augmentation.cutmix_alpha"])
+
     def meant(self, column: str) -> Any:
         """The value of a hyperparameter, None where it means nothing in this recipe."""
         return self.hyperparameters[column] if self.takes(column) else None

@@ -254,6 +254,13 @@ def _disagreements(recipe: Recipe, given: Set[str]) -> Iterable[tuple[str, str, 
         yield "activation", "softmax", f"allowed with the loss {recipe.loss} is log_softmax or logits"
     if recipe.nesterov and not recipe.momentum:
         yield "nesterov", "true", "which needs a momentum above 0"
+    if recipe.mixes_images:
+        column = next(name for name in ("augmentation.mixup_alpha", "augmentation.cutmix_alpha") if recipe[name])
+        if recipe.loss in ("ldam", "weighted_ldam"):
+            rule = f"which the loss {recipe.loss} does not take, as its margin belongs to one class; allowed is 0"
+            yield column, f"{recipe[column]:g}", rule
+        if recipe.batch_size == 1:
+            yield column, f"{recipe[column]:g}", "which needs a batch_size of at least 2; allowed is 0"
 
 
 def _allows(recipe: Recipe, column: str, other: str) -> bool:

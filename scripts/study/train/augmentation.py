@@ -6,11 +6,13 @@ the same for every recipe of a seed, on every device, at every batch size.
 
 import math
 from dataclasses import dataclass, fields
+from typing import Any
 
 import torch
 from torch import Tensor
 from torch.nn import functional
 
+from study.train.mixing import Mixes, draw_mixing, inside
 from study.train.seeds import epoch_generator
 
 # Share of the area and ratio of the sides that random erasing draws from, as in torchvision (Zhong et al. 2020).
@@ -27,6 +29,7 @@ class Augmentation:
         shift: largest shift along each axis, as a fraction of the side.
         rotation: largest rotation in degrees, either way.
         erasing: probability that a random rectangle is replaced by the mean colour.
+        mixup_alpha, cutmix_alpha: of the Beta distribution that shares of mixed images are drawn from.
     """
 
     horizontal_flip: float = 0.0
@@ -34,6 +37,8 @@ class Augmentation:
     shift: float = 0.0
     rotation: float = 0.0
     erasing: float = 0.0
+    mixup_alpha: float = 0.0
+    cutmix_alpha: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -44,21 +49,23 @@ class Draws:
         horizontal, vertical: bool (N,), flip or not.
         affine: float32 (N, 2, 3), from output to input coordinates, as `affine_grid` takes it.
         erased: int64 (N, 4), first and last + 1 of the erased rows, then of the columns; empty if none.
+        mixes: what `mixing.mix` does.
     """
 
     horizontal: Tensor | None
     vertical: Tensor | None
     affine: Tensor | None
     erased: Tensor | None
+    mixes: Mixes | None = None
 
     def to(self, device: torch.device) -> "Draws":
         """The same on the device."""
-        return Draws(*(None if t is None else t.to(device, non_blocking=True) for t in self._tensors()))
+        return Draws(*(None if t is None else t.to(device, non_blocking=True) for t in self._parts()))
 
     def __getitem__(self, part: slice) -> "Draws":
-        return Draws(*(None if t is None else t[part] for t in self._tensors()))
+        return Draws(*(None if t is None else t[part] for t in self._parts()))
 
-    def _tensors(self) -> list[Tensor | None]:
+    def _parts(self) -> list[Any]:
         return [getattr(self, field.name) for field in fields(self)]
 
 
@@ -74,6 +81,7 @@ def draw_augmentation(augmentation: Augmentation, count: int, side: int, seed: i
         vertical=uniform[1] < a.vertical_flip if a.vertical_flip else None,
         affine=_affine(a, *(2 * uniform[2:5] - 1)) if a.shift or a.rotation else None,
         erased=_rectangles(a.erasing, side, *uniform[5:10]) if a.erasing else None,
+        mixes=draw_mixing(a.mixup_alpha, a.cutmix_alpha, count, side, seed, epoch),
     )
 
 
@@ -121,7 +129,4 @@ def augment(images: Tensor, draws: Draws) -> Tensor:
 
 def erase(images: Tensor, rectangles: Tensor) -> Tensor:
     """Set a rectangle of each normalised image to 0, the mean colour: (B, C, S, S) and int64 (B, 4)."""
-    line = torch.arange(images.shape[-1], device=images.device)
-    top, bottom, left, right = rectangles[:, :, None].unbind(1)
-    rows, columns = (line >= top) & (line < bottom), (line >= left) & (line < right)
-    return images.masked_fill((rows[:, :, None] & columns[:, None, :])[:, None], 0)
+    return images.masked_fill(inside(rectangles, images.shape[-1])[:, None], 0)

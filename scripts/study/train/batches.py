@@ -12,6 +12,7 @@ from torch import Tensor
 
 from study.train import devices
 from study.train.augmentation import Draws, augment, erase
+from study.train.mixing import mix
 
 # Of ImageNet's training images, in RGB; torchvision's pretrained weights expect them.
 MEAN = (0.485, 0.456, 0.406)
@@ -127,8 +128,10 @@ class Normalize:
 
 def training_batches(
     data: Images, order: Tensor, draws: Draws | None, batch_size: int, normalize: Normalize
-) -> Generator[tuple[Tensor, Tensor], None, None]:
+) -> Generator[tuple[Tensor, ...], None, None]:
     """Images (B, 3, S, S) and labels (B,) of one epoch, on the device of `data`; the last batch takes the rest.
+
+    Of mixed images, the labels of what is mixed in and the share of the own ones follow, see `mix`.
 
     Args:
         order: int64 (N,) from `draw_order`.
@@ -142,7 +145,7 @@ def training_batches(
             images = normalize(images if batch is None else augment(images, batch))
             if batch is not None and batch.erased is not None:
                 images = erase(images, batch.erased)
-            yield images, labels
+            yield (images, labels) if batch is None or batch.mixes is None else mix(images, labels, batch.mixes)
 
 
 def batch_bounds(count: int, batch_size: int) -> list[tuple[int, int]]:

@@ -65,7 +65,7 @@ class GraphedStep:
     then on. So does a batch of another size than the recorded one: the last of an epoch.
 
     Args:
-        step: one step on images and labels. Changes nothing but `tensors`, the optimizer's state and random numbers,
+        step: one step on a batch: images, labels, and what else belongs to them. Changes nothing but `tensors`, the optimizer's state and random numbers,
             tensors in place, and leaves no gradients.
         optimizer: of the step; what its first step creates has to start as zeros.
         tensors: parameters, buffers and sums that the step changes.
@@ -78,7 +78,7 @@ class GraphedStep:
 
     def __init__(
         self,
-        step: Callable[[Tensor, Tensor], None],
+        step: Callable[..., None],
         optimizer: torch.optim.Optimizer,
         tensors: Sequence[Tensor],
         deterministic: bool,
@@ -91,10 +91,10 @@ class GraphedStep:
         self._report = report
         self._replay: Callable[[], None] | None = None
         self._lr: list[float] = []
-        self._images = self._labels = torch.empty(0)
+        self._batch = (torch.empty(0),)
         self.failed = False
 
-    def __call__(self, images: Tensor, labels: Tensor) -> None:
+    def __call__(self, *batch: Tensor) -> None:
         """One training step.
 
         Raises:
@@ -102,22 +102,22 @@ class GraphedStep:
         """
         lr = [group["lr"] for group in self._optimizer.param_groups]
         if lr != self._lr and not self.failed:
-            self._record(images, labels)
+            self._record(batch)
             self._lr = lr
-        if self._replay is None or images.shape != self._images.shape:
-            self._step(images, labels)
+        if self._replay is None or batch[0].shape != self._batch[0].shape:
+            self._step(*batch)
         else:
-            self._images.copy_(images)
-            self._labels.copy_(labels)
+            for recorded, tensor in zip(self._batch, batch, strict=True):
+                recorded.copy_(tensor)
             self._replay()
 
-    def _record(self, images: Tensor, labels: Tensor) -> None:
+    def _record(self, batch: tuple[Tensor, ...]) -> None:
         """Capture and check a step on this batch, then put everything back."""
-        if images.is_cuda:
-            torch.cuda.synchronize(images.device)  # the graph that goes away here may still be at work
+        if batch[0].is_cuda:
+            torch.cuda.synchronize(batch[0].device)  # the graph that goes away here may still be at work
         self._replay = None
-        self._images, self._labels = images.clone(), labels.clone()
-        step = partial(self._step, self._images, self._labels)
+        self._batch = tuple(tensor.clone() for tensor in batch)
+        step = partial(self._step, *self._batch)
         with self._undone():
             step()
             expected = self._copies()
@@ -164,7 +164,7 @@ class GraphedStep:
     def _undone(self) -> Iterator[None]:
         """Put back what happens inside: weights, sums, optimizer and random numbers."""
         before = {tensor: tensor.clone() for tensor in self._state()}
-        devices = [self._images.device] if self._images.is_cuda else []
+        devices = [self._batch[0].device] if self._batch[0].is_cuda else []
         try:
             with torch.random.fork_rng(devices):
                 yield

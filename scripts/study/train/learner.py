@@ -111,33 +111,41 @@ class Learner:
         }
 
 
-def train_epoch(learner: Learner, batches: Iterable[tuple[Tensor, Tensor]]) -> tuple[float, float]:
+def train_epoch(learner: Learner, batches: Iterable[tuple[Tensor, ...]]) -> tuple[float, float]:
     """One optimizer step per batch; mean loss and accuracy over the epoch's images, as each batch met the model.
 
-    The sums stay on the device until the end: nothing waits for it in between.
+    A mixed image counts as predicted right if the label with the larger share is. The sums stay on the device until the end: nothing waits for it in between.
     """
     learner.model.train()
     learner.totals.zero_()
     step = learner.graph or partial(train_step, learner)
     count = 0
-    for images, labels in batches:
-        step(images, labels)
-        count += len(labels)
+    for batch in batches:
+        step(*batch)
+        count += len(batch[0])
     loss, weight, correct = learner.totals.tolist()
     return loss / weight, correct / count
 
 
-def train_step(learner: Learner, images: Tensor, labels: Tensor) -> None:
-    """Forward, backward and optimizer; adds to `learner.totals`. Waits for nothing, so that `graphs` can record it."""
+def train_step(
+    learner: Learner, images: Tensor, labels: Tensor, others: Tensor | None = None, share: Tensor | None = None
+) -> None:
+    """Forward, backward and optimizer; adds to `learner.totals`. Waits for nothing, so that `graphs` can record it.
+
+    Args:
+        others: int64 (B,) labels of what is mixed into the images, if anything is.
+        share: float32 (B,) of the images' own labels, with `others`.
+    """
     with learner.precision.autocast(learner.device):
         logits = learner.model(images)
-    losses, weights = learner.criterion(logits, labels)
+    losses, weights = learner.criterion(logits, labels, others, share)
     total_loss, total_weight = losses.sum(), weights.sum()
     learner.scaler.scale(total_loss / total_weight).backward()
     learner.scaler.step(learner.optimizer)
     learner.scaler.update()
     learner.optimizer.zero_grad(set_to_none=True)
-    learner.totals += torch.stack([total_loss.detach(), total_weight, (logits.argmax(1) == labels).sum()])
+    heavier = labels if others is None or share is None else torch.where(share >= 0.5, labels, others)
+    learner.totals += torch.stack([total_loss.detach(), total_weight, (logits.argmax(1) == heavier).sum()])
 
 
 @dataclass(frozen=True)

@@ -28,6 +28,8 @@ ACCURACY_CURVES = {
     "train_accuracy": ("training", ORANGE, "--"),
     "val_accuracy": ("validation", BLUE, "-"),
 }
+# A training image with two labels is predicted right by the one with the larger share.
+MIXED_TRAINING = {"train_accuracy": ("training, mixed images, by the heavier label", ORANGE, "--")}
 
 
 def curves(material: Material, path: str | Path, experiment: str) -> None:
@@ -39,13 +41,14 @@ def curves(material: Material, path: str | Path, experiment: str) -> None:
     group = material.comparison.recipes[experiment]
     classes = len(group.first.classes)
     confusion = np.array(group.first.metrics["val"]["confusion"])
+    accuracies = ACCURACY_CURVES | (MIXED_TRAINING if group.recipe.mixes_images else {})
     baseline = material.comparison.baseline
     majority = baseline.accuracy["val"] if baseline else confusion.sum(axis=1).max() / confusion.sum()
     with drawing(path, 9.6, 3.9) as figure:
         left, right = figure.subplots(1, 2)
         for run in group:
             _lines(left, run.history, LOSS_CURVES, thin=len(group) > 1)
-            _lines(right, run.history, ACCURACY_CURVES, thin=len(group) > 1)
+            _lines(right, run.history, accuracies, thin=len(group) > 1)
         _loss_axis(left, pd.concat([run.history[list(LOSS_CURVES)] for run in group]))
         _accuracy_axis(right, "Accuracy")
         left.axhline(math.log(classes), color=GREY, linewidth=1, linestyle=(0, (1, 2)), zorder=0)
