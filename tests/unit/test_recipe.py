@@ -185,6 +185,11 @@ def test_a_wrong_cell_is_named(tmp_path: Path, column: str, value: str, message:
         ),
         ([changed("nesterov", "true", changed("momentum", "0"))], HEADER, "needs a momentum above 0"),
         (
+            [changed("batch_size", "1") + " 0.2"],
+            HEADER + " mixup_alpha",
+            "column 'augmentation.mixup_alpha': found 0.2, which needs a batch_size of at least 2; allowed is 0",
+        ),
+        (
             [ROW + " balanced"],
             HEADER + " class_weights",
             "'loss.class_weights': found balanced, which the loss cross_entropy does not take; allowed is nothing",

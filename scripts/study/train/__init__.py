@@ -7,6 +7,7 @@ TensorBoard's events of the run; checkpoints stand beside them for as long as it
     learner             model, loss, optimizer and schedule of a run, its training step and its validation
     batches             packed images on the device or read ahead, normalised, in batches
     augmentation        flips, shifts, rotations, erasing
+    draws               what was drawn for images in a row, cut and moved as one
     mixing              mixup and CutMix
     samplers            the order of an epoch; the class-balanced sampler
     seeds               where every random number comes from

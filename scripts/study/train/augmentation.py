@@ -5,13 +5,13 @@ the same for every recipe of a seed, on every device, at every batch size.
 """
 
 import math
-from dataclasses import dataclass, fields
-from typing import Any
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 from torch.nn import functional
 
+from study.train.draws import Rows
 from study.train.mixing import Mixes, draw_mixing, inside
 from study.train.seeds import epoch_generator
 
@@ -42,7 +42,7 @@ class Augmentation:
 
 
 @dataclass(frozen=True)
-class Draws:
+class Draws(Rows):
     """The random part of the augmentation for N images in a row; None where an augmentation is off.
 
     Attributes:
@@ -57,16 +57,6 @@ class Draws:
     affine: Tensor | None
     erased: Tensor | None
     mixes: Mixes | None = None
-
-    def to(self, device: torch.device) -> "Draws":
-        """The same on the device."""
-        return Draws(*(None if t is None else t.to(device, non_blocking=True) for t in self._parts()))
-
-    def __getitem__(self, part: slice) -> "Draws":
-        return Draws(*(None if t is None else t[part] for t in self._parts()))
-
-    def _parts(self) -> list[Any]:
-        return [getattr(self, field.name) for field in fields(self)]
 
 
 def draw_augmentation(augmentation: Augmentation, count: int, side: int, seed: int, epoch: int) -> Draws | None:

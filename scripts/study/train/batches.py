@@ -137,7 +137,7 @@ def training_batches(
         order: int64 (N,) from `draw_order`.
         draws: of the same N images, by position in `order`.
     """
-    draws = None if draws is None else draws.to(data.labels.device)
+    draws = None if draws is None else draws.to(data.labels.device, non_blocking=True)
     bounds = batch_bounds(len(order), batch_size)
     with closing(data.batches(order, bounds)) as batches:
         for (start, stop), (images, labels) in zip(bounds, batches, strict=True):

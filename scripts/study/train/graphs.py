@@ -65,8 +65,8 @@ class GraphedStep:
     then on. So does a batch of another size than the recorded one: the last of an epoch.
 
     Args:
-        step: one step on a batch: images, labels, and what else belongs to them. Changes nothing but `tensors`, the optimizer's state and random numbers,
-            tensors in place, and leaves no gradients.
+        step: one step on a batch: images, labels, and what else belongs to them. Changes nothing but `tensors`, the
+            optimizer's state and random numbers, tensors in place, and leaves no gradients.
         optimizer: of the step; what its first step creates has to start as zeros.
         tensors: parameters, buffers and sums that the step changes.
         deterministic: whether kernels repeat to the last bit.
@@ -91,7 +91,7 @@ class GraphedStep:
         self._report = report
         self._replay: Callable[[], None] | None = None
         self._lr: list[float] = []
-        self._batch = (torch.empty(0),)
+        self._batch: tuple[Tensor, ...] = (torch.empty(0),)
         self.failed = False
 
     def __call__(self, *batch: Tensor) -> None:

@@ -114,7 +114,8 @@ class Learner:
 def train_epoch(learner: Learner, batches: Iterable[tuple[Tensor, ...]]) -> tuple[float, float]:
     """One optimizer step per batch; mean loss and accuracy over the epoch's images, as each batch met the model.
 
-    A mixed image counts as predicted right if the label with the larger share is. The sums stay on the device until the end: nothing waits for it in between.
+    A mixed image counts as predicted right if the label with the larger share is. The sums stay on the device until the
+    end: nothing waits for it in between.
     """
     learner.model.train()
     learner.totals.zero_()

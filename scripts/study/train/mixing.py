@@ -1,21 +1,22 @@
 """Images of a batch laid over each other: mixup (Zhang et al. 2018) and CutMix (Yun et al. 2019).
 
 An image's partner is the one before it in its batch, that of the first the last one, as in torchvision. What becomes of
-an image is drawn by its position in the epoch, each for itself, as timm's mode `elem` does; torchvision and timm's other
-modes draw once for a batch. So draws are the same at every batch size, and so are the partners but for the first one.
+an image is drawn by its position in the epoch, each for itself, as timm's mode `elem` does; torchvision draws once for
+a batch. So draws are the same at every batch size, and so are the partners but for that of a batch's first image.
 """
 
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from study.train.draws import Rows
 from study.train.seeds import epoch_generator, epoch_seed
 
 
 @dataclass(frozen=True)
-class Mixes:
+class Mixes(Rows):
     """How N images in a row are mixed.
 
     Attributes:
@@ -29,20 +30,8 @@ class Mixes:
     box: Tensor | None
     share: Tensor
 
-    def to(self, device: torch.device) -> "Mixes":
-        """The same on the device."""
-        return Mixes(*(None if t is None else t.to(device, non_blocking=True) for t in self._tensors()))
 
-    def __getitem__(self, part: slice) -> "Mixes":
-        return Mixes(*(None if t is None else t[part] for t in self._tensors()))
-
-    def _tensors(self) -> list[Tensor | None]:
-        return [getattr(self, field.name) for field in fields(self)]
-
-
-def draw_mixing(
-    mixup_alpha: float, cutmix_alpha: float, count: int, side: int, seed: int, epoch: int
-) -> Mixes | None:
+def draw_mixing(mixup_alpha: float, cutmix_alpha: float, count: int, side: int, seed: int, epoch: int) -> Mixes | None:
     """The draws for one epoch of `count` images of `side` pixels; None where both alphas are 0.
 
     With both, an image is mixed up or cut with probability 1/2 each, as torchvision's RandomChoice does.

@@ -219,6 +219,17 @@ class TestMeans:
         assert validation.nll == pytest.approx(nll, rel=1e-5)
         assert validation.predicted == sorted(set(logits.argmax(1).tolist()))
 
+    def test_accuracy_of_mixed_images_is_that_of_the_heavier_label(self):
+        run, images = self.setup("logits", None)
+        draws = augmentation.draw_augmentation(augmentation.Augmentation(mixup_alpha=1.0), 60, 32, 0, 1)
+        steps = list(batches.training_batches(images, torch.arange(60), draws, 7, batches.Normalize(run.device)))
+        right = []
+        for mixed, labels, others, share in steps:
+            predicted = run.model(mixed).argmax(1)
+            right.append(torch.where(share >= 0.5, predicted == labels, predicted == others))
+        _, accuracy = learner.train_epoch(run, steps)
+        assert 0 < accuracy == torch.cat(right).double().mean().item() < 1
+
 
 class TestPlateaus:
     def plateau(self, monkeypatch: pytest.MonkeyPatch, recipe=RECIPE, **settings: object) -> loop.TrainingResult:
@@ -351,6 +362,7 @@ class TestResume:
         [
             RECIPE.but(max_epochs=7, loss="weighted_cross_entropy", sampler="balanced", activation="softmax"),
             RECIPE.but(max_epochs=7, optimizer="SGD", lr=0.05, momentum=0.9, nesterov=True, weight_decay=1e-3),
+            RECIPE.but(max_epochs=7, mixup_alpha=0.4, cutmix_alpha=1.0),
         ],
     )
     @pytest.mark.parametrize("every", [1, 3])
