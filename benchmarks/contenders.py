@@ -200,7 +200,7 @@ def ours(task: Task, precision: str = "auto", step: str = "graph") -> Contender:
     def train(steps: int) -> None:
         nonlocal epoch
         epoch += 1
-        order = draw_order(labels, "shuffle", 0, epoch)[: steps * task.batch_size]
+        order = draw_order(labels, "shuffle", 0, epoch, epoch)[: steps * task.batch_size]
         draws = draw_augmentation(augmentation, len(order), side, 0, epoch)
         train_epoch(learner, training_batches(images, order, draws, task.batch_size, normalize))
 

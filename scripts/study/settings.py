@@ -124,6 +124,10 @@ def _problems(recipe: Recipe, config: dict[str, Any]) -> Iterator[tuple[str, str
     if weights == "imagenet" and recipe["model.width"] != 1:
         yield "model.width", f"{recipe['model.width']:g}", "allowed is 1 with 'model.weights: imagenet'"
     yield from problems(model, recipe["model.width"], config["data"]["image_size"], recipe.batch_size)
+    cap = config["training"]["max_epochs"]
+    if recipe.sampler == "progressive" and 1 in (cap, recipe.max_epochs):
+        column = "training.max_epochs" if cap == 1 else "max_epochs"
+        yield column, "1", "allowed is at least 2 with the sampler progressive, which moves from epoch to epoch"
     if config["training"]["device"] == "cpu" and recipe["training.precision"] in ON_GPUS:
         rule = "allowed is auto, fp32 or bf16 with 'training.device: cpu'"
         yield "training.precision", repr(recipe["training.precision"]), rule

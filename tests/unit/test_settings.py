@@ -231,6 +231,23 @@ def test_a_recipe_that_does_not_fit_the_study_is_named(columns: dict[str, Any], 
     assert message in str(error.value)
 
 
+@pytest.mark.parametrize(
+    ("cap", "own", "message"),
+    [
+        (1, 9, "configuration: 'training.max_epochs' is 1, allowed is at least 2 with the sampler progressive"),
+        (None, 1, "experiment 'a', column 'max_epochs': found 1, allowed is at least 2 with the sampler progressive"),
+    ],
+)
+def test_a_sampler_that_moves_needs_two_epochs(cap: int | None, own: int, message: str) -> None:
+    config = overlaid(BASE, {"training": {"max_epochs": cap}})
+    recipe = Recipe.of("a", study=values_of(config), **{**ROW, "sampler": "progressive", "max_epochs": own})
+    with pytest.raises(StudyError) as error:
+        check_recipes(config, [recipe])
+    assert message in str(error.value)
+    check_recipes(config, [recipe.but(sampler="balanced")])
+    check_recipes(BASE, [recipe.but(max_epochs=2)])
+
+
 def test_a_batch_of_one_image_is_refused_where_batch_norm_cannot_take_it() -> None:
     small = read_recipes(ROOT / "config/experiments.tsv")["sgd_ver1"].but(batch_size=1)
     recipe = small.but(**{"model.name": "resnet18", "model.width": 1})

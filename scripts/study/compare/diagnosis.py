@@ -36,6 +36,9 @@ PLATEAU_EPOCHS = 2  # in a row; every run may begin near ln K
 # Validation NLL jumps by a few percent between epochs; a tenth above its lowest is a rise.
 CLEAR_RISE = 0.1
 
+# The power of a class's images that its share among those drawn goes by, of samplers that draw alike in every epoch.
+DRAWN_BY = {"shuffle": 1.0, "square_root": 0.5, "balanced": 0.0}
+
 Spans = list[tuple[int, int]]
 
 
@@ -171,14 +174,14 @@ def _constant_nll(run: Run, counts: NDArray[np.int64], class_weights: Mapping[st
     """Validation NLL of the constant answer that the training loss likes best: each class's share in that loss.
 
     Classes are taken to be as frequent in training as in validation. None for a double softmax, which likes certainty
-    best, for losses other than cross entropy of labels as they are, for classes without an image, and for unknown
-    weights.
+    best, for losses other than cross entropy of labels as they are, for a sampler that changes from epoch to epoch, for
+    classes without an image, and for unknown weights.
     """
     recipe = run.recipe
     known = recipe.formulas_hold and not recipe.double_softmax and (class_weights is not None or not recipe.weighted)
-    if not known or not counts.all():
+    if not known or not counts.all() or recipe.sampler not in DRAWN_BY:
         return None
-    drawn = np.ones(len(counts)) if run.recipe.sampler == "balanced" else counts / counts.sum()
+    drawn = counts ** DRAWN_BY[recipe.sampler]
     if run.recipe.weighted and class_weights is not None:
         drawn = drawn * np.array([class_weights[name] for name in run.classes])
     return float(-(counts / counts.sum()) @ np.log(drawn / drawn.sum()))

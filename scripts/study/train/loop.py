@@ -154,7 +154,7 @@ def train(
                 epoch = len(state.history) + 1
                 start, lr = time.perf_counter(), learner.lr
                 # Drawn on the CPU for the whole epoch, so that batch size and device change nothing about it.
-                order = draw_order(data.labels["train"], recipe.sampler, seed, epoch)
+                order = draw_order(data.labels["train"], recipe.sampler, seed, epoch, max_epochs)
                 draws = draw_augmentation(augmentation, len(order), side, seed, epoch)
                 torch.manual_seed(epoch_seed(seed, epoch, "dropout"))
                 steps = batches.training_batches(images, order, draws, recipe.batch_size, normalize)

@@ -44,14 +44,14 @@ class TestBatches:
     images = Images(pictures(50), torch.arange(50) % 3)
 
     def epoch(self, augmentation: Augmentation, batch_size: int) -> tuple[torch.Tensor, torch.Tensor]:
-        order = draw_order(self.images.labels.numpy(), "shuffle", 0, 1)
+        order = draw_order(self.images.labels.numpy(), "shuffle", 0, 1, 9)
         draws = draw_augmentation(augmentation, 50, 32, 0, 1)
         batches = list(training_batches(self.images, order, draws, batch_size, Normalize(CPU)))
         return torch.cat([images for images, _ in batches]), torch.cat([labels for _, labels in batches])
 
     def test_an_epoch_is_the_images_in_the_drawn_order(self):
         images, labels = self.epoch(Augmentation(), 16)
-        order = draw_order(self.images.labels.numpy(), "shuffle", 0, 1)
+        order = draw_order(self.images.labels.numpy(), "shuffle", 0, 1, 9)
         assert torch.equal(labels, self.images.labels[order])
         assert torch.equal(images, Normalize(CPU)(self.images.images[order]))
 
@@ -108,7 +108,7 @@ class TestReadAhead:
     @pytest.mark.parametrize("sampler", ["shuffle", "balanced"])
     @pytest.mark.parametrize("augmentation", [Augmentation(), Augmentation(0.5, 0.5, 0.1, 10, 0.5)])
     def test_training_batches_are_the_same(self, tmp_path, sampler, augmentation):
-        order = draw_order(self.labels, sampler, 0, 1)
+        order = draw_order(self.labels, sampler, 0, 1, 9)
         draws = draw_augmentation(augmentation, 50, 32, 0, 1)
         one, other = (list(training_batches(images, order, draws, 4, Normalize(CPU))) for images in self.both(tmp_path))
         assert len(one) == 13

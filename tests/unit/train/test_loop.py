@@ -431,7 +431,7 @@ def test_augmentation_and_order_are_the_same_for_every_recipe_of_a_seed():
     for batch_size in (16, 60):
         data = small_data()
         images = batches.Images.load(data.images["train"], data.labels["train"], torch.device("cpu"))
-        order = samplers.draw_order(data.labels["train"], "shuffle", 3, 2)
+        order = samplers.draw_order(data.labels["train"], "shuffle", 3, 2, 9)
         draws = augmentation.draw_augmentation(
             augmentation.Augmentation(**RECIPE.section("augmentation")), 60, 32, 3, 2
         )
