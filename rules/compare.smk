@@ -108,6 +108,7 @@ rule figures:
         questions=CAPTIONS,
         metrics=lookup(dpath="metrics", within=config),
         reported_protocol=shown_protocol,
+        map=lookup(dpath="tables/map", within=config),
         code=script_digest("figures"),
     script:
         "../scripts/figures.py"

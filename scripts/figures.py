@@ -8,7 +8,7 @@ from study.compare.runs import load_runs
 from study.data import packed
 from study.data.class_weights import read_class_weights
 from study.files import read_json
-from study.recipe import recipes_of
+from study.recipe import column_named, recipes_of
 from study.report.all_figures import FIGURES, keys_of
 from study.report.figures.material import Material
 from study.rule_log import logged
@@ -25,6 +25,7 @@ with logged(snakemake.log[0]) as say:
         class_weights=weights,
         effects=read_written(str(files.effects)),
         packed=packed.load(Path(files.index).parent),
+        map=tuple(column_named(name) or name for name in params.map),
     )
     for figure in FIGURES:
         if keys := keys_of(figure, recipes):

@@ -14,7 +14,7 @@ from pathlib import Path
 import pandas as pd
 
 MEASURED = ("seconds", "images_per_second", "peak_memory_bytes", "provenance", "sha256")
-SHOW_MEASURED = ("report.html", "tables/comparison.html", "tables/summary.rst", "figures/lr_batch_*.svg")
+SHOW_MEASURED = ("report.html", "tables/comparison.html", "tables/summary.rst", "figures/map_*.svg")
 LEFT_OUT = {"logs", "benchmarks", "tensorboard", "checkpoints"}
 
 

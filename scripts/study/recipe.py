@@ -29,7 +29,8 @@ _SCHEMA = SCHEMA["$defs"]["recipe"]
 NEUTRAL = "neutral"  # in the place of a treatment
 FOR_ALL = "for_all"  # marks a key of a recipe's sections that is no column
 LISTED = 8  # parts of a sentence named one by one; beyond that the first ones and the last
-NO_HYPERPARAMETERS = ("experiment", "case", "reported", "reported_note")
+TOLD = ("reported", "reported_note", "source", "left_out")  # what is said of a recipe and decides nothing
+NO_HYPERPARAMETERS = ("experiment", "case", *TOLD)
 
 
 @dataclass(frozen=True)
@@ -71,6 +72,11 @@ class Column:
     def choices(self) -> tuple[str, ...]:
         """The words that it may hold; empty for a number or a flag."""
         return tuple(self.node.get("enum", ()))
+
+    @property
+    def numeric(self) -> bool:
+        """Whether it holds a number."""
+        return self.node.get("type") in ("integer", "number", ["integer", "null"], ["number", "null"])
 
     @property
     @only_words
@@ -159,6 +165,8 @@ class Recipe:
         hyperparameters: column -> value of all that decides the training, in the order of the schema.
         reported: best validation accuracy a publication reported, or None.
         reported_note: what it reported in words where there is no such number.
+        source: where the recipe is published.
+        left_out: what of the published recipe is approximated or left out.
     """
 
     experiment: str
@@ -166,6 +174,8 @@ class Recipe:
     hyperparameters: Mapping[str, Any]
     reported: float | None = None
     reported_note: str = ""
+    source: str = ""
+    left_out: str = ""
 
     @classmethod
     def of(cls, experiment: str, case: int = 0, study: Mapping[str, Any] | None = None, **columns: Any) -> "Recipe":
@@ -186,7 +196,7 @@ class Recipe:
         defaults = {name: column.node.get("default") for name, column in HYPERPARAMETERS.items()}
         values = {**defaults, **(_shipped_values() if study is None else study)}
         values |= {name: value for name, value in columns.items() if name in HYPERPARAMETERS}
-        shown = {name: columns[name] for name in ("reported", "reported_note") if name in columns}
+        shown = {name: columns[name] for name in TOLD if name in columns}
         return cls(experiment, case, values, **shown)
 
     def __getattr__(self, name: str) -> Any:
@@ -200,7 +210,7 @@ class Recipe:
     def but(self, **columns: Any) -> "Recipe":
         """The same recipe with other values in some columns."""
         columns = {column_named(name) or name: value for name, value in columns.items()}
-        shown = {"reported": self.reported, "reported_note": self.reported_note}
+        shown = {name: getattr(self, name) for name in TOLD}
         kept = {"experiment": self.experiment, "case": self.case, **self.hyperparameters, **shown}
         return Recipe.of(**{**kept, **columns})
 

@@ -13,7 +13,7 @@ from typing import Any
 
 from study.errors import StudyError
 from study.networks import problems
-from study.recipe import COLUMNS, Recipe, values_of
+from study.recipe import COLUMNS, HYPERPARAMETERS, Recipe, column_named, values_of
 from study.recipe_table import read_captions
 from study.reference import allowed
 from study.schema import SCHEMA
@@ -179,8 +179,24 @@ def _cross_checks(config: dict[str, Any]) -> list[str]:
         problems.append(f"'split.train', 'split.val' and 'split.test' add up to {total:g}, allowed is exactly 1")
     if config["data"]["url"] and not config["data"]["sha256"]:
         problems.append("'data.url' is set but 'data.sha256' is not: a download is used only if its hash is known")
+    problems += _no_map(config["tables"]["map"])
     for key in config["tables"]["reported_with"]:
         section, _, name = key.partition(".")
         if not isinstance(config.get(section), dict) or name not in config[section]:
             problems.append(f"'tables.reported_with' names the key '{key}', which the configuration does not have")
     return problems
+
+
+def _no_map(names: list[str]) -> list[str]:
+    """Why there is no map of two hyperparameters."""
+    columns = [column_named(name) for name in names]
+    wrong = [
+        name
+        for name, column in zip(names, columns, strict=True)
+        if column is None or column not in HYPERPARAMETERS or not HYPERPARAMETERS[column].numeric
+    ]
+    if not wrong and columns[0] != columns[1]:
+        return []
+    found = f"names {wrong[0]!r}" if wrong else f"names '{columns[0]}' twice"
+    numeric = ", ".join(name for name, column in HYPERPARAMETERS.items() if column.numeric)
+    return [f"'tables.map' {found}, allowed are two numeric columns of the table of recipes: {numeric}"]

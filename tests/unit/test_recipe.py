@@ -11,6 +11,7 @@ from study.recipe import (
     HYPERPARAMETERS,
     KEYS,
     NEUTRAL,
+    TOLD,
     TREATMENTS,
     Column,
     Recipe,
@@ -304,7 +305,7 @@ def test_every_hyperparameter_has_a_treatment_or_says_that_it_is_neutral() -> No
     assert all(TREATMENTS.values()) and len(of_treatments) == len(set(of_treatments))
     for name, column in HYPERPARAMETERS.items():
         assert (column.treatment == NEUTRAL) != (name in of_treatments), name
-    assert set(HYPERPARAMETERS) == set(COLUMNS) - {"experiment", "case", "reported", "reported_note"}
+    assert set(HYPERPARAMETERS) == set(COLUMNS) - {"experiment", "case", *TOLD}
 
 
 def test_defaults_are_what_training_did_before_there_was_the_column() -> None:

@@ -81,6 +81,11 @@ def test_every_study_is_valid(path: Path) -> None:
         ({"data": {"image_size": 24}}, "'data.image_size' is 24, allowed is at least 32 with 'model.name: vgg19'"),
         ({"split": {"seed": 2**32}}, "'split.seed' is 4294967296, allowed is a whole number from 0 to 4294967295"),
         ({"split": {"train": 1.5}}, "'split.train' is 1.5, allowed is a number above 0 and below 1"),
+        (
+            {"tables": {"map": ["lr", "loss"]}},
+            "'tables.map' names 'loss', allowed are two numeric columns of the table",
+        ),
+        ({"tables": {"map": ["lr", "lr"]}}, "'tables.map' names 'lr' twice, allowed are two numeric columns"),
         ({"seeds": []}, "'seeds' is [], allowed is a list of at least 1 without repetition"),
         ({"seeds": [1, 1]}, "allowed is a list of at least 1 without repetition"),
         ({"data": {"source": ""}}, "'data.source' is '', allowed is a word or a path without braces"),

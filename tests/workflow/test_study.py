@@ -60,7 +60,7 @@ def test_the_promised_files_and_columns(finished: Workspace) -> None:
     assert {"name", "role", "test_accuracy"} <= set(columns(root / "tables/ensemble.csv"))
     assert columns(root / "ensemble/predictions.csv") == predicted
     figures = {path.stem for path in (root / "figures").glob("*.svg")}
-    assert {"curves_plain", "confusion_weighted", "comparison", "case_1", "lr_batch_SGD", "class_counts"} <= figures
+    assert {"curves_plain", "confusion_weighted", "comparison", "case_1", "map_SGD", "class_counts"} <= figures
     assert {"reliability", "confused_pairs", "class_recall"} <= figures
     assert (root / "report.html").stat().st_size > 500_000
     assert not list(root.rglob("checkpoints")), "checkpoints go when a run is done"

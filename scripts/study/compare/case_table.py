@@ -39,7 +39,8 @@ def case_table(comparison: Comparison, case: int) -> pd.DataFrame:
     test scores is a bootstrap interval over images, or over seeds and images. The verdict compares with the best recipe
     of this case. What always answering the largest class reaches on the test images follows, and whether the recipe
     does better. Where the study shows reported values, they follow: the reported validation accuracy, the measured one
-    minus it, what of the settings was otherwise, and the note.
+    minus it, what of the settings was otherwise, and the note. Last come where a published recipe stands and what of it
+    is left out, where a recipe of the case has a source.
 
     Returns:
         column "property", then one column per experiment; cells are numbers, text or None.
@@ -52,11 +53,14 @@ def case_table(comparison: Comparison, case: int) -> pd.DataFrame:
     within = comparison.of_case(case)
     differs_in = comparability.in_short(comparison)
     recipe_columns = shown_columns(group.recipe for group in within.recipes.values())
+    published = any(group.recipe.source for group in within.recipes.values())
     columns = []
     for name, group in within.recipes.items():
         columns.append(_column(within, group, recipe_columns))
         if comparison.reported_protocol is not None:
             columns[-1] |= _reported_cells(group, differs_in[name])
+        if published:
+            columns[-1] |= {"source": group.recipe.source or None, "left out of it": group.recipe.left_out or None}
     rows = [[label, *(column[label] for column in columns)] for label in columns[0]]
     return pd.DataFrame(rows, columns=["property", *within.recipes], dtype=object)  # a recipe may have that name too
 

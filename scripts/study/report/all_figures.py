@@ -96,10 +96,9 @@ FIGURES = (
         alt="Loss and accuracy of {key} by epoch", section="curves", folded="{mark}{key}", per="experiment",
     ),
     Figure(
-        "lr_batch", "study.report.figures.recipes.lr_batch", "lr_batch_{key}.svg", COMPARISON,
-        {"figure": "{key}", "of": "learning rate × batch size"}, "figure_lr_batch.rst",
-        alt="Best test accuracy by learning rate and batch size, one optimizer", section="lr-batch", wide=False,
-        per="optimizer",
+        "map", "study.report.figures.recipes.map_of_two", "map_{key}.svg", COMPARISON,
+        {"figure": "{key}", "of": "two hyperparameters"}, "figure_map.rst",
+        alt="Best test accuracy by two hyperparameters, one optimizer", section="map", wide=False, per="optimizer",
     ),
     Figure(
         "class_recall", "study.report.figures.errors.class_recall", "class_recall.svg", ERRORS,

@@ -25,6 +25,8 @@ OF_LABEL = {column.label: column for column in HYPERPARAMETERS.values()}
 def case_cells(table: pd.DataFrame) -> list[tuple[str, list[tuple[str, bool]]]]:
     """A case table as it is read: (label, [(text, best of its row)]); spread and interval are part of the text.
 
+    A key of a section of the configuration has the section before its label: they stand together.
+
     A failed recipe is never the best of a row. Rows that say nothing are left out: empty ones, optional hyperparameters
     that stand at their default in every recipe, the epochs allowed where they are those of the recipes, and what the
     reported values were made with where it is the same for all (the note below the table says it).
@@ -44,7 +46,9 @@ def case_cells(table: pd.DataFrame) -> list[tuple[str, list[tuple[str, bool]]]]:
         for extra, form in ((" spread", " ± {:.4f}"), (" low", " ({:.4f}"), (" high", "–{:.4f})")):
             for k, value in enumerate(rows.get(label + extra, [])):
                 texts[k] += "" if value is None or math.isnan(value) else form.format(value)
-        shown.append((label, list(zip(texts, _best(label, values, alive), strict=True))))
+        section = column.section if column else ""
+        words = f"{section}: {label}" if section not in ("", label) else label
+        shown.append((words, list(zip(texts, _best(label, values, alive), strict=True))))
     return shown
 
 

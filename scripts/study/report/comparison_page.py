@@ -33,6 +33,7 @@ class Column:
         group: "main" (always shown), "recipe" (hidden where all visible rows agree) or "more" (shown on request).
         show: cell value -> text.
         bar: whether low and high are drawn as well.
+        section: of the configuration that it is a key of, above the heading.
     """
 
     key: str
@@ -40,6 +41,7 @@ class Column:
     group: str
     show: Callable[[Any], str] = str
     bar: bool = False
+    section: str = ""
 
 
 def _score(value: float) -> str:
@@ -60,7 +62,10 @@ PAGE_COLUMNS = (
     Column("val_accuracy", "Validation accuracy", "main", _score, bar=True),
     Column("vs_baseline", "Against the baseline", "main"),
     Column("test_macro_f1", "Test macro-F1", "main", _score),
-    *(Column(name, column.heading, "recipe", column.show) for name, column in HYPERPARAMETERS.items()),
+    *(
+        Column(name, column.heading, "recipe", column.show, section=column.section)
+        for name, column in HYPERPARAMETERS.items()
+    ),
     Column("reported", "Reported accuracy", "main", _score),
     Column("reported_difference", "Validation minus reported", "main", "{:+.4f}".format),
     Column("test_balanced_accuracy", "Test balanced accuracy", "more", _score),

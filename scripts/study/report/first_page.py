@@ -45,7 +45,7 @@ SECTIONS = {
     "conclusions": "Conclusions",
     "cases": "Cases",
     "curves": "Curves",
-    "lr-batch": "Learning rate × batch size",
+    "map": "Two hyperparameters",
     "errors": "Errors",
     "ensemble": "Ensemble",
     "data": "Data",

@@ -112,31 +112,43 @@ def test_comparison_and_curves_mark_the_largest_class(tmp_path: Path) -> None:
     assert "always the largest class" in texts(tmp_path / "curves.svg")
 
 
-def test_lr_batch_holds_the_optimizers_recipes(runs: list[Run], tmp_path: Path) -> None:
-    shown = " ".join(draw("lr_batch", runs, tmp_path, "Adam"))
+def test_the_map_holds_the_optimizers_recipes(runs: list[Run], tmp_path: Path) -> None:
+    shown = " ".join(draw("map", runs, tmp_path, "Adam"))
     for run in runs:
         assert (run.experiment in shown) == (run.recipe.optimizer == "Adam")
     assert "adam_ver1 ✕ collapsed" in shown
     assert "no recipe" in shown
 
 
-def test_lr_batch_says_what_the_best_recipe_of_a_cell_cost(tmp_path: Path) -> None:
+def test_the_map_says_what_the_best_recipe_of_a_cell_cost(tmp_path: Path) -> None:
     """Means over the seeds of the best recipe; a failed recipe is never the best, whatever its accuracy."""
     made = [Made(recipe("good", batch_size=100), 0.8), Made(recipe("lost", batch_size=100), 0.9, "diverged", epochs=3)]
     runs = made_runs.study(tmp_path, [replace(one, seed=seed) for one in made for seed in (0, 1)])
     for run, epochs, seconds in zip(runs, (10, 20, 3, 3), (7000.0, 6000.0, 1.0, 1.0), strict=True):
         run.record.update(epochs=epochs, seconds=seconds)
-    shown = draw("lr_batch", runs, tmp_path, pack={"splits": {"train": {"images": 10_001}}})
+    shown = draw("map", runs, tmp_path, pack={"splits": {"train": {"images": 10_001}}})
     assert "1,500 steps · 1.8 h" in shown
     lines = [text for text in shown if text.startswith(("good", "lost"))]
     assert lines == [f"good {np.mean([run.test_accuracy for run in runs[:2]]):.1%}", "lost ✕ diverged in 2 of 2 seeds"]
 
 
 @pytest.mark.parametrize(("seconds", "words"), [(2.4, "2 s"), (99.4, "99 s"), (150.0, "2 min"), (6300.0, "1.8 h")])
-def test_lr_batch_says_wall_time_in_words(seconds: float, words: str, runs: list[Run], tmp_path: Path) -> None:
+def test_the_map_says_wall_time_in_words(seconds: float, words: str, runs: list[Run], tmp_path: Path) -> None:
     run = replace(runs[0], record={**runs[0].record, "seconds": seconds, "epochs": 1})
-    shown = draw("lr_batch", [run], tmp_path, pack={"splits": {"train": {"images": 640}}})
+    shown = draw("map", [run], tmp_path, pack={"splits": {"train": {"images": 640}}})
     assert f"10 steps · {words}" in shown
+
+
+def test_the_map_takes_any_two_numeric_columns(tmp_path: Path) -> None:
+    """A recipe in which one of the two means nothing has no place in it."""
+    momenta = [Made(recipe(f"m{k}", optimizer="SGD", momentum=k / 10, dropout=0.1 * (k % 2)), 0.5) for k in range(3)]
+    made = [*momenta, Made(recipe("adam", optimizer="Adam"), 0.6)]
+    runs = made_runs.study(tmp_path, made)
+    more = {"pack": {"splits": {"train": {"images": 640}}}, "map": ("model.dropout", "momentum")}
+    shown = draw("map", runs, tmp_path, "SGD", **more)
+    assert {"Dropout", "Momentum", "0.2", "m0 50.0%"} & set(shown) >= {"Dropout", "Momentum", "0.2"}
+    assert sum(text == "no recipe" for text in shown) == 3
+    assert sum(text == "no recipe" for text in draw("map", runs, tmp_path, "Adam", **more)) == 1
 
 
 def test_batches_per_epoch_are_those_of_the_training() -> None:
@@ -264,7 +276,7 @@ def test_samples_take_few_images_and_none(channels: int, runs: list[Run], tmp_pa
 
 def test_unknown_optimizer(runs: list[Run], tmp_path: Path) -> None:
     with pytest.raises(StudyError, match=r"no recipe uses the optimizer LBFGS; found: \['Adam', 'SGD'\]"):
-        draw("lr_batch", runs, tmp_path, "LBFGS")
+        draw("map", runs, tmp_path, "LBFGS")
 
 
 def test_long_names_keep_both_ends() -> None:

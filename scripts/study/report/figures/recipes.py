@@ -1,4 +1,4 @@
-"""Recipes beside each other: the comparison of all, and learning rate against batch size."""
+"""Recipes beside each other: the comparison of all, and the plane of two hyperparameters."""
 
 import math
 from collections.abc import Sequence
@@ -18,7 +18,7 @@ from study.compare.runs import RecipeRuns, Run
 from study.compare.statistics import level
 from study.compare.verdicts import BEST, BETTER, NOT_DISTINGUISHABLE, WORSE
 from study.errors import StudyError
-from study.recipe import lr_text
+from study.recipe import HYPERPARAMETERS
 from study.report.figures.material import Material
 from study.report.figures.style import BASELINE, BLUE, FAILED, GREY, ORANGE, PALE, SHADES, drawing, grid, name
 from study.report.symbols import SYMBOLS
@@ -98,13 +98,15 @@ def _legend(figure: Figure, axes: Axes, comparison: Comparison, reported: bool) 
     figure.legend(loc="outside lower center", ncols=3)
 
 
-def lr_batch(material: Material, path: str | Path, optimizer: str) -> None:
-    """Learning rate × batch size of one optimizer: a cell shows the test accuracy of its best recipe and what it cost.
+def map_of_two(material: Material, path: str | Path, optimizer: str) -> None:
+    """Two hyperparameters of the recipes with one optimizer: a cell shows the test accuracy of its best recipe and what
+    it cost.
 
     The cost is optimizer steps and seconds of training and validation, the mean over seeds. Below it are all recipes
     of the cell, the best one first. Cells in which every run failed are hatched; the failures are named with their
-    outcome. The layout is that of Kandel & Castelli 2020, The effect of batch size on the generalizability of the
-    convolutional neural networks on a histopathology dataset, ICT Express 6:312–315.
+    outcome. Recipes in which one of the two means nothing are left out. The layout is that of Kandel & Castelli 2020,
+    The effect of batch size on the generalizability of the convolutional neural networks on a histopathology dataset,
+    ICT Express 6:312–315.
 
     Raises:
         StudyError: if no recipe uses the optimizer.
@@ -114,25 +116,28 @@ def lr_batch(material: Material, path: str | Path, optimizer: str) -> None:
     if not groups:
         used = sorted({run.recipe.optimizer for run in runs})
         raise StudyError(f"no recipe uses the optimizer {optimizer}; found: {used}")
-    rates = sorted({group.recipe.lr for group in groups})
-    batches = sorted({group.recipe.batch_size for group in groups})
+    up, along = (HYPERPARAMETERS[column] for column in material.map)
+    placed = [g for g in groups if None not in (g.recipe.meant(up.name), g.recipe.meant(along.name))]
+    ups = sorted({group.recipe[up.name] for group in placed})
+    alongs = sorted({group.recipe[along.name] for group in placed})
     cells: dict[tuple[int, int], list[RecipeRuns]] = {}
-    for group in groups:
-        cells.setdefault((batches.index(group.recipe.batch_size), rates.index(group.recipe.lr)), []).append(group)
-    tallest = 0.95 + 0.19 * max(len(cell) for cell in cells.values())
-    with drawing(path, 2.6 + 2.7 * len(batches), 1.5 + tallest * len(rates)) as figure:
+    for group in placed:
+        place = alongs.index(group.recipe[along.name]), ups.index(group.recipe[up.name])
+        cells.setdefault(place, []).append(group)
+    tallest = 0.95 + 0.19 * max([len(cell) for cell in cells.values()], default=1)
+    with drawing(path, 2.6 + 2.7 * max(len(alongs), 1), 1.5 + tallest * max(len(ups), 1)) as figure:
         axes = figure.subplots()
         norm = _accuracy_scale(runs)
         for (x, y), cell in cells.items():
             _cell(axes, x, y, cell, train_images, norm, tallest)
-        for x, y in sorted(set(np.ndindex(len(batches), len(rates))) - set(cells)):
+        for x, y in sorted(set(np.ndindex(max(len(alongs), 1), max(len(ups), 1))) - set(cells)):
             axes.text(x, y, "no recipe", ha="center", va="center", fontsize=8.5, color=GREY)
-        axes.set_xlim(-0.5, len(batches) - 0.5)
-        axes.set_ylim(-0.5, len(rates) - 0.5)
-        axes.set_xticks(range(len(batches)), [str(batch) for batch in batches])
-        axes.set_yticks(range(len(rates)), [lr_text(rate) for rate in rates])
-        axes.set_xlabel("Batch size (images)")
-        axes.set_ylabel("Learning rate")
+        axes.set_xlim(-0.5, max(len(alongs), 1) - 0.5)
+        axes.set_ylim(-0.5, max(len(ups), 1) - 0.5)
+        axes.set_xticks(range(len(alongs)), [along.show(value) for value in alongs])
+        axes.set_yticks(range(len(ups)), [up.show(value) for value in ups])
+        axes.set_xlabel(along.heading)
+        axes.set_ylabel(up.heading)
         axes.tick_params(length=0)
         axes.spines[:].set_visible(False)
         axes.set_title(f"{name(optimizer)}: best test accuracy per cell")
