@@ -40,6 +40,7 @@ class DataSettings:
     digits_imbalance: float
     oversample: dict[str, int]
     bit_depth: str | int = "auto"
+    digits_tail: str = "all"
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "oversample", {composed(name): n for name, n in self.oversample.items()})

@@ -65,7 +65,12 @@ class Reader:
 
 
 READERS = (
-    Reader(f"the word '{DIGITS}' (scikit-learn's, nothing to fetch)", digits.recognises, digits.DigitsSource),
+    Reader(
+        f"the word '{DIGITS}' (scikit-learn's, nothing to fetch)",
+        digits.recognises,
+        digits.DigitsSource,
+        "data.digits_tail: train",
+    ),
     Reader("a folder with one folder per class", folder.recognises, folder.FolderSource, OFFICIAL_SPLITS),
     Reader("a zip of one", zip_archive.recognises, zip_archive.ZipSource, OFFICIAL_SPLITS, suffix=".zip"),
     Reader(
