@@ -85,4 +85,12 @@ def _kind(node: Node) -> str:
 
 def _default(value: Any) -> str:
     """What an empty cell stands for, where that is a value."""
-    return "" if value in (None, "") else f" ({str(value).lower() if isinstance(value, bool) else f'{value:g}'})"
+    if value in (None, ""):
+        return ""
+    if isinstance(value, bool):
+        return f" ({str(value).lower()})"
+    return (
+        f" (`{value}`)"
+        if isinstance(value, str)
+        else f" ({', '.join(f'{number:g}' for number in (value if isinstance(value, list) else [value]))})"
+    )

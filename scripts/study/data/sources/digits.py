@@ -39,7 +39,7 @@ class DigitsSource:
             indices = rng.permutation(np.flatnonzero(digits.target == label))
             held_out = HELD_OUT if data.digits_tail == "train" else {}
             ends = np.cumsum([0, *(round(smallest * part) for part in held_out.values())])
-            parts = {split: indices[a:b] for split, a, b in zip(held_out, ends, ends[1:], strict=True)}
+            parts = {split: indices[a:b] for split, a, b in zip(held_out, ends[:-1], ends[1:], strict=True)}
             parts["train" if held_out else ""] = indices[ends[-1] :][: round((smallest - ends[-1]) * share)]
             self.entries += [Entry(f"digit_{i}", str(label), split) for split, part in parts.items() for i in part]
         self.entries.sort(key=lambda entry: entry.image_id)

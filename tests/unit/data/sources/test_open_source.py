@@ -101,5 +101,6 @@ def test_each_form_goes_to_its_reader(tmp_path: Path, form: str, opener: type) -
 
 def test_where_official_splits_come_from_is_told_once() -> None:
     assert official_splits_in_words() == (
-        "folders (train, val, test), file names (Training_…, PublicTest_…, PrivateTest_…) or the CSV's column Usage"
+        "data.digits_tail: train, folders (train, val, test), file names (Training_…, PublicTest_…, PrivateTest_…) or "
+        "the CSV's column Usage"
     )
