@@ -19,4 +19,5 @@ with logged(snakemake.log[0]) as say:
         check_batch_sizes({name: fields["hyperparameters"]["batch_size"] for name, fields in recipes}, int(images))
     index = pack(manifest, DataSettings(**snakemake.params.data), directory, workers=snakemake.threads)
     for split, facts in index["splits"].items():
-        say(f"{split}: {facts['images']} images, {index['channels']}×{index['image_size']}×{index['image_size']} uint8")
+        side = index.get("stored_size", index["image_size"])
+        say(f"{split}: {facts['images']} images, {index['channels']}×{side}×{side} uint8")

@@ -259,7 +259,11 @@ def _packed_as_audited(study: PlannedStudy) -> bool:
         audit, index = read_json(data / "audit.json"), read_json(data / "pack.json")
         if file_sha256(data / "manifest.csv") != audit["manifest_sha256"]:
             return False
-        if index["image_size"] != study.config["data"]["image_size"]:
+        configured = study.config["data"]
+        if any(
+            index.get(key, absent) != configured.get(key, absent)
+            for key, absent in (("image_size", None), ("stored_size", None), ("keep_aspect", False))
+        ):
             return False
         listed = [
             (row["split"], row["image_id"], row["label"])

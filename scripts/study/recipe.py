@@ -102,6 +102,10 @@ class Column:
             return lr_text(value)
         if isinstance(value, bool):
             return "yes" if value else "no"
+        if value is None:
+            return "none"
+        if isinstance(value, list):
+            return ", ".join(f"{number:g}" for number in value)
         return f"{value:g}" if isinstance(value, float) else str(value).replace("_", " ")
 
     @only_words

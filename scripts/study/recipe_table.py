@@ -254,6 +254,15 @@ def _disagreements(recipe: Recipe, given: Set[str]) -> Iterable[tuple[str, str, 
         yield "activation", "softmax", f"allowed with the loss {recipe.loss} is log_softmax or logits"
     if recipe.nesterov and not recipe.momentum:
         yield "nesterov", "true", "which needs a momentum above 0"
+    for name in ("augmentation.random_resized_crop", "augmentation.crop_ratio"):
+        if recipe[name] and recipe[name][0] > recipe[name][1]:
+            yield name, _spelled(recipe[name]), "allowed is the smaller number first"
+    if "augmentation.crop_ratio" in given and not recipe["augmentation.random_resized_crop"]:
+        rule = "which means nothing without random_resized_crop; allowed is nothing"
+        yield "augmentation.crop_ratio", _spelled(recipe["augmentation.crop_ratio"]), rule
+    for name in ("augmentation.random_crop", "augmentation.crop_padding"):
+        if recipe["augmentation.random_resized_crop"] and recipe[name]:
+            yield name, _spelled(recipe[name]), "which random_resized_crop does not take; use one of the two crops"
     if recipe.mixes_images:
         column = next(name for name in ("augmentation.mixup_alpha", "augmentation.cutmix_alpha") if recipe[name])
         if recipe.loss in ("ldam", "weighted_ldam"):
@@ -268,4 +277,6 @@ def _allows(recipe: Recipe, column: str, other: str) -> bool:
 
 
 def _spelled(value: Any) -> str:
+    if isinstance(value, list):
+        return ",".join(f"{number:g}" for number in value)
     return str(value).lower() if isinstance(value, bool) else f"{value:g}" if isinstance(value, float) else str(value)

@@ -128,6 +128,9 @@ def _problems(recipe: Recipe, config: dict[str, Any]) -> Iterator[tuple[str, str
     if recipe.sampler == "progressive" and 1 in (cap, recipe.max_epochs):
         column = "training.max_epochs" if cap == 1 else "max_epochs"
         yield column, "1", "allowed is at least 2 with the sampler progressive, which moves from epoch to epoch"
+    if recipe["augmentation.random_crop"] and (config["data"].get("stored_size") or 0) <= config["data"]["image_size"]:
+        rule = "allowed is false unless 'data.stored_size' is above 'data.image_size'"
+        yield "augmentation.random_crop", "true", rule
     if config["training"]["device"] == "cpu" and recipe["training.precision"] in ON_GPUS:
         rule = "allowed is auto, fp32 or bf16 with 'training.device: cpu'"
         yield "training.precision", repr(recipe["training.precision"]), rule
@@ -184,6 +187,12 @@ def _cross_checks(config: dict[str, Any]) -> list[str]:
         section, _, name = key.partition(".")
         if not isinstance(config.get(section), dict) or name not in config[section]:
             problems.append(f"'tables.reported_with' names the key '{key}', which the configuration does not have")
+    stored, side = config["data"].get("stored_size"), config["data"]["image_size"]
+    if stored and stored < side:
+        problems.append(
+            f"'data.image_size' is {side}, allowed is at most 'data.stored_size' = {stored}: no crop is larger than what is "
+            "stored"
+        )
     return problems
 
 

@@ -16,6 +16,7 @@ from torch import Tensor, nn
 
 from study.commands.configuration import planned_study
 from study.commands.trained_run import Classifier, add_run_arguments, find_run
+from study.data.packed import middle
 from study.errors import StudyError
 from study.paths import RunPaths
 
@@ -53,6 +54,8 @@ class Exported(nn.Module):
     classes: list[str]
     channels: int
     image_size: int
+    stored_size: int
+    keep_aspect: bool
     mean: Tensor
     std: Tensor
     luma: Tensor
@@ -63,6 +66,8 @@ class Exported(nn.Module):
         self.classes = list(classifier.classes)
         self.channels = classifier.channels
         self.image_size = classifier.image_size
+        self.stored_size = classifier.stored_side
+        self.keep_aspect = classifier.keep_aspect
         for name, values in (("mean", classifier.mean), ("std", classifier.std)):
             self.register_buffer(name, torch.tensor(values).view(1, 3, 1, 1))
         self.register_buffer("luma", torch.tensor(LUMA).view(1, 3, 1, 1))
@@ -73,12 +78,20 @@ class Exported(nn.Module):
         if self.channels == 1 and images.size(1) == 3:
             total = (images.to(torch.int64) * self.luma).sum(dim=1, keepdim=True)
             images = ((total + 32768) >> 16).to(torch.uint8)
-        if images.size(2) != self.image_size or images.size(3) != self.image_size:
-            images = nn.functional.interpolate(
-                images, size=[self.image_size, self.image_size], mode="bilinear", antialias=True
-            )
+        height, width = self.stored_size, self.stored_size
+        if self.keep_aspect:
+            shorter = min(images.size(2), images.size(3))
+            height, width = int(height * images.size(2) / shorter), int(width * images.size(3) / shorter)
+        if images.size(2) != height or images.size(3) != width:
+            images = nn.functional.interpolate(images, size=[height, width], mode="bilinear", antialias=True)
+        images = self.middle(self.middle(images, self.stored_size), self.image_size)
         x = images.expand(-1, 3, -1, -1).float() / 255
         return self.network((x - self.mean) / self.std).softmax(dim=1)
+
+    def middle(self, images: Tensor, side: int) -> Tensor:
+        # in TorchScript `round` gives a float
+        top, left = int(round((images.size(2) - side) / 2)), int(round((images.size(3) - side) / 2))  # noqa: RUF046
+        return images[:, :, top : top + side, left : left + side]
 
 
 def export(run: RunPaths, path: Path) -> dict[str, Any]:
@@ -109,8 +122,8 @@ def export(run: RunPaths, path: Path) -> dict[str, Any]:
         about = {"classes": list(classifier.classes), "image_size": size, "channels": channels, "run": run.experiment}
         torch.jit.save(scripted, str(part), _extra_files={"about.json": json.dumps(about, ensure_ascii=False)})
         loaded = torch.jit.load(str(part))
-        images = _images_to_compare(run, channels, size)
-        own = classifier.probabilities(images)
+        images = _images_to_compare(run, channels, classifier.stored_side)
+        own = classifier.probabilities(middle(images, size))
         difference = float(np.abs(loaded(torch.from_numpy(images)).numpy() - own).max())
     if not difference <= LARGEST_DIFFERENCE:
         part.unlink()

@@ -20,6 +20,7 @@ from study.data.decode import decode, resize
 from study.data.file_kinds import UnreadableError
 from study.data.folder_tree import check_name
 from study.data.leftovers import in_words, kind_of
+from study.data.packed import middle
 from study.errors import StudyError
 from study.files import read_yaml, write_table
 from study.names import PROBABILITY
@@ -114,12 +115,12 @@ def _prepared(classifier: Classifier, path: Path, max_pixels: int, changed: Coun
     """uint8 (C, S, S), as packing makes it; what had to be changed is counted."""
     picture = decode(path, max_pixels, classifier.bit_depth)
     image = picture.image
-    size = classifier.image_size
+    size = classifier.stored_side
     changed["wide"] += picture.largest is not None
     changed["size"] += image.size != (size, size)
     changed["gray"] += classifier.channels == 1 and image.mode != "L"
     changed["colour"] += classifier.channels == 3 and image.mode == "L"
-    return resize(image, size, classifier.channels)
+    return middle(resize(image, size, classifier.channels, classifier.keep_aspect), classifier.image_size)
 
 
 def _tell(

@@ -89,6 +89,8 @@ class Classifier:
         mean, std: of the normalisation, per channel of 0 to 1.
         device: where the network is.
         bit_depth: bits that samples of 16 bits were taken to use.
+        stored_size: pixels that images are resized to before the middle of S × S is cut out; None for S.
+        keep_aspect: whether they keep their proportions, see `decode.resize`.
     """
 
     network: nn.Module
@@ -99,6 +101,13 @@ class Classifier:
     std: tuple[float, float, float]
     device: torch.device
     bit_depth: int = 16
+    stored_size: int | None = None
+    keep_aspect: bool = False
+
+    @property
+    def stored_side(self) -> int:
+        """Side in pixels that images are resized to."""
+        return self.stored_size or self.image_size
 
     @classmethod
     def load(cls, weights: Path, device: torch.device) -> "Classifier":
@@ -123,6 +132,8 @@ class Classifier:
             tuple(about["std"]),
             device,
             about.get("bit_depth", 16),  # older weights do not say it
+            about.get("stored_size"),
+            about.get("keep_aspect", False),
         )
 
     @torch.inference_mode()

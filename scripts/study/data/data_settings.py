@@ -41,6 +41,13 @@ class DataSettings:
     oversample: dict[str, int]
     bit_depth: str | int = "auto"
     digits_tail: str = "all"
+    stored_size: int | None = None
+    keep_aspect: bool = False
+
+    @property
+    def stored_side(self) -> int:
+        """Side in pixels that images are stored with."""
+        return self.stored_size or self.image_size
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "oversample", {composed(name): n for name, n in self.oversample.items()})

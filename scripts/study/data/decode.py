@@ -200,14 +200,28 @@ def _without_key(image: Image.Image, key: int | tuple[int, ...], bits: int) -> I
     return Image.fromarray(pixels)
 
 
-def resize(image: Image.Image, size: int, channels: int) -> np.ndarray:
-    """uint8 array (channels, size, size). A bilinear filter that averages when it shrinks; the sides are not kept in
-    proportion. An image that has the size already keeps its pixels exactly. Colour becomes gray by ITU-R 601-2."""
+def resize(image: Image.Image, size: int, channels: int, keep_aspect: bool = False) -> np.ndarray:
+    """uint8 array (channels, size, size). A bilinear filter that averages when it shrinks. An image that has the size
+    already keeps its pixels exactly. Colour becomes gray by ITU-R 601-2.
+
+    Args:
+        keep_aspect: keep the sides in proportion and cut the square out of the middle, as torchvision's Resize and
+            CenterCrop do; else the image is squashed to the square.
+    """
     mode = "L" if channels == 1 else "RGB"
     if image.mode != mode:
         image = image.convert(mode)
-    if image.size != (size, size):
-        image = image.resize((size, size), Image.Resampling.BILINEAR)
+    width, height = image.size
+    if keep_aspect:
+        shorter = min(width, height)
+        width, height = (int(size * length / shorter) for length in (width, height))
+    else:
+        width, height = size, size
+    if image.size != (width, height):
+        image = image.resize((width, height), Image.Resampling.BILINEAR)
+    if (width, height) != (size, size):
+        left, top = round((width - size) / 2), round((height - size) / 2)
+        image = image.crop((left, top, left + size, top + size))
     pixels = np.asarray(image)
     return pixels[np.newaxis] if channels == 1 else pixels.transpose(2, 0, 1)
 

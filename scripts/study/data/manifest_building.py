@@ -96,10 +96,10 @@ def inspect(source: Source, data: DataSettings, workers: int, report: Callable[[
         except UnreadableError as error:
             nothing = {"width": pd.NA, "height": pd.NA, "mode": "", "largest": pd.NA, "colour": False, "blank": False}
             return {"sha256": "", **nothing, "unreadable": str(error)}
-        pixels = resize(picture.image, data.image_size, 1 if picture.image.mode == "L" else 3)
+        pixels = resize(picture.image, data.stored_side, 1 if picture.image.mode == "L" else 3, data.keep_aspect)
         colour = holds_colour(pixels)
         if colour and data.channels == 1:
-            pixels = resize(picture.image, data.image_size, 1)
+            pixels = resize(picture.image, data.stored_side, 1, data.keep_aspect)
         return {
             "sha256": pixels_sha256(pixels),
             "width": picture.image.width,

@@ -34,8 +34,8 @@ def pack(manifest: pd.DataFrame, data: DataSettings, directory: Path, workers: i
         workers: processes that decode.
 
     Returns:
-        The content of pack.json: classes, channels, image_size, bit_depth (of samples of 16 bits), and splits
-        {split: {images, counts, sha256}}.
+        The content of pack.json: classes, channels, image_size, where they are set stored_size and keep_aspect,
+        bit_depth (of samples of 16 bits), and splits {split: {images, counts, sha256}}.
 
     Raises:
         StudyError: an image is not what it was when the manifest was made.
@@ -46,6 +46,8 @@ def pack(manifest: pd.DataFrame, data: DataSettings, directory: Path, workers: i
     classes = sorted(set(kept["label"]))
     bit_depth = _bit_depth(manifest["bit_depth"], data.bit_depth)
     content: dict[str, Any] = {"classes": classes, "channels": channels, "image_size": data.image_size}
+    content |= {"stored_size": data.stored_size} if data.stored_size else {}
+    content |= {"keep_aspect": True} if data.keep_aspect else {}
     content |= {"bit_depth": bit_depth, "splits": {}}
     directory.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=directory, prefix=".packing-") as temporary:
@@ -76,7 +78,7 @@ def _pack_split(
     source: Source, rows: pd.DataFrame, data: DataSettings, channels: int, bit_depth: int, workers: int, base: Path
 ) -> dict[str, Any]:
     """Write `base`.npy and `base`.csv for the rows of one split, in their order, and describe them."""
-    shape, array_file = (len(rows), channels, data.image_size, data.image_size), base.with_suffix(".npy")
+    shape, array_file = (len(rows), channels, data.stored_side, data.stored_side), base.with_suffix(".npy")
     array = np.lib.format.open_memmap(array_file, mode="w+", dtype=np.uint8, shape=shape)
     known = {entry.image_id for entry in source.entries}
     ids, hashes = list(rows["image_id"]), list(rows["sha256"])
@@ -87,7 +89,7 @@ def _pack_split(
             picture = source.read(image_id, bit_depth) if image_id in known else None
         except UnreadableError:
             picture = None
-        pixels = resize(picture.image, data.image_size, channels) if picture else None
+        pixels = resize(picture.image, data.stored_side, channels, data.keep_aspect) if picture else None
         if pixels is None or pixels_sha256(pixels) != hashes[index]:
             raise StudyError(
                 f"{data.source}: '{image_id}' has changed since the manifest was made; make the manifest again"

@@ -84,8 +84,13 @@ def _check(weights: Path, data: "PackedData", model: models.ModelSettings) -> No
         "image_size": side,
         "channels": channels,
         "bit_depth": data.bit_depth,
+        "stored_size": side,
+        "keep_aspect": False,
+        **data.preparation,
     }
-    description = {"bit_depth": 16} | read_description(weights)  # older weights do not say it
+    description = read_description(weights)
+    # Where they are at these values, weights do not say it.
+    description = {"bit_depth": 16, "stored_size": description.get("image_size"), "keep_aspect": False} | description
     for name, value in wanted.items():
         if description.get(name) != value:
             raise StudyError(

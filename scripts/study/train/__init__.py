@@ -8,6 +8,7 @@ TensorBoard's events of the run; checkpoints stand beside them for as long as it
     batches             packed images on the device or read ahead, normalised, in batches
     augmentation        flips, shifts, rotations, erasing
     draws               what was drawn for images in a row, cut and moved as one
+    crops               random crops, resized or after padding
     mixing              mixup and CutMix
     samplers            the order of an epoch; the class-balanced sampler
     seeds               where every random number comes from

@@ -5,12 +5,14 @@ the same for every recipe of a seed, on every device, at every batch size.
 """
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 from torch.nn import functional
 
+from study.train.crops import crop, draw_crops, draw_resized_crops
 from study.train.draws import Rows
 from study.train.mixing import Mixes, draw_mixing, inside
 from study.train.seeds import epoch_generator
@@ -28,6 +30,10 @@ class Augmentation:
         horizontal_flip, vertical_flip: probability of each flip.
         shift: largest shift along each axis, as a fraction of the side.
         rotation: largest rotation in degrees, either way.
+        random_resized_crop: least and largest share of the area that is cut out and resized; None for no such crop.
+        crop_ratio: least and largest width over height of it.
+        random_crop: whether a square of the network's size is cut out of the stored image anywhere, not in the middle.
+        crop_padding: black pixels around the image that such a square may reach into; above 0 it does so by itself.
         erasing: probability that a random rectangle is replaced by the mean colour.
         mixup_alpha, cutmix_alpha: of the Beta distribution that shares of mixed images are drawn from.
     """
@@ -37,8 +43,17 @@ class Augmentation:
     shift: float = 0.0
     rotation: float = 0.0
     erasing: float = 0.0
+    random_resized_crop: Sequence[float] | None = None
+    crop_ratio: Sequence[float] = (0.75, 1.3333)
+    random_crop: bool = False
+    crop_padding: int = 0
     mixup_alpha: float = 0.0
     cutmix_alpha: float = 0.0
+
+    @property
+    def crops(self) -> bool:
+        """Whether the images are cut out of the stored ones at random."""
+        return bool(self.random_resized_crop or self.random_crop or self.crop_padding)
 
 
 @dataclass(frozen=True)
@@ -50,6 +65,7 @@ class Draws(Rows):
         affine: float32 (N, 2, 3), from output to input coordinates, as `affine_grid` takes it.
         erased: int64 (N, 4), first and last + 1 of the erased rows, then of the columns; empty if none.
         mixes: what `mixing.mix` does.
+        boxes: float32 (N, 4), what `crops.crop` cuts out.
     """
 
     horizontal: Tensor | None
@@ -57,10 +73,17 @@ class Draws(Rows):
     affine: Tensor | None
     erased: Tensor | None
     mixes: Mixes | None = None
+    boxes: Tensor | None = None
 
 
-def draw_augmentation(augmentation: Augmentation, count: int, side: int, seed: int, epoch: int) -> Draws | None:
-    """The draws for one epoch of `count` images of `side` pixels; None if nothing is to be done."""
+def draw_augmentation(
+    augmentation: Augmentation, count: int, side: int, seed: int, epoch: int, stored: int | None = None
+) -> Draws | None:
+    """The draws for one epoch of `count` images of `side` pixels; None if nothing is to be done.
+
+    Args:
+        stored: side of the images that crops are cut out of; None if it is the same.
+    """
     if augmentation == Augmentation():
         return None
     generator = epoch_generator(seed, epoch, "augmentation")
@@ -72,7 +95,15 @@ def draw_augmentation(augmentation: Augmentation, count: int, side: int, seed: i
         affine=_affine(a, *(2 * uniform[2:5] - 1)) if a.shift or a.rotation else None,
         erased=_rectangles(a.erasing, side, *uniform[5:10]) if a.erasing else None,
         mixes=draw_mixing(a.mixup_alpha, a.cutmix_alpha, count, side, seed, epoch),
+        boxes=_boxes(a, count, side, stored or side, seed, epoch),
     )
+
+
+def _boxes(augmentation: Augmentation, count: int, side: int, stored: int, seed: int, epoch: int) -> Tensor | None:
+    if augmentation.random_resized_crop:
+        scale, ratio = augmentation.random_resized_crop, augmentation.crop_ratio
+        return draw_resized_crops(scale, ratio, count, stored, seed, epoch)
+    return draw_crops(augmentation.crop_padding, count, stored, side, seed, epoch) if augmentation.crops else None
 
 
 def _affine(augmentation: Augmentation, angle: Tensor, x: Tensor, y: Tensor) -> Tensor:
@@ -96,17 +127,20 @@ def _rectangles(
     return torch.stack([top, top + height, left, left + width], 1).long()
 
 
-def augment(images: Tensor, draws: Draws) -> Tensor:
-    """Flip, shift and rotate a batch; erasing waits until colours are normalised.
+def augment(images: Tensor, draws: Draws, side: int | None = None) -> Tensor:
+    """Crop, flip, shift and rotate a batch; erasing waits until colours are normalised.
 
     Args:
         images: uint8 (B, C, S, S)
         draws: of the same B images.
+        side: of the crops; None for S.
 
     Returns:
-        uint8 or, after shift or rotation, float32 of the same shape and range. What moves in from outside repeats
-        the border.
+        uint8 or, after a crop, shift or rotation, float32 of the same range, (B, C, side, side). What shift and rotation
+        move in from outside repeats the border.
     """
+    if draws.boxes is not None:
+        images = crop(images, draws.boxes, side or images.shape[-1])
     if draws.horizontal is not None:
         images = torch.where(draws.horizontal[:, None, None, None], images.flip(3), images)
     if draws.vertical is not None:

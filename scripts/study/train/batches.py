@@ -94,7 +94,10 @@ def _read_ahead(
 
     def gather(buffer: Tensor, indices: Tensor) -> Tensor:
         # NumPy lets other threads run meanwhile; with "clip" it writes to `out` directly, and no index is outside.
-        np.take(mapped, indices.numpy(), axis=0, out=buffer.numpy(), mode="clip")
+        if mapped.flags.c_contiguous:
+            np.take(mapped, indices.numpy(), axis=0, out=buffer.numpy(), mode="clip")
+        else:  # the middle of larger images, of which `take` would copy all
+            buffer.numpy()[:] = mapped[indices.numpy()]
         return buffer
 
     waiting: deque[Future[Tensor]] = deque()
@@ -127,7 +130,7 @@ class Normalize:
 
 
 def training_batches(
-    data: Images, order: Tensor, draws: Draws | None, batch_size: int, normalize: Normalize
+    data: Images, order: Tensor, draws: Draws | None, batch_size: int, normalize: Normalize, side: int | None = None
 ) -> Generator[tuple[Tensor, ...], None, None]:
     """Images (B, 3, S, S) and labels (B,) of one epoch, on the device of `data`; the last batch takes the rest.
 
@@ -136,13 +139,14 @@ def training_batches(
     Args:
         order: int64 (N,) from `draw_order`.
         draws: of the same N images, by position in `order`.
+        side: S, where crops are cut out of larger images; None for that of `data`.
     """
     draws = None if draws is None else draws.to(data.labels.device, non_blocking=True)
     bounds = batch_bounds(len(order), batch_size)
     with closing(data.batches(order, bounds)) as batches:
         for (start, stop), (images, labels) in zip(bounds, batches, strict=True):
             batch = None if draws is None else draws[start:stop]
-            images = normalize(images if batch is None else augment(images, batch))
+            images = normalize(images if batch is None else augment(images, batch, side))
             if batch is not None and batch.erased is not None:
                 images = erase(images, batch.erased)
             yield (images, labels) if batch is None or batch.mixes is None else mix(images, labels, batch.mixes)

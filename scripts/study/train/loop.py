@@ -131,7 +131,8 @@ def train(
         StudyError: if recipe, data, model and machine do not fit each other.
     """
     _check(recipe, data, class_weights)
-    side, max_epochs = data.images["train"].shape[-1], min(recipe.max_epochs, settings.max_epochs or recipe.max_epochs)
+    side, stored = data.images["train"].shape[-1], data.stored["train"].shape[-1]
+    max_epochs = min(recipe.max_epochs, settings.max_epochs or recipe.max_epochs)
     model = models.ModelSettings(**recipe.section("model"))
     augmentation = Augmentation(**recipe.section("augmentation"))
     with devices.leased(settings.device, settings.gpu_slots, report) as device:
@@ -143,8 +144,9 @@ def train(
         learner = Learner(recipe, settings, network, class_weights, device, report, counts)
         checkpoints = Checkpoints(checkpoint_dir, f"{run_key}/{recipe.experiment}/{seed}", report)
         state = _resume(checkpoints, learner)
+        pixels = {**data.images, "train": data.stored["train"]} if augmentation.crops else data.images
         images, val_images = (
-            batches.Images.load(data.images[split], data.labels[split], device, settings.gpu_slots)
+            batches.Images.load(pixels[split], data.labels[split], device, settings.gpu_slots)
             for split in ("train", "val")
         )
         report(_opening_line(recipe, seed, images, val_images, learner, state))
@@ -155,9 +157,9 @@ def train(
                 start, lr = time.perf_counter(), learner.lr
                 # Drawn on the CPU for the whole epoch, so that batch size and device change nothing about it.
                 order = draw_order(data.labels["train"], recipe.sampler, seed, epoch, max_epochs)
-                draws = draw_augmentation(augmentation, len(order), side, seed, epoch)
+                draws = draw_augmentation(augmentation, len(order), side, seed, epoch, stored)
                 torch.manual_seed(epoch_seed(seed, epoch, "dropout"))
-                steps = batches.training_batches(images, order, draws, recipe.batch_size, normalize)
+                steps = batches.training_batches(images, order, draws, recipe.batch_size, normalize, side)
                 # Waits for the device once, at its end: the time is that of the steps, not of launching them.
                 train_means = train_epoch(learner, steps)
                 training_seconds = time.perf_counter() - start
@@ -319,6 +321,7 @@ def _result(
             "image_size": side,
             "channels": channels,
             "bit_depth": data.bit_depth,
+            **data.preparation,
             "mean": list(batches.MEAN),
             "std": list(batches.STD),
         },
