@@ -190,8 +190,8 @@ def _cross_checks(config: dict[str, Any]) -> list[str]:
     stored, side = config["data"].get("stored_size"), config["data"]["image_size"]
     if stored and stored < side:
         problems.append(
-            f"'data.image_size' is {side}, allowed is at most 'data.stored_size' = {stored}: no crop is larger than what is "
-            "stored"
+            f"'data.image_size' is {side}, allowed is at most 'data.stored_size' = {stored}: no crop is larger than "
+            "what is stored"
         )
     return problems
 

@@ -186,6 +186,26 @@ def test_a_wrong_cell_is_named(tmp_path: Path, column: str, value: str, message:
         ),
         ([changed("nesterov", "true", changed("momentum", "0"))], HEADER, "needs a momentum above 0"),
         (
+            [ROW + " 0.5,0.1"],
+            HEADER + " random_resized_crop",
+            "column 'augmentation.random_resized_crop': found 0.5,0.1, allowed is the smaller number first",
+        ),
+        (
+            [ROW + " 0.5,1 4"],
+            HEADER + " random_resized_crop crop_padding",
+            "column 'augmentation.crop_padding': found 4, which random_resized_crop does not take; use one of",
+        ),
+        (
+            [ROW + " 0.5,2"],
+            HEADER + " crop_ratio",
+            "column 'augmentation.crop_ratio': found 0.5,2, which means nothing without random_resized_crop",
+        ),
+        (
+            [ROW + " 0,1"],
+            HEADER + " random_resized_crop",
+            "found '0,1', allowed is two numbers above 0 and up to 1, the smaller first",
+        ),
+        (
             [changed("batch_size", "1") + " 0.2"],
             HEADER + " mixup_alpha",
             "column 'augmentation.mixup_alpha': found 0.2, which needs a batch_size of at least 2; allowed is 0",

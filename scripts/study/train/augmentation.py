@@ -6,7 +6,7 @@ the same for every recipe of a seed, on every device, at every batch size.
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 
 import torch
 from torch import Tensor
@@ -49,6 +49,11 @@ class Augmentation:
     crop_padding: int = 0
     mixup_alpha: float = 0.0
     cutmix_alpha: float = 0.0
+
+    def __post_init__(self) -> None:
+        for field in fields(self):
+            if isinstance(value := getattr(self, field.name), list):
+                object.__setattr__(self, field.name, tuple(value))
 
     @property
     def crops(self) -> bool:
@@ -136,8 +141,8 @@ def augment(images: Tensor, draws: Draws, side: int | None = None) -> Tensor:
         side: of the crops; None for S.
 
     Returns:
-        uint8 or, after a crop, shift or rotation, float32 of the same range, (B, C, side, side). What shift and rotation
-        move in from outside repeats the border.
+        uint8 or, after a crop, shift or rotation, float32 of the same range, (B, C, side, side). What shift and
+        rotation move in from outside repeats the border.
     """
     if draws.boxes is not None:
         images = crop(images, draws.boxes, side or images.shape[-1])

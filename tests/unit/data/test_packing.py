@@ -7,10 +7,12 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+import torch
 from example_images import data_settings, noise, split_settings, write_images, write_tree
 from PIL import Image
 
 from study.data.data_settings import DataSettings
+from study.data.decode import resize
 from study.data.manifest import read_manifest, write_manifest
 from study.data.manifest_building import build_manifest
 from study.data.packed import load
@@ -129,3 +131,27 @@ def test_missing_or_damaged_arrays_are_named(tree: Path, tmp_path: Path) -> None
     (tmp_path / "pack/train.npy").write_bytes(content[:300])
     with pytest.raises(StudyError, match="packed images are missing or damaged"):
         load(tmp_path / "pack")
+
+
+@pytest.mark.parametrize("size", [(60, 40), (40, 61), (12, 12), (9, 30)])
+def test_kept_proportions_are_torchvisions_resize_and_centre_crop(size: tuple[int, int]) -> None:
+    from torchvision.transforms.v2 import CenterCrop, Compose, Resize
+
+    image = Image.fromarray(np.random.default_rng(0).integers(0, 256, (size[1], size[0], 3), dtype=np.uint8))
+    expected = np.asarray(Compose([Resize(12), CenterCrop(12)])(image)).transpose(2, 0, 1)
+    assert np.array_equal(resize(image, 12, 3, keep_aspect=True), expected)
+
+
+def test_images_stored_larger_are_seen_in_their_middle(tree: Path, tmp_path: Path) -> None:
+    from torchvision.transforms.v2.functional import center_crop
+
+    plain = packed(tmp_path / "plain", data_settings(tree, image_size=12))[1]
+    _, content = packed(tmp_path / "pack", data_settings(tree, image_size=9, stored_size=12, keep_aspect=True))
+    assert content["splits"] == plain["splits"] and "stored_size" not in plain and "keep_aspect" not in plain
+    data = load(tmp_path / "pack")
+    assert data.preparation == {"stored_size": 12, "keep_aspect": True} and data.keep_aspect
+    assert load(tmp_path / "plain").preparation == {}
+    for split in SPLITS:
+        stored, seen = data.stored[split], data.images[split]
+        assert stored.shape[-1] == 12 and seen.shape[-1] == 9 and isinstance(seen, np.memmap)
+        assert np.array_equal(seen, center_crop(torch.from_numpy(np.array(stored)), [9, 9]).numpy())

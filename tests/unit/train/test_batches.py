@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import torch
 
+from study.data.packed import middle
 from study.train.augmentation import Augmentation, draw_augmentation
 from study.train.batches import (
     MEAN,
@@ -116,6 +117,13 @@ class TestReadAhead:
             assert torch.equal(images, same_images) and torch.equal(labels, same_labels)
             assert images.stride() == same_images.stride()
         assert not self.threads()
+
+    def test_the_middle_of_larger_images_is_the_same(self, tmp_path):
+        middle_part = middle(self.mapped(tmp_path), 20)
+        kinds = [Images.load(middle_part, self.labels, CPU, resident=resident) for resident in (True, False)]
+        one, other = (list(training_batches(images, torch.arange(50), None, 4, Normalize(CPU))) for images in kinds)
+        for (images, _), (same_images, _) in zip(one, other, strict=True):
+            assert images.shape[2:] == (20, 20) and torch.equal(images, same_images)
 
     def test_evaluation_batches_are_the_same(self, tmp_path, monkeypatch):
         monkeypatch.setattr("study.train.batches.EVALUATION_PIXELS", 20 * 32**2)
