@@ -257,8 +257,8 @@ class Recipe:
 
     @property
     def formulas_hold(self) -> bool:
-        """Whether what is computed of cross entropy holds for the loss: of labels as they are."""
-        return self.cross_entropy and not self["loss.label_smoothing"]
+        """Whether what is computed of cross entropy holds for the loss: of labels as they are, alike in every epoch."""
+        return self.cross_entropy and not self["loss.label_smoothing"] and not self["loss.defer_until"]
 
     @property
     def double_softmax(self) -> bool:
@@ -269,6 +269,10 @@ class Recipe:
     def mixes_images(self) -> bool:
         """Whether training images are mixed, so that they have two labels."""
         return bool(self["augmentation.mixup_alpha"] or self["augmentation.cutmix_alpha"])
+
+    def acts_from(self, epochs: int) -> int:
+        """The first epoch, of a run of so many, in which class weights and the sampler act, see `loss.defer_until`."""
+        return 1 + int(self["loss.defer_until"] * epochs + 1e-9)  # 0.07 · 100 is a little more than 7
 
     def meant(self, column: str) -> Any:
         """The value of a hyperparameter, None where it means nothing in this recipe."""

@@ -252,6 +252,8 @@ def _disagreements(recipe: Recipe, given: Set[str]) -> Iterable[tuple[str, str, 
         yield "min_lr", f"{recipe.min_lr:g}", f"allowed is at most lr = {recipe.lr:g}"
     if recipe.activation == "softmax" and not recipe.cross_entropy:
         yield "activation", "softmax", f"allowed with the loss {recipe.loss} is log_softmax or logits"
+    if recipe["loss.defer_until"]:
+        yield from _of_the_deferral(recipe)
     if recipe.nesterov and not recipe.momentum:
         yield "nesterov", "true", "which needs a momentum above 0"
     for name in ("augmentation.random_resized_crop", "augmentation.crop_ratio"):
@@ -270,6 +272,17 @@ def _disagreements(recipe: Recipe, given: Set[str]) -> Iterable[tuple[str, str, 
             yield column, f"{recipe[column]:g}", rule
         if recipe.batch_size == 1:
             yield column, f"{recipe[column]:g}", "which needs a batch_size of at least 2; allowed is 0"
+
+
+def _of_the_deferral(recipe: Recipe) -> Iterable[tuple[str, str, str]]:
+    """What does not fit a deferral, as `_disagreements` has it."""
+    weighs = recipe.meant("loss.class_weights") not in (None, "none")
+    if recipe.sampler == "progressive":
+        rule = "which begins with every image alike as it is; allowed with a defer_until is any other sampler"
+        yield "sampler", "progressive", rule
+    elif recipe.sampler == "shuffle" and not weighs:
+        rule = "which needs class weights in the loss or a sampler other than shuffle; allowed is 0"
+        yield "loss.defer_until", f"{recipe['loss.defer_until']:g}", rule
 
 
 def _allows(recipe: Recipe, column: str, other: str) -> bool:

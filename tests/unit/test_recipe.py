@@ -230,6 +230,21 @@ def test_a_wrong_cell_is_named(tmp_path: Path, column: str, value: str, message:
             HEADER + " label_smoothing",
             "'loss.label_smoothing': found 0.1, which the loss focal does not take; allowed is 0 or nothing",
         ),
+        (
+            [ROW + " 0.8"],
+            HEADER + " defer_until",
+            "'loss.defer_until': found 0.8, which needs class weights in the loss or a sampler other than shuffle",
+        ),
+        (
+            [changed("loss", "weighted_cross_entropy") + " 0.8 none"],
+            HEADER + " defer_until class_weights",
+            "'loss.defer_until': found 0.8, which needs class weights in the loss or a sampler other than shuffle",
+        ),
+        (
+            [changed("sampler", "progressive", changed("loss", "weighted_cross_entropy")) + " 0.8"],
+            HEADER + " defer_until",
+            "column 'sampler': found progressive, which begins with every image alike as it is; allowed with a",
+        ),
         ([ROW + " 1"], HEADER + " dropout", "column 'model.dropout': found '1', allowed is a number of at least 0 and"),
         (
             [ROW + " 0.1 0.2"],
@@ -394,6 +409,17 @@ def test_what_holds_for_cross_entropy_is_said_of_it_alone(tmp_path: Path) -> Non
     assert not other.cross_entropy and not other.double_softmax and not other.formulas_hold
     smoothed = recipe.but(label_smoothing=0.1)
     assert smoothed.double_softmax and recipe.formulas_hold and not smoothed.formulas_hold
+
+
+@pytest.mark.parametrize(
+    ("share", "epochs", "first"),
+    [(0.0, 9, 1), (0.8, 200, 161), (0.8, 50, 41), (0.07, 100, 8), (0.9, 3, 3), (0.2, 3, 1)],
+)
+def test_when_what_is_deferred_acts(share: float, epochs: int, first: int) -> None:
+    """As in the authors' code, whose 160 of 200, counted from 0, is the 161st."""
+    recipe = Recipe.of("a", **GIVEN)
+    assert recipe.but(defer_until=share).acts_from(epochs) == first
+    assert recipe.formulas_hold and not recipe.but(defer_until=0.5).formulas_hold
 
 
 def test_a_column_that_means_nothing_in_a_recipe_is_not_told(tmp_path: Path) -> None:

@@ -67,6 +67,7 @@ def diagnose(run: Run, class_weights: Mapping[str, float] | None = None) -> list
         *_saturation(run, class_weights),
         *_plateaus(run, class_weights),
         *_divergence(run),
+        *_deferral(run),
         *_learning_rate(run),
         *_late_stop(run),
         *_end(run),
@@ -208,6 +209,26 @@ def _divergence(run: Run) -> list[str]:
     return [f"{text}."]
 
 
+# ----------------------------------------------------------------------------------------------------------- deferral
+
+
+def _deferral(run: Run) -> list[str]:
+    """From which epoch class weights and sampler acted, and whether the weights kept have met them."""
+    recipe, best = run.recipe, run.record["best_epoch"]
+    acts_from = recipe.acts_from(run.record["max_epochs"])
+    if not recipe["loss.defer_until"]:
+        return []
+    weighs = recipe.meant("loss.class_weights") not in (None, "none")
+    sampler = [f"the sampler {recipe.sampler.replace('_', ' ')}"] if recipe.sampler != "shuffle" else []
+    deferred = " and ".join([*["class weights"] * weighs, *sampler])
+    if run.history["epoch"].iloc[-1] < acts_from:
+        return [f"The run ended before epoch {acts_from}, from which on {deferred} would have acted."]
+    said = [f"Deferred until epoch {acts_from}: {deferred}."]
+    if best is not None and best < acts_from:
+        said.append(f"The weights kept, of epoch {best}, were trained without.")
+    return said
+
+
 # ------------------------------------------------------------------------------------------------------ learning rate
 
 
@@ -228,7 +249,8 @@ def _late_stop(run: Run) -> list[str]:
     strict = EarlyStopping(
         recipe["training.early_stopping_patience"], recipe["training.early_stopping_min_delta"], equal_improves=False
     )
-    for epoch, loss in zip(run.history["epoch"], run.history["val_loss"], strict=True):
+    watched = run.history[run.history["epoch"] >= recipe.acts_from(run.record["max_epochs"])]
+    for epoch, loss in zip(watched["epoch"], watched["val_loss"], strict=True):
         if strict.step(loss) and epoch < run.history["epoch"].iloc[-1]:
             return [
                 f"Early stopping took an equal loss for an improvement; without that it would have stopped the run "

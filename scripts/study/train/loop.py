@@ -155,8 +155,11 @@ def train(
             while not state.finished:
                 epoch = len(state.history) + 1
                 start, lr = time.perf_counter(), learner.lr
+                acts = epoch >= recipe.acts_from(max_epochs)
+                learner.criterion.weigh(acts)
                 # Drawn on the CPU for the whole epoch, so that batch size and device change nothing about it.
-                order = draw_order(data.labels["train"], recipe.sampler, seed, epoch, max_epochs)
+                sampler = recipe.sampler if acts else "shuffle"
+                order = draw_order(data.labels["train"], sampler, seed, epoch, max_epochs)
                 draws = draw_augmentation(augmentation, len(order), side, seed, epoch, stored)
                 torch.manual_seed(epoch_seed(seed, epoch, "dropout"))
                 steps = batches.training_batches(images, order, draws, recipe.batch_size, normalize, side)
@@ -223,7 +226,11 @@ def _advance(learner: Learner, state: RunState, recipe: Recipe, max_epochs: int)
         # A copy, on the device: the next step changes the weights in place, and most best epochs are soon outdone.
         state.best_weights = learner.weights()
     learner.scheduler.after_epoch(row["val_loss"])
-    state.stopped_early = learner.stopping.step(row["val_loss"]) and epoch < max_epochs
+    acts_from = recipe.acts_from(max_epochs)
+    if epoch + 1 == acts_from:
+        learner.scheduler.restart()
+    # Before the deferred part acts a run is not yet what its recipe says, and the validation loss is of another kind.
+    state.stopped_early = epoch >= acts_from and learner.stopping.step(row["val_loss"]) and epoch < max_epochs
     state.finished = state.stopped_early or epoch == max_epochs
 
 
@@ -261,10 +268,11 @@ def _opening_line(
     )
 
 
-def _ending(recipe: Recipe, data: "PackedData", learner: Learner, state: RunState) -> Ending:
+def _ending(recipe: Recipe, data: "PackedData", learner: Learner, state: RunState, max_epochs: int) -> Ending:
     counts = np.bincount(data.labels["val"], minlength=len(data.classes)).astype(float)
-    if learner.criterion.weights is not None:
-        counts *= learner.criterion.weights.double().cpu().numpy()
+    weights = learner.criterion.class_weights
+    if weights is not None and len(state.history) >= recipe.acts_from(max_epochs):
+        counts *= weights.double().cpu().numpy()
     return Ending(
         history=state.history,
         only_class=[data.classes[index] if index >= 0 else None for index in state.only_class],
@@ -287,7 +295,7 @@ def _result(
     max_epochs: int,
     checkpoint_dir: Path | None,
 ) -> TrainingResult:
-    ending = _ending(recipe, data, learner, state)
+    ending = _ending(recipe, data, learner, state, max_epochs)
     rates = [*(row["lr"] for row in state.history), learner.lr]
     _, channels, _, side = data.images["train"].shape
     return TrainingResult(

@@ -28,7 +28,7 @@ class Classes:
     """What a loss knows of the K classes, on the device of the logits.
 
     Attributes:
-        weights: float32 (K,) weight of each class, None where all count alike.
+        weights: float32 (K,) weight of each class at present, None where all count alike for good.
         log_priors: float32 (K,) logarithm of each class's share of the training images; None for a loss without.
     """
 
@@ -108,6 +108,9 @@ class Criterion:
         columns: values of a recipe's columns; what the loss takes and is missing here stands at its default.
         counts: (K,) training images of each class, at least 1 each, on that device; for a loss that takes them.
 
+    Attributes:
+        class_weights: `weights`, float32, of a loss that is weighted; else None.
+
     Raises:
         ValueError: a loss has not the weights or counts that it needs.
     """
@@ -131,15 +134,21 @@ class Criterion:
             raise ValueError(f"{loss} needs the weights of the classes")
         if self.loss.from_counts and counts is None:
             raise ValueError(f"{loss} needs the training images of each class")
+        self.class_weights = weights.float() if self.loss.weighted and weights is not None else None
         self.classes = Classes(
-            weights=weights.float() if self.loss.weighted and weights is not None else None,
+            weights=None if self.class_weights is None else self.class_weights.clone(),
             log_priors=(counts.double() / counts.sum()).log().float() if counts is not None else None,
         )
 
     @property
     def weights(self) -> Tensor | None:
-        """float32 (K,) weight of each class; None where all count alike."""
+        """float32 (K,) weight of each class at present; None where all count alike for good."""
         return self.classes.weights
+
+    def weigh(self, by_class: bool) -> None:
+        """Let classes count by their weights from here on, or all alike; in place, so that a recorded step does too."""
+        if self.weights is not None and self.class_weights is not None:
+            self.weights.copy_(self.class_weights if by_class else torch.ones_like(self.class_weights))
 
     def __call__(
         self, logits: Tensor, labels: Tensor, other_labels: Tensor | None = None, share: Tensor | None = None

@@ -33,6 +33,9 @@ class Scheduler(Protocol):
     def after_epoch(self, val_loss: float) -> None:
         """Set the learning rate of the next epoch."""
 
+    def restart(self) -> None:
+        """Forget the losses seen so far: those to come are of another kind."""
+
     def state_dict(self) -> dict[str, Any]:
         """What has been seen so far, for a checkpoint."""
 
@@ -153,6 +156,10 @@ class _StepWithLoss:
 
     def after_epoch(self, val_loss: float) -> None:
         self._scheduler.step(val_loss)
+
+    def restart(self) -> None:
+        fresh = {"best": self._scheduler.mode_worse, "num_bad_epochs": 0, "cooldown_counter": 0}
+        self._scheduler.load_state_dict(fresh)
 
 
 SCHEDULES: dict[str, type[Schedule]] = {"ReduceLROnPlateau": ReduceLROnPlateau}

@@ -213,6 +213,24 @@ def test_divergence_names_the_first_loss_and_the_epoch_before() -> None:
     assert "The validation loss was the first that is not finite, in epoch 1 at lr 1e-2." in said(late)
 
 
+# ----------------------------------------------------------------------------------------------------------- deferral
+
+
+def test_what_was_deferred_and_whether_the_weights_kept_met_it() -> None:
+    run = made(100, recipe_changes={"loss": "weighted_focal", "activation": "logits", "sampler": "square_root"})
+    run.record["best_epoch"] = 81
+    assert "eferred" not in said(run)
+    words = "Deferred until epoch 81: class weights and the sampler square root."
+    assert words in said(run, defer_until=0.8) and "trained without" not in said(run, defer_until=0.8)
+    assert words in said(run, defer_until=0.8, early_stopping_equal_improves=True)
+    run.record["best_epoch"] = 80
+    assert f"{words} The weights kept, of epoch 80, were trained without." in said(run, defer_until=0.8)
+    run.record["best_epoch"] = 60
+    short = replace(run, history=run.history[:60])
+    words = "The run ended before epoch 81, from which on the sampler square root would have acted."
+    assert words in said(short, defer_until=0.8, loss="focal")
+
+
 # ------------------------------------------------------------------------------------------------------------- ending
 
 

@@ -21,7 +21,7 @@ from small_run import MODEL, NO_AUGMENTATION, RECIPE, SETTINGS, small_data, smal
 from study.errors import StudyError
 from study.evaluate.metrics import evaluate
 from study.evaluate.prediction import predict
-from study.train import augmentation, batches, learner, loop, models, samplers
+from study.train import augmentation, batches, learner, loop, losses, models, samplers
 
 
 def without_seconds(history: Path) -> list[str]:
@@ -304,6 +304,40 @@ def test_the_loss_knows_the_training_images_of_each_class():
     assert result.history[0]["val_loss"] == pytest.approx(adjusted_loss_at_the_end(result), rel=1e-5)
 
 
+class TestDeferral:
+    WEIGHTS = np.array([0.5, 1.0, 4.0])
+
+    @pytest.mark.parametrize("changes", [{"loss": "weighted_cross_entropy"}, {"sampler": "balanced"}])
+    def test_until_its_epoch_a_run_is_one_without(self, changes):
+        """To the last bit; from there on it is another one."""
+        common = {"class_weights": self.WEIGHTS, "scheduler_patience": 0}
+        plain = small_train(**common).history
+        deferred = small_train(RECIPE.but(defer_until=0.5, **changes), **common).history
+        same = [{**a, "seconds": 0} == {**b, "seconds": 0} for a, b in zip(plain, deferred, strict=True)]
+        assert same == [True] * 3 + [False] * 3
+
+    @pytest.mark.parametrize("changes", [{"loss": "weighted_cross_entropy"}, {"sampler": "square_root"}])
+    def test_from_its_epoch_on_weights_and_sampler_act(self, changes, monkeypatch):
+        orders, weighed = [], []
+        real_order, real_weigh = loop.draw_order, losses.Criterion.weigh
+        monkeypatch.setattr(loop, "draw_order", lambda *a: orders.append(a[1]) or real_order(*a))
+        monkeypatch.setattr(losses.Criterion, "weigh", lambda self, b: weighed.append(b) or real_weigh(self, b))
+        small_train(RECIPE.but(defer_until=0.5, **changes), class_weights=self.WEIGHTS)
+        assert weighed == [False] * 3 + [True] * 3
+        assert orders == ["shuffle"] * 3 + [changes.get("sampler", "shuffle")] * 3
+
+    def test_early_stopping_and_plateau_begin_with_it(self, monkeypatch):
+        """Of a run whose validation loss is constant: both patiences count from epoch 5 on."""
+        real = loop.validate
+        monkeypatch.setattr(loop, "validate", lambda *a: replace(real(*a), loss=1.0))
+        recipe = RECIPE.but(max_epochs=12, loss="weighted_cross_entropy", defer_until=0.34)
+        patience = {"scheduler_patience": 2, "early_stopping_patience": 4, "min_lr": 0.0}
+        result = small_train(recipe.but(**patience), class_weights=self.WEIGHTS)
+        assert (result.outcome, result.epochs) == ("early_stopped", 9)
+        assert [row["lr"] for row in result.history[:5]] == pytest.approx([0.003] * 4 + [0.0003])
+        assert [row["lr"] for row in result.history[5:]] == pytest.approx([0.0003] * 3 + [3e-5])
+
+
 class TestBadInput:
     def test_a_batch_larger_than_the_training_set(self):
         message = "experiment 'small', column 'batch_size': found 61, allowed is at most the number .*, 60"
@@ -362,6 +396,8 @@ class TestResume:
         [
             RECIPE.but(max_epochs=7, loss="weighted_cross_entropy", sampler="balanced", activation="softmax"),
             RECIPE.but(max_epochs=7, optimizer="SGD", lr=0.05, momentum=0.9, nesterov=True, weight_decay=1e-3),
+            RECIPE.but(max_epochs=7, loss="weighted_focal", sampler="balanced", defer_until=0.5),
+            RECIPE.but(max_epochs=7, loss="logit_adjusted", label_smoothing=0.1, sampler="progressive"),
             RECIPE.but(max_epochs=7, mixup_alpha=0.4, cutmix_alpha=1.0),
         ],
     )

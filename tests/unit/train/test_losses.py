@@ -205,6 +205,22 @@ class TestCriterion:
         assert losses.mean().item() == pytest.approx(loss, abs=5e-5)
 
 
+class TestDeferredWeights:
+    def test_they_come_and_go_in_place(self):
+        criterion = criterion_of("weighted_focal")
+        tensor, (logits, labels) = criterion.weights, logits_and_labels()
+        criterion.weigh(by_class=False)
+        assert torch.equal(criterion(logits, labels)[1], torch.ones(32)) and torch.equal(tensor, torch.ones(7))
+        criterion.weigh(by_class=True)
+        assert torch.equal(criterion(logits, labels)[1], WEIGHTS[labels]) and criterion.weights is tensor
+        assert torch.equal(criterion.class_weights, WEIGHTS)
+
+    def test_a_loss_without_weights_has_none_to_defer(self):
+        criterion = criterion_of("focal")
+        criterion.weigh(by_class=True)
+        assert criterion.weights is criterion.class_weights is None
+
+
 class TestLabelSmoothing:
     @pytest.mark.parametrize("activation", ACTIVATIONS)
     @pytest.mark.parametrize("loss", ["cross_entropy", "weighted_cross_entropy"])
