@@ -6,9 +6,10 @@ TensorBoard's events of the run; checkpoints stand beside them for as long as it
     loop                the epoch loop: read it first; everything below is called from there
     learner             model, loss, optimizer and schedule of a run, its training step and its validation
     batches             packed images on the device or read ahead, normalised, in batches
-    augmentation        flips, shifts, rotations, erasing
+    augmentation        flips, shifts, rotations, erasing, and all else that is drawn for an epoch's images
     draws               what was drawn for images in a row, cut and moved as one
     crops               random crops, resized or after padding
+    operations          TrivialAugment, RandAugment, colour jitter
     mixing              mixup and CutMix
     samplers            the order of an epoch; the class-balanced sampler
     seeds               where every random number comes from

@@ -15,6 +15,14 @@ from torch.nn import functional
 from study.train.crops import crop, draw_crops, draw_resized_crops
 from study.train.draws import Rows
 from study.train.mixing import Mixes, draw_mixing, inside
+from study.train.operations import (
+    Operations,
+    draw_grayscale,
+    draw_jitter,
+    draw_policy,
+    one_after_the_other,
+    operate,
+)
 from study.train.seeds import epoch_generator
 
 # Share of the area and ratio of the sides that random erasing draws from, as in torchvision (Zhong et al. 2020).
@@ -35,6 +43,10 @@ class Augmentation:
         random_crop: whether a square of the network's size is cut out of the stored image anywhere, not in the middle.
         crop_padding: black pixels around the image that such a square may reach into; above 0 it does so by itself.
         erasing: probability that a random rectangle is replaced by the mean colour.
+        auto_augment: policy that operations are drawn by, "ta_wide" or "ra"; "none" for none.
+        ra_num_ops, ra_magnitude: operations for each image of "ra", and their bin of 31.
+        color_jitter: ranges of brightness, contrast, saturation and, if there are four, hue; None for none.
+        grayscale: probability that an image loses its colour.
         mixup_alpha, cutmix_alpha: of the Beta distribution that shares of mixed images are drawn from.
     """
 
@@ -47,6 +59,11 @@ class Augmentation:
     crop_ratio: Sequence[float] = (0.75, 1.3333)
     random_crop: bool = False
     crop_padding: int = 0
+    auto_augment: str = "none"
+    ra_num_ops: int = 2
+    ra_magnitude: int = 9
+    color_jitter: Sequence[float] | None = None
+    grayscale: float = 0.0
     mixup_alpha: float = 0.0
     cutmix_alpha: float = 0.0
 
@@ -71,6 +88,7 @@ class Draws(Rows):
         erased: int64 (N, 4), first and last + 1 of the erased rows, then of the columns; empty if none.
         mixes: what `mixing.mix` does.
         boxes: float32 (N, 4), what `crops.crop` cuts out.
+        operations: what `operations.operate` does.
     """
 
     horizontal: Tensor | None
@@ -79,6 +97,7 @@ class Draws(Rows):
     erased: Tensor | None
     mixes: Mixes | None = None
     boxes: Tensor | None = None
+    operations: Operations | None = None
 
 
 def draw_augmentation(
@@ -101,6 +120,7 @@ def draw_augmentation(
         erased=_rectangles(a.erasing, side, *uniform[5:10]) if a.erasing else None,
         mixes=draw_mixing(a.mixup_alpha, a.cutmix_alpha, count, side, seed, epoch),
         boxes=_boxes(a, count, side, stored or side, seed, epoch),
+        operations=_operations(a, count, side, seed, epoch),
     )
 
 
@@ -109,6 +129,18 @@ def _boxes(augmentation: Augmentation, count: int, side: int, stored: int, seed:
         scale, ratio = augmentation.random_resized_crop, augmentation.crop_ratio
         return draw_resized_crops(scale, ratio, count, stored, seed, epoch)
     return draw_crops(augmentation.crop_padding, count, stored, side, seed, epoch) if augmentation.crops else None
+
+
+def _operations(augmentation: Augmentation, count: int, side: int, seed: int, epoch: int) -> Operations | None:
+    a, parts = augmentation, []
+    if a.auto_augment != "none":
+        steps, magnitude = (a.ra_num_ops, a.ra_magnitude) if a.auto_augment == "ra" else (1, None)
+        parts.append(draw_policy(a.auto_augment, side, count, steps, magnitude, seed, epoch))
+    if a.color_jitter and any(a.color_jitter):
+        parts.append(draw_jitter(a.color_jitter, count, seed, epoch))
+    if a.grayscale:
+        parts.append(draw_grayscale(a.grayscale, count, seed, epoch))
+    return one_after_the_other(parts)
 
 
 def _affine(augmentation: Augmentation, angle: Tensor, x: Tensor, y: Tensor) -> Tensor:
@@ -133,7 +165,7 @@ def _rectangles(
 
 
 def augment(images: Tensor, draws: Draws, side: int | None = None) -> Tensor:
-    """Crop, flip, shift and rotate a batch; erasing waits until colours are normalised.
+    """Crop, flip, shift and rotate a batch, then its operations; erasing waits until colours are normalised.
 
     Args:
         images: uint8 (B, C, S, S)
@@ -153,6 +185,8 @@ def augment(images: Tensor, draws: Draws, side: int | None = None) -> Tensor:
     if draws.affine is not None:
         grid = functional.affine_grid(draws.affine, list(images.shape), align_corners=False)
         images = functional.grid_sample(images.float(), grid, padding_mode="border", align_corners=False)
+    if draws.operations is not None:
+        images = operate(images, draws.operations)
     return images
 
 
