@@ -28,6 +28,7 @@ from study.recipe_table import read_recipes
 from study.report.all_figures import FIGURES, keys_of
 from study.schema import SCHEMA
 from study.settings import captions, check_recipes, common, deciding, read_numbers, reported_protocol, validate_config
+from study.starts import start_of
 
 # As a module, the pipeline takes the configuration of the Snakefile that uses it, laid over its own.
 AS_MODULE = workflow.modifier.skip_configfile
@@ -120,7 +121,7 @@ def class_weights_of(wildcards):
 
 
 def weights_file(recipe):
-    """The state dict that the trainings of a recipe start from; None from scratch."""
+    """The state dict that the trainings of a recipe start from; None from scratch, or from another experiment."""
     if (weights := recipe["model.weights"]) == "imagenet":
         return f"resources/weights/{recipe['model.name']}.pth"
     return None if weights == "none" else weights
@@ -134,8 +135,22 @@ def missing_weights():
 
 def initial_weights_file(wildcards):
     """The state dict that training starts from, if it does not start from scratch."""
+    if start := started_from(wildcards):
+        return [str(start.weights)]
     file = weights_file(RECIPES[wildcards.experiment])
     return [file] if file else []
+
+
+def started_from(wildcards):
+    """The run of another experiment, of the same seed, that training starts from; None for any other start."""
+    experiment = start_of(RECIPES[wildcards.experiment])
+    return RunPaths(Path(RESULTS), experiment, wildcards.seed) if experiment else None
+
+
+def initial_run_file(wildcards):
+    """What identifies the weights of that run."""
+    start = started_from(wildcards)
+    return [str(start.run)] if start else []
 
 
 def recipe_of(wildcards):

@@ -10,7 +10,9 @@ rule train:
         # ancient: pack.json, compared by content, holds the arrays' hashes
         arrays=ancient(PACKED),
         class_weights=class_weights_of,
+        # ancient: of another run, its run.json, compared by content, holds the weights' hash
         initial_weights=ancient(initial_weights_file),
+        initial_run=initial_run_file,
     output:
         history=RUN.history,
         weights=RUN.weights,

@@ -24,12 +24,14 @@ with logged(snakemake.log[0], threads=snakemake.threads) as say:
     recipe = Recipe.of(wildcards.experiment, study={}, **deciding)
     data = packed.load(Path(snakemake.input.index).parent)
     weights = snakemake.input.class_weights
+    start = snakemake.input.initial_run  # of the run that is started from
     origin = provenance.collect(
         code=snakemake.params.code,
         data=data.digest,
         recipe=deciding,
         settings=settings,
         class_weights=file_sha256(str(weights)) if weights else None,
+        initial_weights=file_sha256(str(snakemake.input.initial_weights)) if start else None,
     )
     checkpoints = Path(snakemake.output.run).parent / CHECKPOINTS
     initial_weights = Path(str(snakemake.input.initial_weights)) if snakemake.input.initial_weights else None
@@ -44,7 +46,7 @@ with logged(snakemake.log[0], threads=snakemake.threads) as say:
         initial_weights=initial_weights,
         checkpoint_dir=checkpoints,
         checkpoint_every=snakemake.config["checkpoints"]["every"],
-        run_key=provenance.digest([origin[part] for part in ("code", "data", "recipe", "settings")]),
+        run_key=provenance.digest([origin[part] for part in ("code", "data", "recipe", "settings", "initial_weights")]),
         tensorboard_dir=Path(snakemake.output.tensorboard),
         report=say,
     )

@@ -19,4 +19,5 @@ floor. Each room's __init__ says what comes in, what goes out and what is in whi
     rule_log        the log of a rule's script, and how its errors end
     schema          the configuration's schema, loaded
     settings        the configuration, checked
+    starts          which experiment's trained weights a recipe starts from
 """

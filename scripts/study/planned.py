@@ -26,6 +26,7 @@ from study.paths import RunPaths, class_weights_file, runs_in
 from study.provenance import digest
 from study.recipe import HYPERPARAMETERS, Recipe, recipes_of, values_of
 from study.recipe_table import read_recipes
+from study.starts import start_of
 
 SHOWN = 10  # differences of one run, or lines, at most
 NOT_IN_TABLE, NOT_IN_SEEDS = "its recipe is not in the table of recipes any more", "its seed is not in `seeds` any more"
@@ -104,6 +105,16 @@ class PlannedStudy:
         path = self.class_weights(experiment)
         return file_sha256(path) if path and path.is_file() else None
 
+    def start(self, run: RunPaths) -> RunPaths | None:
+        """The run whose weights a training starts from; None for any other start."""
+        experiment = start_of(self.recipes[run.experiment])
+        return RunPaths(self.results, experiment, run.seed) if experiment else None
+
+    def _sha256_of_start(self, run: RunPaths) -> str | None:
+        """As the run that is started from states it; None where there is none, or none yet."""
+        start = self.start(run)
+        return weights_sha256(start) if start else None
+
     def differences(self, run: RunPaths) -> list[str]:
         """What a finished run of the study was made with, where that is otherwise now: "max_epochs 100, now 200".
 
@@ -114,13 +125,15 @@ class PlannedStudy:
             made = record.get("provenance", {})
         except (OSError, ValueError, AttributeError) as error:
             return [f"run.json cannot be read ({error})"]
-        return [*self._recipe(run, record), *self._surroundings(run, made)]
+        found = [*self._recipe(run, record), *self._surroundings(run, made)]
+        return found or [*self._start(run, made.get("initial_weights"))]
 
     def states_its_data(self, run: RunPaths) -> bool:
         """Whether a run without differences says so itself: its images, and its class weights where it uses them."""
         made = read_json(run.run).get("provenance", {})
-        weights = self._sha256_of_weights(run.experiment)
-        return made.get("data") == self.images and made.get("class_weights") == weights
+        used = {"data": self.images, "class_weights": self._sha256_of_weights(run.experiment)}
+        used["initial_weights"] = self._sha256_of_start(run)
+        return all(made.get(what) == digest for what, digest in used.items())
 
     def _recipe(self, run: RunPaths, record: Mapping[str, Any]) -> Iterator[str]:
         recipe = self.recipes[run.experiment]
@@ -148,6 +161,18 @@ class PlannedStudy:
         if None not in (weights, here) and weights != here:
             yield f"other class weights than those in {self.class_weights(run.experiment)} now"
 
+    def _start(self, run: RunPaths, used: str | None) -> Iterator[str]:
+        """How the run that a training starts from is another one now, or is about to be."""
+        start = self.start(run)
+        if start is None:
+            return
+        if not start.run.exists():
+            yield f"weights of {start.name}, which is not trained now"
+        elif found := self.differences(start):
+            yield f"weights of {start.name}, which was trained with {'; '.join(found)}"
+        elif used != weights_sha256(start):
+            yield f"other weights of {start.name} than those in {start.weights} now"
+
     def leftovers(self) -> dict[RunPaths, str]:
         """Finished runs that take part in nothing, each with the reason."""
         planned = set(self.runs)
@@ -162,6 +187,14 @@ class PlannedStudy:
             else:
                 reasons[run] = NOT_IN_SEEDS if run.experiment in self.recipes else NOT_IN_TABLE
         return reasons
+
+
+def weights_sha256(run: RunPaths) -> str | None:
+    """SHA-256 of a finished run's weights, as its run.json states it; None if it does not."""
+    try:
+        return str(read_json(run.run)["sha256"][run.weights.name])
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
 
 
 def recipe_tables(config: Mapping[str, Any], checkout: Path) -> list[str]:

@@ -21,6 +21,7 @@ from study.names import SPLITS
 from study.paths import RunPaths
 from study.planned import SHOWN, PlannedStudy, changes
 from study.settings import deciding
+from study.starts import starts_first
 
 # Options that take several values after one another, and of which Snakemake uses the last alone.
 ONCE = {"--configfile": r"--configf\w*", "--config": r"--config|-C"}
@@ -205,6 +206,7 @@ def set_time_stamps(study: PlannedStudy) -> None:
     """
     data = study.results / "data"
     index, audit, weights = data / "pack.json", data / "audit.json", sorted(data.glob("class_weights*.csv"))
+    order = starts_first(study.recipes)
     packed = [index, *(data / f"{split}.{kind}" for split in SPLITS for kind in ("npy", "csv"))]
     if not all(path.exists() for path in (audit, *packed)):
         return
@@ -214,12 +216,15 @@ def set_time_stamps(study: PlannedStudy) -> None:
         for path in weights:
             if _newest(index) > _oldest(path) and _weights_of_these_images(path, index):
                 _renew([path], _newest(index))
-        for run in study.runs:
+        for run in sorted(study.runs, key=lambda run: order.index(run.experiment)):
             outputs = [run.history, run.weights, run.run, run.tensorboard]
             if not all(path.exists() for path in outputs):
                 continue
             used = study.class_weights(run.experiment)
-            inputs, made = _newest(index, *[path for path in weights if path == used]), _oldest(*outputs)
+            start = study.start(run)
+            started_from = [start.run] if start and start.run.exists() else []
+            inputs = _newest(index, *[path for path in weights if path == used], *started_from)
+            made = _oldest(*outputs)
             if study.differences(run):
                 if made >= _newest(index):
                     _renew(outputs, _newest(index) - 1_000_000_000)

@@ -168,12 +168,19 @@ def versions() -> dict[str, str]:
 
 
 def collect(
-    *, code: str, data: str, recipe: dict[str, Any], settings: dict[str, Any], class_weights: str | None
+    *,
+    code: str,
+    data: str,
+    recipe: dict[str, Any],
+    settings: dict[str, Any],
+    class_weights: str | None,
+    initial_weights: str | None,
 ) -> dict[str, Any]:
     """The part of `run.json` that says what made the run, but for device, precision and times.
 
     Args:
         code, data, class_weights: digests; of class_weights.csv None where the recipe does not use it.
+        initial_weights: digest of the weights of another run that the training starts from; None for any other start.
         settings: all that decides the training beside the recipe; kept as it is, too, to say later what changed.
     """
     return {
@@ -184,6 +191,7 @@ def collect(
         "settings": digest(settings),
         "configuration": settings,
         "class_weights": class_weights,
+        "initial_weights": initial_weights,
         "versions": versions(),
         "host": socket.gethostname(),
         "platform": platform.platform(),

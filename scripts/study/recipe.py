@@ -98,6 +98,8 @@ class Column:
     @only_words
     def show(self, value: Any) -> str:
         """A value as tables and figures write it."""
+        if isinstance(value, str) and not self.choices:  # a name
+            return value
         if self.node.get("show") == "lr":
             return lr_text(value)
         if isinstance(value, bool):
@@ -116,8 +118,13 @@ class Column:
         return f"{self.label} {self.show(value)}"
 
     def rank(self, value: Any) -> Any:
-        """What puts the values of two recipes into an order: that of the schema for words, else the number itself."""
-        return self.choices.index(value) if self.choices else value
+        """What puts the values of two recipes into an order: that of the schema for words, else the number itself.
+
+        Of names "none" is the first.
+        """
+        if self.choices:
+            return self.choices.index(value)
+        return (value != "none", value) if isinstance(value, str) else value
 
 
 RECIPE_SECTIONS = tuple(_SCHEMA["sections"])  # of the configuration
@@ -280,8 +287,18 @@ class Recipe:
 
     def takes(self, column: str) -> bool:
         """Whether a hyperparameter means anything in this recipe: momentum does not with Adam."""
-        needs = HYPERPARAMETERS[column].node.get("only_with", {})
-        return all(self.hyperparameters[other] in values and self.takes(other) for other, values in needs.items())
+        return self.bar(column) is None
+
+    def bar(self, column: str) -> str | None:
+        """The first column whose value keeps a hyperparameter from meaning anything: "optimizer" for momentum."""
+        node = HYPERPARAMETERS[column].node
+        without = [other for other, values in node.get("not_with", {}).items() if self.hyperparameters[other] in values]
+        needed = [
+            other
+            for other, values in node.get("only_with", {}).items()
+            if self.hyperparameters[other] not in values or not self.takes(other)
+        ]
+        return next(iter([*without, *needed]), None)
 
 
 def recipes_of(params: Mapping[str, Mapping[str, Any]]) -> dict[str, Recipe]:

@@ -21,6 +21,7 @@ from study.errors import StudyError
 from study.recipe import COLUMNS, HYPERPARAMETERS, KEYS, RECIPE_SECTIONS, Column, Recipe, column_named
 from study.reference import allowed
 from study.schema import SCHEMA
+from study.starts import start_of, wrong_start
 
 SEPARATORS = {",": "commas", ";": "semicolons", "|": "bars", " ": "blanks"}  # that others put between columns
 LOOK_ALIKES = str.maketrans({",": ".", **dict.fromkeys("\u2010\u2011\u2012\u2013\u2212", "-")})  # in a number's place
@@ -50,6 +51,12 @@ def read_recipes(
                 )
             first_seen[key] = f"{path}, row {row}"
             recipes[recipe.experiment] = recipe
+    for recipe in recipes.values():
+        if why := wrong_start(recipe, recipes):
+            own = recipe["model.init_from"] != (study or {}).get("model.init_from", "none")
+            where = "column" if own else "config key"
+            found = f"{first_seen[recipe.experiment.lower()]}, {where} 'model.init_from': found {start_of(recipe)}"
+            raise StudyError(f"{found}, {why}")
     return recipes
 
 
@@ -244,7 +251,7 @@ def _disagreements(recipe: Recipe, given: Set[str]) -> Iterable[tuple[str, str, 
     for name in HYPERPARAMETERS:
         node, value = COLUMNS[name].node, recipe[name]
         if name in given and not recipe.takes(name) and ("default" not in node or value != node["default"]):
-            other = next(other for other in node["only_with"] if not _allows(recipe, name, other))
+            other = recipe.bar(name) or ""
             text = f"which the {HYPERPARAMETERS[other].label} {_spelled(recipe[other])} does not take"
             without = f"{_spelled(node['default'])} or " if "default" in node else ""
             yield name, _spelled(value), f"{text}; allowed is {without}nothing"
@@ -254,6 +261,7 @@ def _disagreements(recipe: Recipe, given: Set[str]) -> Iterable[tuple[str, str, 
         yield "activation", "softmax", f"allowed with the loss {recipe.loss} is log_softmax or logits"
     if recipe["loss.defer_until"]:
         yield from _of_the_deferral(recipe)
+    yield from _of_the_start(recipe)
     if recipe.nesterov and not recipe.momentum:
         yield "nesterov", "true", "which needs a momentum above 0"
     for name in ("augmentation.random_resized_crop", "augmentation.crop_ratio"):
@@ -285,8 +293,14 @@ def _of_the_deferral(recipe: Recipe) -> Iterable[tuple[str, str, str]]:
         yield "loss.defer_until", f"{recipe['loss.defer_until']:g}", rule
 
 
-def _allows(recipe: Recipe, column: str, other: str) -> bool:
-    return recipe[other] in COLUMNS[column].node["only_with"][other] and recipe.takes(other)
+def _of_the_start(recipe: Recipe) -> Iterable[tuple[str, str, str]]:
+    """What does not fit the weights that the training starts from, as `_disagreements` has it."""
+    weights, start = recipe["model.weights"], recipe["model.init_from"]
+    if "none" not in (weights, start):
+        yield "model.weights", weights, f"allowed is none where the training starts from another experiment ({start})"
+    if recipe["model.freeze"] != "none" and weights == start == "none":
+        rule = "which needs weights to start from; set model.init_from or model.weights"
+        yield "model.freeze", recipe["model.freeze"], rule
 
 
 def _spelled(value: Any) -> str:

@@ -35,7 +35,7 @@ def trains(network: nn.Module, batch: int, size: int) -> bool:
 def test_the_smallest_images_are_the_smallest_that_it_trains_on(name: str) -> None:
     settings = models.ModelSettings(name, head_hidden=8)
     with torch.device("cpu" if name.startswith("regnet") else "meta"):  # drawing the weights of regnet needs values
-        network, _ = models._vgg(settings, 3) if name in models.VGG else models._torchvision(settings, 3)
+        network = models._vgg(settings, 3) if name in models.VGG else models._torchvision(settings, 3)
     network = network.to("meta")
     known = NETWORKS[name]
     for batch, least in ((2, known.least), (1, known.least_alone)):

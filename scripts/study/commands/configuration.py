@@ -8,7 +8,7 @@ from study.errors import StudyError
 from study.files import read_json, read_yaml
 from study.paths import runs_in
 from study.planned import PlannedStudy, recipe_tables
-from study.recipe import Recipe
+from study.recipe import Recipe, values_of
 from study.recipe_table import read_recipes
 
 ROOT = Path(__file__).parents[3]  # of the pipeline, wherever it is called from
@@ -44,7 +44,7 @@ def planned_study(name: str) -> PlannedStudy:
     for path in sorted((ROOT / "config").glob("*.yaml")):
         config = read_configuration(path)
         if config["study"] == name:
-            return PlannedStudy(results, config, read_recipes(recipe_tables(config, ROOT)))
+            return PlannedStudy(results, config, read_recipes(recipe_tables(config, ROOT), study=values_of(config)))
         known.append(str(config["study"]))
     if finished := runs_in(results, "run.json"):
         print(f"note: {results}/study.json is missing, so all runs there count; Snakemake writes it", file=sys.stderr)

@@ -27,16 +27,29 @@ from study.evaluate import metrics, prediction
 from study.files import file_sha256, read_json, read_table, table_text
 from study.names import HISTORY_COLUMNS
 from study.paths import RunPaths
-from study.planned import PlannedStudy, leftover_lines, recipe_tables
+from study.planned import PlannedStudy, leftover_lines, recipe_tables, weights_sha256
 from study.provenance import code_digest, digest
 from study.recipe import Recipe, values_of
 from study.recipe_table import read_recipes
 from study.settings import common, reported_protocol
+from study.starts import start_of
 from study.train.learner import TrainingSettings
 
 SCRIPTS = Path(__file__).parents[2]
 PROVENANCE = (
-    *("git_commit", "git_dirty", "code", "data", "recipe", "settings", "versions", "host", "platform", "device"),
+    *(
+        "git_commit",
+        "git_dirty",
+        "code",
+        "data",
+        "recipe",
+        "settings",
+        "initial_weights",
+        "versions",
+        "host",
+        "platform",
+        "device",
+    ),
     *("driver", "cuda_visible_devices", "scheduler", "precision", "determinism", "threads", "started", "ended"),
     "resumes",
 )
@@ -57,7 +70,7 @@ def run(arguments: argparse.Namespace) -> None:
         study = planned_study(arguments.study)
     else:
         config = read_configuration(*(arguments.configfile or []))
-        recipes = read_recipes(recipe_tables(config, ROOT))
+        recipes = read_recipes(recipe_tables(config, ROOT), study=values_of(config))
         study = PlannedStudy(Path("results", config["study"]), config, recipes)
     problems = verify(study, SCRIPTS, print)
     for problem in problems:
@@ -145,6 +158,9 @@ def _run(config: dict[str, Any], files: RunPaths, recipe: Recipe, data: PackedDa
             yield f"{files.trained / name}: not the file whose SHA-256 is in run.json"
     if provenance["data"] != data.digest:
         yield f"{files.run}: trained on other images than those in {files.results / 'data'}"
+    start = start_of(recipe)
+    if start and provenance["initial_weights"] != weights_sha256(RunPaths(files.results, start, files.seed)):
+        yield f"{files.run}: started from other weights than those of {start} now"
     trained = Recipe.of(recipe.experiment, study=values_of(config), **record["recipe"]).deciding
     if trained != recipe.deciding or provenance["recipe"] != digest(recipe.deciding):
         yield f"{files.run}: trained with another recipe than the one in the table of recipes"

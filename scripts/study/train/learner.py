@@ -13,6 +13,7 @@ from study.recipe import Recipe
 from study.train import devices, graphs
 from study.train.batches import Images, Normalize, evaluation_batches
 from study.train.losses import Criterion, common_nll
+from study.train.models import train_mode
 from study.train.optimizers import build_optimizer
 from study.train.schedules import schedule_of
 from study.train.scores import class_averages
@@ -79,7 +80,8 @@ class Learner:
         self.totals = torch.zeros(3, dtype=torch.float64, device=device)
         self.graph: graphs.GraphedStep | None = None
         if settings.cuda_graphs and graphs.supported(device, self.precision):
-            tensors = [*self.model.parameters(), *self.model.buffers(), self.totals]
+            trained = [parameter for parameter in self.model.parameters() if parameter.requires_grad]
+            tensors = [*trained, *self.model.buffers(), self.totals]
             step = partial(train_step, self)
             self.graph = graphs.GraphedStep(step, self.optimizer, tensors, settings.deterministic, report)
 
@@ -117,7 +119,7 @@ def train_epoch(learner: Learner, batches: Iterable[tuple[Tensor, ...]]) -> tupl
     A mixed image counts as predicted right if the label with the larger share is. The sums stay on the device until the
     end: nothing waits for it in between.
     """
-    learner.model.train()
+    train_mode(learner.model)
     learner.totals.zero_()
     step = learner.graph or partial(train_step, learner)
     count = 0

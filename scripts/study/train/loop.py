@@ -260,8 +260,10 @@ def _opening_line(
     recipe: Recipe, seed: int, images: batches.Images, val_images: batches.Images, learner: Learner, state: RunState
 ) -> str:
     where = f"continues after epoch {len(state.history)}" if state.history else "starts"
+    parameters, trained = models.parameter_count(learner.model), models.parameter_count(learner.model, trained=True)
+    of_them = f", {trained:,} of them trained" if trained < parameters else ""
     return (
-        f"{recipe.experiment} seed {seed} {where}: {models.parameter_count(learner.model):,} parameters, "
+        f"{recipe.experiment} seed {seed} {where}: {parameters:,} parameters{of_them}, "
         f"{len(images):,} training and {len(val_images):,} validation images, "
         f"{learner.precision.name} on {_device_name(learner.device)}, "
         f"images {'in its memory' if images.resident else 'memory-mapped'}"
@@ -310,6 +312,7 @@ def _result(
         peak_memory_bytes=state.peak_memory,
         seconds=sum(row["seconds"] for row in state.history),
         parameters=models.parameter_count(learner.model),
+        trained_parameters=models.parameter_count(learner.model, trained=True),
         device=_device_name(learner.device),
         precision=learner.precision.name,
         lr_drops=learner.schedule.drops(rates).tolist(),  # position 1 is the second epoch: it fell after epoch 1

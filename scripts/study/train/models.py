@@ -27,6 +27,9 @@ class ModelSettings:
         weights: "none", "imagenet" or the path of a state dict. Which file that is, is for the caller of `build`.
         head_hidden: units of the head's hidden layer.
         dropout: probability in the head.
+        init_from: the experiment whose trained weights are started from, or "none"; which file, is for the caller too.
+        init_part: "all" of these weights, or those of the "backbone", below a head that is drawn anew.
+        freeze: "none", or the "backbone", which then stays as it starts.
     """
 
     name: str
@@ -34,6 +37,13 @@ class ModelSettings:
     weights: str = "none"
     head_hidden: int = 256
     dropout: float = 0.1
+    init_from: str = "none"
+    init_part: str = "all"
+    freeze: str = "none"
+
+
+class Head(nn.Sequential):
+    """The study's head: the one part of a network that is not its backbone."""
 
 
 def build(settings: ModelSettings, classes: int, image_size: int, seed: int, weights: Path | None = None) -> nn.Module:
@@ -53,24 +63,44 @@ def build(settings: ModelSettings, classes: int, image_size: int, seed: int, wei
         raise StudyError(f"config key '{key}' is {found}, {rule}")
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        model, head = _vgg(settings, classes) if _is_vgg(settings.name) else _torchvision(settings, classes)
+        model = _vgg(settings, classes) if _is_vgg(settings.name) else _torchvision(settings, classes)
     if weights is not None:
-        load_weights(model, head, weights)
-    return model.train()
+        load_weights(model, weights, settings.init_part)
+    if settings.freeze == "backbone":
+        model.requires_grad_(False)
+        head_of(model)[1].requires_grad_(True)
+    return train_mode(model)
 
 
-def parameter_count(model: nn.Module) -> int:
-    """Number of trained parameters."""
-    return sum(parameter.numel() for parameter in model.parameters())
+def head_of(model: nn.Module) -> tuple[str, Head]:
+    """The head of a network with its path."""
+    return next((path, module) for path, module in model.named_modules() if isinstance(module, Head))
+
+
+def train_mode(model: nn.Module) -> nn.Module:
+    """Set the network to training mode, but for a frozen backbone.
+
+    A frozen backbone computes the same in every step: its batch norms keep their averages, its dropout is off.
+    """
+    if all(parameter.requires_grad for parameter in model.parameters()):
+        return model.train()
+    model.eval()
+    head_of(model)[1].train()
+    return model
+
+
+def parameter_count(model: nn.Module, trained: bool = False) -> int:
+    """Number of parameters; of those alone that are trained, if asked for."""
+    return sum(parameter.numel() for parameter in model.parameters() if parameter.requires_grad or not trained)
 
 
 def _is_vgg(name: str) -> bool:
     return name.removesuffix("_bn") in VGG
 
 
-def _head(features: int, settings: ModelSettings, classes: int) -> nn.Sequential:
-    """The study's head: one hidden layer with dropout."""
-    return nn.Sequential(
+def _head(features: int, settings: ModelSettings, classes: int) -> Head:
+    """One hidden layer with dropout."""
+    return Head(
         nn.Linear(features, settings.head_hidden),
         nn.ReLU(inplace=True),
         nn.Dropout(settings.dropout),
@@ -78,8 +108,8 @@ def _head(features: int, settings: ModelSettings, classes: int) -> nn.Sequential
     )
 
 
-def _vgg(settings: ModelSettings, classes: int) -> tuple[nn.Module, str]:
-    """VGG's convolutions, the average of each map, and the head; with the path of the head's module.
+def _vgg(settings: ModelSettings, classes: int) -> nn.Module:
+    """VGG's convolutions, the average of each map, and the head.
 
     torchvision's own VGG class would also draw 120 million parameters of the classifier that is not used.
     """
@@ -105,33 +135,35 @@ def _vgg(settings: ModelSettings, classes: int) -> tuple[nn.Module, str]:
         "flatten": nn.Flatten(),
         "head": _head(channels, settings, classes),
     }
-    return nn.Sequential(OrderedDict(parts)), "head"
+    return nn.Sequential(OrderedDict(parts))
 
 
-def _torchvision(settings: ModelSettings, classes: int) -> tuple[nn.Module, str]:
-    """A torchvision classifier whose last linear layer is replaced by the head; with the path of the head's module."""
+def _torchvision(settings: ModelSettings, classes: int) -> nn.Module:
+    """A torchvision classifier whose last linear layer is replaced by the head."""
     import torchvision.models
 
     model = torchvision.models.get_model(settings.name, weights=None)
     path, last = [(path, module) for path, module in model.named_modules() if isinstance(module, nn.Linear)][-1]
     parent, _, attribute = path.rpartition(".")
     setattr(model.get_submodule(parent), attribute, _head(last.in_features, settings, classes))
-    return model, path
+    return model
 
 
-def load_weights(model: nn.Module, head: str, path: Path) -> None:
+def load_weights(model: nn.Module, path: Path, part: str = "all") -> None:
     """Start `model` from a state dict: a backbone, or backbone and head.
 
+    The keys of the head may be missing, and what a pretrained file has in its place is ignored.
+
     Args:
-        head: path of the head's module. Its keys may be missing, and what a pretrained file has in its place is
-            ignored.
         path: .safetensors, or .pth / .pt with nothing but tensors in it.
+        part: "all", or "backbone" to leave the head as it was drawn, whatever the file holds.
 
     Raises:
         StudyError: naming the keys that are missing, not known or of another shape.
     """
-    tensors = read_state_dict(path)
-    expected = model.state_dict()
+    expected, (head, _) = model.state_dict(), head_of(model)
+    left_out = f"{head}." if part == "backbone" else ()
+    tensors = {key: value for key, value in read_state_dict(path).items() if not key.startswith(left_out)}
     in_head = {key for key in expected if key.startswith(f"{head}.")}
     # older files lack this counter, which only a batch norm without momentum reads
     optional = in_head | {key for key in expected if key.endswith("num_batches_tracked")}

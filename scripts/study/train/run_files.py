@@ -35,6 +35,7 @@ class TrainingResult:
     """A finished run. The fields up to `recipe` are those of run.json.
 
     Attributes:
+        trained_parameters: those of `parameters` that are not frozen.
         facts: what a sentence about the outcome needs, see `study.train.outcome.facts`.
         history: one row per epoch, columns of history.csv.
         weights: state dict of the best epoch (of the initial model if there is none), contiguous, on the CPU.
@@ -54,6 +55,7 @@ class TrainingResult:
     peak_memory_bytes: int
     seconds: float
     parameters: int
+    trained_parameters: int
     device: str
     precision: str
     lr_drops: list[int]

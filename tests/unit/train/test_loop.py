@@ -184,6 +184,37 @@ class TestRun:
         assert result.outcome in ("completed", "collapsed")
 
 
+class TestTwoStages:
+    """A classifier trained anew on the backbone of another run (cRT)."""
+
+    @pytest.mark.parametrize("name", ["vgg11_bn", "mobilenet_v3_small"])
+    def test_a_frozen_backbone_stays_to_the_last_bit_and_the_head_learns(self, tmp_path, name):
+        base = RECIPE.but(max_epochs=1, name=name, width=0.0625 if name == "vgg11_bn" else 1.0)
+        first = small_train(base)
+        write(first, tmp_path)
+        recipe = base.but(init_part="backbone", freeze="backbone", sampler="balanced", max_epochs=2)
+        second = small_train(recipe, initial_weights=tmp_path / "best.safetensors")
+        moved = {key for key, value in second.weights.items() if not torch.equal(value, first.weights[key])}
+        head, _ = models.head_of(models.build(models.ModelSettings(**recipe.section("model")), 3, 32, 0))
+        assert moved and moved == {key for key in first.weights if key.startswith(f"{head}.")}
+        assert second.parameters == first.parameters == first.trained_parameters
+        assert second.trained_parameters == sum(first.weights[key].numel() for key in moved)
+
+    def test_the_head_of_the_second_stage_is_drawn_as_that_of_a_first_one(self, tmp_path):
+        write(small_train(RECIPE.but(max_epochs=1)), tmp_path)
+        start = tmp_path / "best.safetensors"
+        anew, fresh = (models.build(replace(MODEL, init_part="backbone"), 3, 32, 5, path) for path in (start, None))
+        whole = models.build(MODEL, 3, 32, 5, start).state_dict()
+        for key, value in anew.state_dict().items():
+            expected = fresh.state_dict() if key.startswith("head.") else load_file(start)
+            assert torch.equal(value, expected[key]) and torch.equal(whole[key], load_file(start)[key]), key
+
+    def test_the_line_says_how_much_is_trained(self):
+        lines: list[str] = []
+        small_train(RECIPE.but(max_epochs=1, freeze="backbone"), report=lines.append)
+        assert re.search(r"starts: [\d,]+ parameters, 579 of them trained, ", lines[0])
+
+
 class TestMeans:
     """Mean losses and accuracies are exact over images, whatever the batches."""
 
@@ -399,6 +430,7 @@ class TestResume:
             RECIPE.but(max_epochs=7, loss="weighted_focal", sampler="balanced", defer_until=0.5),
             RECIPE.but(max_epochs=7, loss="logit_adjusted", label_smoothing=0.1, sampler="progressive"),
             RECIPE.but(max_epochs=7, mixup_alpha=0.4, cutmix_alpha=1.0, crop_padding=4, auto_augment="ta_wide"),
+            RECIPE.but(max_epochs=7, name="vgg11_bn", freeze="backbone", dropout=0.2),
         ],
     )
     @pytest.mark.parametrize("every", [1, 3])

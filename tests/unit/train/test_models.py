@@ -101,6 +101,31 @@ class TestInitialWeights:
         assert weight.std().item() == pytest.approx((2 / (128 * 9)) ** 0.5, rel=0.02)
 
 
+class TestFrozenBackbone:
+    @pytest.mark.parametrize("name", ["vgg11_bn", "mobilenet_v3_small", "swin_t"])
+    def test_computes_the_same_in_every_step_while_the_head_is_trained(self, name):
+        model = build(ModelSettings(name=name, head_hidden=8, dropout=0.5, freeze="backbone"), 5, 32, 0)
+        path, head = models.head_of(model)
+        before = {key: value.clone() for key, value in model.state_dict().items()}
+        seen: list[torch.Tensor] = []
+        head.register_forward_hook(lambda _, inputs, __: seen.append(inputs[0]))
+        images = torch.randn(4, 3, 32, 32)
+        first, second = model(images), model(images)
+        assert torch.equal(*seen) and not torch.equal(first, second)  # dropout in the head alone
+        first.sum().backward()
+        assert {name for name, p in model.named_parameters() if p.grad is not None} == {
+            name for name, _ in model.named_parameters() if name.startswith(f"{path}.")
+        }
+        models.train_mode(model.eval())
+        assert head.training and not any(m.training for m in set(model.modules()) - set(head.modules()))
+        assert all(torch.equal(before[key], value) for key, value in model.state_dict().items())
+
+    def test_without_one_everything_trains(self):
+        model = narrow().eval()
+        assert all(module.training for module in models.train_mode(model).modules())
+        assert parameter_count(model) == parameter_count(model, trained=True)
+
+
 @pytest.mark.parametrize(
     ("changes", "size", "words"),
     [

@@ -56,6 +56,7 @@ class TestOutputs:
             "peak_memory_bytes",
             "seconds",
             "parameters",
+            "trained_parameters",
             "device",
             "precision",
             "lr_drops",
