@@ -121,7 +121,8 @@ rule class_weights:
     benchmark:
         f"{RESULTS}/benchmarks/class_weights{{scheme}}.tsv"
     wildcard_constraints:
-        scheme="|".join(map(re.escape, CLASS_WEIGHT_SCHEMES)),
+        # in brackets: an empty constraint, where no recipe has a scheme, would be none at all
+        scheme=f"(?:{'|'.join(map(re.escape, CLASS_WEIGHT_SCHEMES))})",
     conda:
         "../envs/data.yaml"
     params:
