@@ -268,6 +268,11 @@ class Recipe:
         return self.cross_entropy and not self["loss.label_smoothing"] and not self["loss.defer_until"]
 
     @property
+    def normed(self) -> bool:
+        """Whether the network ends in a normalised layer, as LDAM needs it."""
+        return self.takes("loss.ldam_s")
+
+    @property
     def double_softmax(self) -> bool:
         """Whether a softmax stands in front of a cross entropy, which applies one itself."""
         return self.cross_entropy and self.activation == "softmax"

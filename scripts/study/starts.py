@@ -40,6 +40,11 @@ def wrong_start(recipe: Recipe, recipes: Mapping[str, Recipe]) -> str | None:
             return (
                 f"whose {column} is {other[column]}, not {recipe[column]}; allowed is an experiment of the same model"
             )
+    if recipe["model.init_part"] == "all" and recipe.normed != other.normed:
+        return (
+            f"whose loss is {other.loss}, not {recipe.loss}, and LDAM alone ends in a normalised layer; allowed is an "
+            "experiment with such a loss, or the init_part backbone"
+        )
     return None
 
 

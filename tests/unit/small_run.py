@@ -38,7 +38,7 @@ RECIPE = Recipe.of(
     erasing=0.2,
     precision="fp32",
 )
-MODEL = ModelSettings(**RECIPE.section("model"))
+MODEL = ModelSettings.of(RECIPE)
 NO_AUGMENTATION = {"vertical_flip": 0.0, "shift": 0.0, "rotation": 0.0, "erasing": 0.0}
 SETTINGS = TrainingSettings(max_epochs=None, device="cpu", deterministic=True)
 

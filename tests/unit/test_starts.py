@@ -17,11 +17,9 @@ GIVEN = {
 
 def read(tmp_path: Path, rows: dict[str, dict[str, str]], study: dict[str, str] | None = None) -> dict[str, Recipe]:
     """The recipes of a table with these cells, by experiment and column."""
-    columns = list(dict.fromkeys(column for cells in rows.values() for column in cells))
-    lines = [["experiment", "case", *GIVEN, *columns]]
-    lines += [
-        [name, "1", *map(str, GIVEN.values()), *(cells.get(c, "") for c in columns)] for name, cells in rows.items()
-    ]
+    columns = list(dict.fromkeys(column for cells in (GIVEN, *rows.values()) for column in cells))
+    lines = [["experiment", "case", *columns]]
+    lines += [[name, "1", *(str({**GIVEN, **cells}.get(c, "")) for c in columns)] for name, cells in rows.items()]
     path = tmp_path / "own.tsv"
     path.write_text("".join("\t".join(line) + "\n" for line in lines), encoding="utf-8")
     return read_recipes(path, study=None if study is None else Recipe.of("x", **GIVEN).hyperparameters | study)
@@ -67,6 +65,10 @@ def test_a_circle_is_named_whole(tmp_path: Path) -> None:
 def test_another_head_goes_with_a_backbone_alone(tmp_path: Path) -> None:
     cells = {"init_from": "base", "init_part": "backbone", "head_hidden": "9"}
     assert start_of(read(tmp_path, {"base": {}, "own": cells})["own"]) == "base"
+    ldam = {"init_from": "base", "loss": "ldam", "activation": "logits"}
+    assert start_of(read(tmp_path, {"base": {}, "own": {**ldam, "init_part": "backbone"}})["own"]) == "base"
+    with pytest.raises(StudyError, match="found base, whose loss is cross_entropy, not ldam, and LDAM alone ends in a"):
+        read(tmp_path, {"base": {}, "own": ldam})
 
 
 def test_the_studys_own_start_is_named_as_its_key(tmp_path: Path) -> None:

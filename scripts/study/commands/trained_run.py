@@ -120,7 +120,11 @@ class Classifier:
         if not about:
             raise StudyError(f"{weights}: does not say which classes and images it is for; train the run again")
         settings = models.ModelSettings(
-            about["model"], about["width"], head_hidden=about["head_hidden"], dropout=about["dropout"]
+            about["model"],
+            about["width"],
+            head_hidden=about["head_hidden"],
+            dropout=about["dropout"],
+            head_scale=about.get("head_scale"),
         )
         network = models.build(settings, len(about["classes"]), about["image_size"], seed=0, weights=weights)
         return cls(

@@ -44,7 +44,7 @@ def predict(
     Raises:
         StudyError: if the weights belong to other classes, images or another model.
     """
-    model = models.ModelSettings(**recipe.section("model"))
+    model = models.ModelSettings.of(recipe)
     _check(weights, data, model)
     network = models.build(model, len(data.classes), data.images["val"].shape[-1], seed=0, weights=weights)
     with devices.leased(settings.device, settings.gpu_slots, report) as device:
@@ -81,6 +81,7 @@ def _check(weights: Path, data: "PackedData", model: models.ModelSettings) -> No
         "model": model.name,
         "width": model.width,
         "head_hidden": model.head_hidden,
+        "head_scale": model.head_scale,
         "image_size": side,
         "channels": channels,
         "bit_depth": data.bit_depth,

@@ -133,7 +133,7 @@ def train(
     _check(recipe, data, class_weights)
     side, stored = data.images["train"].shape[-1], data.stored["train"].shape[-1]
     max_epochs = min(recipe.max_epochs, settings.max_epochs or recipe.max_epochs)
-    model = models.ModelSettings(**recipe.section("model"))
+    model = models.ModelSettings.of(recipe)
     augmentation = Augmentation(**recipe.section("augmentation"))
     with devices.leased(settings.device, settings.gpu_slots, report) as device:
         # Every random choice has a seed of its own from study seed, epoch and purpose: recipes of a seed start from the
@@ -329,6 +329,7 @@ def _result(
             "width": model.width,
             "head_hidden": model.head_hidden,
             "dropout": model.dropout,
+            **({} if model.head_scale is None else {"head_scale": model.head_scale}),
             "image_size": side,
             "channels": channels,
             "bit_depth": data.bit_depth,

@@ -88,13 +88,28 @@ def focal(outputs: Tensor, labels: Tensor, classes: Classes, focal_gamma: float)
     return classes.weighted(missing**focal_gamma * nll, labels)
 
 
+def ldam(outputs: Tensor, labels: Tensor, classes: Classes, ldam_max_m: float, ldam_s: float) -> Tensor:
+    """Cross entropy of outputs with s m_y less in the true class: Cao et al. 2019 (arXiv:1906.07413), equation 13.
+
+    The margin m_c goes by n_c^(−1/4) and is `ldam_max_m` for the rarest class. The outputs are s times a cosine already
+    (`models.NormedLinear`); with that the loss is the one of the authors' code, where s multiplies all logits.
+    """
+    assert classes.log_priors is not None
+    margins = ldam_max_m * ((classes.log_priors.min() - classes.log_priors) / 4).exp()
+    true = labels[:, None] == torch.arange(outputs.shape[1], device=outputs.device)
+    return cross_entropy(torch.where(true, outputs - ldam_s * margins, outputs), labels, classes, label_smoothing=0.0)
+
+
 SMOOTHING, GAMMA, TAU = "loss.label_smoothing", "loss.focal_gamma", "loss.logit_adjust_tau"
+MARGIN = ("loss.ldam_max_m", "loss.ldam_s")
 LOSSES = {
     "cross_entropy": Loss(cross_entropy, weighted=False, takes=(SMOOTHING,)),
     "weighted_cross_entropy": Loss(cross_entropy, weighted=True, takes=(SMOOTHING,)),
     "focal": Loss(focal, weighted=False, takes=(GAMMA,)),
     "weighted_focal": Loss(focal, weighted=True, takes=(GAMMA,)),
     "logit_adjusted": Loss(logit_adjusted, weighted=False, takes=(SMOOTHING, TAU), from_counts=True),
+    "ldam": Loss(ldam, weighted=False, takes=MARGIN, from_counts=True),
+    "weighted_ldam": Loss(ldam, weighted=True, takes=MARGIN, from_counts=True),
 }
 
 

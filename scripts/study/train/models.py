@@ -6,9 +6,11 @@ from pathlib import Path
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional
 
 from study.errors import StudyError
 from study.networks import problems
+from study.recipe import Recipe
 
 # Convolutions of each of VGG's five blocks, a max pooling behind each block, and their channels (Simonyan & Zisserman
 # 2014, table 1). Built here and not by torchvision, whose import takes as long as that of PyTorch itself: it loads the
@@ -30,6 +32,7 @@ class ModelSettings:
         init_from: the experiment whose trained weights are started from, or "none"; which file, is for the caller too.
         init_part: "all" of these weights, or those of the "backbone", below a head that is drawn anew.
         freeze: "none", or the "backbone", which then stays as it starts.
+        head_scale: s of a `NormedLinear` at the end of the head; None for a linear layer.
     """
 
     name: str
@@ -40,10 +43,33 @@ class ModelSettings:
     init_from: str = "none"
     init_part: str = "all"
     freeze: str = "none"
+    head_scale: float | None = None
+
+    @classmethod
+    def of(cls, recipe: Recipe) -> "ModelSettings":
+        """The network that a recipe trains: LDAM's ends in a normalised layer."""
+        return cls(**recipe.section("model"), head_scale=recipe.meant("loss.ldam_s"))
 
 
 class Head(nn.Sequential):
     """The study's head: the one part of a network that is not its backbone."""
+
+
+class NormedLinear(nn.Module):
+    """s cos θ, θ the angle between features and each class's direction: the last layer of LDAM (arXiv:1906.07413).
+
+    As in its authors' code, whose loss multiplies by s; here the logits have it, so that their softmax is a prediction.
+    """
+
+    def __init__(self, features: int, classes: int, scale: float) -> None:
+        super().__init__()
+        self.scale = scale
+        # Not `weight`, so that the weights of a linear layer are not taken for these.
+        self.directions = nn.Parameter(functional.normalize(torch.empty(classes, features).uniform_(-1, 1)))
+
+    def forward(self, features: Tensor) -> Tensor:
+        """From (B, features) to logits (B, classes)."""
+        return self.scale * functional.linear(functional.normalize(features), functional.normalize(self.directions))
 
 
 def build(settings: ModelSettings, classes: int, image_size: int, seed: int, weights: Path | None = None) -> nn.Module:
@@ -104,7 +130,9 @@ def _head(features: int, settings: ModelSettings, classes: int) -> Head:
         nn.Linear(features, settings.head_hidden),
         nn.ReLU(inplace=True),
         nn.Dropout(settings.dropout),
-        nn.Linear(settings.head_hidden, classes),
+        nn.Linear(settings.head_hidden, classes)
+        if settings.head_scale is None
+        else NormedLinear(settings.head_hidden, classes, settings.head_scale),
     )
 
 

@@ -1,6 +1,7 @@
 """A run small enough for a test, in the folders of a study."""
 
 from pathlib import Path
+from typing import Any
 
 from small_run import NO_AUGMENTATION, RECIPE, SETTINGS, small_data, small_train, write
 
@@ -11,10 +12,10 @@ from study.paths import RunPaths
 from study.planned import PlannedStudy
 
 
-def finish(results: Path, experiment: str, seed: int, epochs: int, channels: int = 1) -> RunPaths:
+def finish(results: Path, experiment: str, seed: int, epochs: int, channels: int = 1, **columns: Any) -> RunPaths:
     """Train and evaluate one small run in the layout of a study."""
     data, run = small_data(channels), RunPaths(results, experiment, seed)
-    recipe = RECIPE.but(experiment=experiment, max_epochs=epochs, **NO_AUGMENTATION)
+    recipe = RECIPE.but(experiment=experiment, max_epochs=epochs, **NO_AUGMENTATION, **columns)
     write(small_train(recipe, data=data, seed=seed), run.trained)
     predictions = predict(run.weights, data, recipe, SETTINGS)
     run.evaluated.mkdir(parents=True)

@@ -59,9 +59,9 @@ def test_the_exported_file_needs_nothing_of_this_project(finished: RunPaths, tmp
     assert [path.name for path in tmp_path.glob(".*")] == []
 
 
-@pytest.mark.parametrize("channels", [1, 3])
-def test_the_exported_file_prepares_images_as_the_run_did(tmp_path: Path, channels: int) -> None:
-    run = finish(tmp_path / "small", "a", 0, 2, channels)
+@pytest.mark.parametrize(("channels", "loss"), [(1, "cross_entropy"), (3, "cross_entropy"), (1, "ldam")])
+def test_the_exported_file_prepares_images_as_the_run_did(tmp_path: Path, channels: int, loss: str) -> None:
+    run = finish(tmp_path / "small", "a", 0, 2, channels, loss=loss)
     export(run, tmp_path / "a.pt")
     network = torch.jit.load(str(tmp_path / "a.pt"))
     random = np.random.default_rng(0).integers(0, 256, (8, 8, 3), dtype=np.uint8)

@@ -427,7 +427,7 @@ class TestResume:
         [
             RECIPE.but(max_epochs=7, loss="weighted_cross_entropy", sampler="balanced", activation="softmax"),
             RECIPE.but(max_epochs=7, optimizer="SGD", lr=0.05, momentum=0.9, nesterov=True, weight_decay=1e-3),
-            RECIPE.but(max_epochs=7, loss="weighted_focal", sampler="balanced", defer_until=0.5),
+            RECIPE.but(max_epochs=7, loss="weighted_ldam", sampler="balanced", defer_until=0.5),
             RECIPE.but(max_epochs=7, loss="logit_adjusted", label_smoothing=0.1, sampler="progressive"),
             RECIPE.but(max_epochs=7, mixup_alpha=0.4, cutmix_alpha=1.0, crop_padding=4, auto_augment="ta_wide"),
             RECIPE.but(max_epochs=7, name="vgg11_bn", freeze="backbone", dropout=0.2),

@@ -306,6 +306,34 @@ class TestFocal:
         assert mean == 0 and not gradient.any()
 
 
+class TestLDAM:
+    @pytest.mark.parametrize("loss", ["ldam", "weighted_ldam"])
+    @pytest.mark.parametrize(("max_m", "s"), [(0.5, 30.0), (0.2, 10.0), (0.0, 1.0)])
+    def test_it_is_the_authors_loss(self, loss, max_m, s):
+        """kaidic/LDAM-DRW, losses.py, on cosines: margins max_m · m / max(m) with m = n^(−1/4), s on all logits."""
+        logits, labels = logits_and_labels()
+        cosines = logits.tanh()
+        margins = 1 / COUNTS.double() ** 0.25
+        margins *= max_m / margins.max()
+        weights = WEIGHTS.double() if LOSSES[loss].weighted else torch.ones(7, dtype=torch.float64)
+
+        def formula(cos: torch.Tensor) -> torch.Tensor:
+            index = torch.zeros(32, 7, dtype=torch.bool).scatter_(1, labels[:, None], True)
+            output = torch.where(index, cos - margins[labels][:, None], cos)
+            return torch.nn.functional.cross_entropy(s * output, labels, weight=weights)
+
+        expected, gradient = mean_and_gradient(formula, cosines)
+        mean, ours = with_gradient(criterion_of(loss, ldam_max_m=max_m, ldam_s=s), s * cosines, labels)
+        torch.testing.assert_close(mean, expected)
+        torch.testing.assert_close(s * ours, gradient, rtol=1e-4, atol=1e-6)  # by the cosine, not by the logit
+
+    def test_the_rarest_class_has_the_largest_margin(self):
+        criterion = criterion_of("ldam")
+        costs = criterion(torch.zeros(7, 7), torch.arange(7))[0]
+        assert (costs.diff() > 0).all()
+        assert costs[-1] == pytest.approx(math.log1p(6 * math.exp(15)), rel=1e-6)
+
+
 def test_common_nll_is_minus_log_probability_of_the_true_class():
     logits, labels = logits_and_labels()
     p = probabilities(logits)

@@ -4,6 +4,7 @@ import sys
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from safetensors.torch import save_file
@@ -159,6 +160,32 @@ class TestLoadWeights:
     def test_full_state(self, tmp_path, name):
         state, expected = narrow(0, self.saved(tmp_path / name)).state_dict(), narrow(1).state_dict()
         assert all(torch.equal(state[key], expected[key]) for key in expected)
+
+    def test_a_normalised_head_gives_s_times_cosines(self):
+        """By numpy; whatever the length of features and directions."""
+        head = build(replace(NARROW, head_scale=30.0), 5, 32, 0).head
+        features = torch.randn(4, 8, generator=torch.Generator().manual_seed(0))
+        logits = head[3](features).detach().numpy()
+        x, w = features.numpy(), head[3].directions.detach().numpy()
+        cosines = (x @ w.T) / np.outer(np.linalg.norm(x, axis=1), np.linalg.norm(w, axis=1))
+        np.testing.assert_allclose(logits, 30 * cosines, rtol=1e-5, atol=1e-5)
+        np.testing.assert_allclose(np.linalg.norm(w, axis=1), 1, rtol=1e-6)
+        assert (head[3](torch.zeros(1, 8)) == 0).all()
+
+    def test_a_normalised_head_leaves_the_other_initial_weights(self):
+        plain, normed = (build(replace(NARROW, head_scale=s), 5, 32, 0).state_dict() for s in (None, 30.0))
+        shared = plain.keys() & normed.keys()
+        assert plain.keys() - shared == {"head.3.weight", "head.3.bias"} and normed.keys() - shared == {
+            "head.3.directions"
+        }
+        assert all(torch.equal(plain[key], normed[key]) for key in shared)
+
+    def test_a_linear_head_is_no_normalised_one(self, tmp_path):
+        for one, other in ((None, 30.0), (30.0, None)):
+            path = tmp_path / "weights.pth"
+            torch.save(build(replace(NARROW, head_scale=one), 5, 32, 0).state_dict(), path)
+            with pytest.raises(StudyError, match=r"not in the model: head\.3"):
+                build(replace(NARROW, head_scale=other), 5, 32, 0, path)
 
     def test_backbone_only_leaves_the_head_as_drawn(self, tmp_path):
         state = narrow(0, self.saved(tmp_path / "weights.pth", keep="features")).state_dict()
