@@ -104,10 +104,10 @@ class Column:
             return lr_text(value)
         if isinstance(value, bool):
             return "yes" if value else "no"
-        if value is None:
+        if value is None or value == []:
             return "none"
         if isinstance(value, list):
-            return ", ".join(f"{number:g}" for number in value)
+            return ", ".join(map(self.show, value))
         return f"{value:g}" if isinstance(value, float) else str(value).replace("_", " ")
 
     @only_words
@@ -120,11 +120,11 @@ class Column:
     def rank(self, value: Any) -> Any:
         """What puts the values of two recipes into an order: that of the schema for words, else the number itself.
 
-        Of names "none" is the first.
+        Of names "none" is the first, of numbers that there is none.
         """
         if self.choices:
             return self.choices.index(value)
-        return (value != "none", value) if isinstance(value, str) else value
+        return value not in (None, "none"), value
 
 
 RECIPE_SECTIONS = tuple(_SCHEMA["sections"])  # of the configuration
@@ -298,12 +298,14 @@ class Recipe:
         """The first column whose value keeps a hyperparameter from meaning anything: "optimizer" for momentum."""
         node = HYPERPARAMETERS[column].node
         without = [other for other, values in node.get("not_with", {}).items() if self.hyperparameters[other] in values]
-        needed = [
-            other
-            for other, values in node.get("only_with", {}).items()
-            if self.hyperparameters[other] not in values or not self.takes(other)
-        ]
+        needed = [other for other, values in node.get("only_with", {}).items() if not self.has(other, values)]
         return next(iter([*without, *needed]), None)
+
+    def has(self, column: str, values: Sequence[Any] | Mapping[str, float]) -> bool:
+        """Whether a hyperparameter means something and has one of these values, or one above {"above": 0}."""
+        value = self.hyperparameters[column]
+        among = value is not None and value > values["above"] if isinstance(values, Mapping) else value in values
+        return among and self.takes(column)
 
 
 def recipes_of(params: Mapping[str, Mapping[str, Any]]) -> dict[str, Recipe]:

@@ -200,7 +200,9 @@ def parse(column: Column, cell: str) -> Any:
     Raises:
         ValueError: it is none of the allowed ones.
     """
-    value = _READ.get(column.node.get("type", ""), str)(cell)
+    kinds = column.node.get("type", "")
+    kind, null = (kinds, False) if isinstance(kinds, str) else (kinds[0], "null" in kinds)
+    value = None if null and cell.lower() == "null" else _READ.get(kind, str)(cell)
     numbers = value if isinstance(value, list) else [value]
     finite = all(math.isfinite(number) for number in numbers if isinstance(number, float))
     if not finite or not _validator(column.name).is_valid(value):
@@ -253,9 +255,9 @@ def _disagreements(recipe: Recipe, given: Set[str]) -> Iterable[tuple[str, str, 
         if name in given and not recipe.takes(name) and ("default" not in node or value != node["default"]):
             other = recipe.bar(name) or ""
             text = f"which the {HYPERPARAMETERS[other].label} {_spelled(recipe[other])} does not take"
-            without = f"{_spelled(node['default'])} or " if "default" in node else ""
+            without = f"{_spelled(node['default'])} or " if node.get("default") not in (None, []) else ""
             yield name, _spelled(value), f"{text}; allowed is {without}nothing"
-    if recipe.min_lr > recipe.lr:
+    if recipe.takes("min_lr") and recipe.min_lr > recipe.lr:
         yield "min_lr", f"{recipe.min_lr:g}", f"allowed is at most lr = {recipe.lr:g}"
     if recipe.activation == "softmax" and not recipe.cross_entropy:
         yield "activation", "softmax", f"allowed with the loss {recipe.loss} is log_softmax or logits"
@@ -280,6 +282,7 @@ def _disagreements(recipe: Recipe, given: Set[str]) -> Iterable[tuple[str, str, 
             yield column, f"{recipe[column]:g}", rule
         if recipe.batch_size == 1:
             yield column, f"{recipe[column]:g}", "which needs a batch_size of at least 2; allowed is 0"
+    yield from _of_the_schedule(recipe, given)
 
 
 def _of_the_deferral(recipe: Recipe) -> Iterable[tuple[str, str, str]]:
@@ -303,7 +306,26 @@ def _of_the_start(recipe: Recipe) -> Iterable[tuple[str, str, str]]:
         yield "model.freeze", recipe["model.freeze"], rule
 
 
+def _of_the_schedule(recipe: Recipe, given: Set[str]) -> Iterable[tuple[str, str, str]]:
+    """What does not fit the learning rates of a recipe, as `_disagreements` has it."""
+    milestones, warm_up = recipe.meant("training.lr_milestones"), recipe.meant("training.lr_warmup_epochs") or 0
+    if milestones is not None and not (milestones and milestones == sorted(set(milestones))):
+        found, rule = _spelled(milestones) or "nothing", COLUMNS["training.lr_milestones"].node["allowed"]
+        yield "training.lr_milestones", found, f"allowed is {rule}, such as 100,150"
+    watched = recipe["training.lr_scheduler"] == "ReduceLROnPlateau" or recipe["training.early_stopping_patience"]
+    if "training.monitor" in given and not watched and recipe["training.monitor"] != "val_loss":
+        rule = "which neither a plateau nor early stopping watches here; allowed is val_loss or nothing"
+        yield "training.monitor", recipe["training.monitor"], rule
+    if warm_up >= recipe.max_epochs:
+        rule = f"allowed is less than max_epochs = {recipe.max_epochs}"
+        yield "training.lr_warmup_epochs", _spelled(warm_up), rule
+    if recipe.meant("training.lr_interval") == "epoch":
+        for name in ("training.lr_warmup_epochs", "training.lr_step_size"):
+            if (recipe.meant(name) or 0) % 1:
+                yield name, _spelled(recipe[name]), "allowed is a whole number where the lr_interval is epoch"
+
+
 def _spelled(value: Any) -> str:
-    if isinstance(value, list):
-        return ",".join(f"{number:g}" for number in value)
+    if value is None or isinstance(value, list):
+        return "null" if value is None else ",".join(map(_spelled, value))
     return str(value).lower() if isinstance(value, bool) else f"{value:g}" if isinstance(value, float) else str(value)

@@ -131,6 +131,9 @@ def _problems(recipe: Recipe, config: dict[str, Any]) -> Iterator[tuple[str, str
     if recipe["augmentation.random_crop"] and (config["data"].get("stored_size") or 0) <= config["data"]["image_size"]:
         rule = "allowed is false unless 'data.stored_size' is above 'data.image_size'"
         yield "augmentation.random_crop", "true", rule
+    epochs = min(recipe.max_epochs, config["training"]["max_epochs"] or recipe.max_epochs)
+    if (warm_up := recipe.meant("training.lr_warmup_epochs") or 0) >= epochs:
+        yield "training.lr_warmup_epochs", f"{warm_up:g}", f"allowed is less than the {epochs} epochs of the run"
     if config["training"]["device"] == "cpu" and recipe["training.precision"] in ON_GPUS:
         rule = "allowed is auto, fp32 or bf16 with 'training.device: cpu'"
         yield "training.precision", repr(recipe["training.precision"]), rule

@@ -40,7 +40,7 @@ def changed(column: str, value: str, row: str = ROW) -> str:
 
 
 GIVEN: dict[str, Any] = {
-    "optimizer": "SGD", "lr": 0.1, "min_lr": 0.0, "batch_size": 8, "max_epochs": 2, "loss": "cross_entropy",
+    "optimizer": "SGD", "lr": 0.1, "min_lr": 1e-4, "batch_size": 8, "max_epochs": 2, "loss": "cross_entropy",
     "activation": "logits", "sampler": "shuffle",
 }  # fmt: skip
 
@@ -357,6 +357,7 @@ def test_what_decides_leaves_out_defaults() -> None:
     of_sections = {name: recipe[name] for name in studys}
     for name in ("loss.class_weights", "loss.effective_number_beta"):
         del of_sections[name]
+    of_sections = {n: v for n, v in of_sections.items() if "default" not in HYPERPARAMETERS[n].node}
     assert recipe.deciding == {**GIVEN, "momentum": 0.9, **of_sections}
     heavy = recipe.but(loss="weighted_cross_entropy").deciding
     assert "loss.class_weights" in heavy and "loss.effective_number_beta" not in heavy
@@ -369,7 +370,7 @@ def test_what_decides_leaves_out_defaults() -> None:
 def test_a_column_that_does_not_exist_and_one_that_is_missing() -> None:
     with pytest.raises(TypeError, match="a recipe has no column momentun"):
         Recipe.of("a", momentun=0.9)
-    with pytest.raises(TypeError, match="a recipe needs the column lr, min_lr"):
+    with pytest.raises(TypeError, match="a recipe needs the column lr, batch_size, "):
         Recipe.of("a", optimizer="SGD")
     with pytest.raises(AttributeError, match="a recipe has no 'momentun'"):
         _ = Recipe.of("a", **{n: 0 for n, c in HYPERPARAMETERS.items() if not c.optional}).momentun
@@ -391,7 +392,60 @@ def test_the_schema_of_the_columns_is_a_schema() -> None:
         assert column.label and column.heading[0].isupper()
         assert set(column.node.get("words", {})) <= set(column.choices)
         for other, values in column.node.get("only_with", {}).items():
-            assert set(values) <= set(HYPERPARAMETERS[other].choices) and column.optional
+            assert column.optional
+            if isinstance(values, dict):
+                assert list(values) == ["above"] and HYPERPARAMETERS[other].node["type"] in ("number", "integer")
+            else:
+                assert set(values) <= set(HYPERPARAMETERS[other].choices)
+
+
+SCHEDULES = [
+    ({"lr_scheduler": "CosineAnnealingLR", "lr_warmup_epochs": "5", "lr_interval": "step"}, ""),
+    ({"lr_scheduler": "MultiStepLR", "lr_milestones": "30, 60,90"}, ""),
+    ({"lr_scheduler": "OneCycleLR", "pct_start": "0.2", "monitor": "val_nll"}, ""),
+    ({"early_stopping_patience": "null"}, ""),
+    ({"early_stopping_patience": "null", "monitor": "val_accuracy"}, ""),
+    ({"lr_scheduler": "MultiStepLR"}, "'training.lr_milestones': found nothing, allowed is numbers of epochs"),
+    ({"lr_scheduler": "MultiStepLR", "lr_milestones": "9,3"}, "found 9,3, allowed is numbers of epochs that rise"),
+    ({"lr_scheduler": "MultiStepLR", "lr_milestones": "3,x"}, "found '3,x', allowed is numbers of epochs that rise"),
+    ({"lr_milestones": "3"}, "found 3, which the schedule ReduceLROnPlateau does not take; allowed is nothing"),
+    ({"lr_gamma": "0.5"}, "'training.lr_gamma': found 0.5, which the schedule ReduceLROnPlateau does not take;"),
+    ({"lr_scheduler": "StepLR", "scheduler_factor": "0.5"}, "found 0.5, which the schedule StepLR does not take"),
+    ({"lr_scheduler": "StepLR", "min_lr": "0.001"}, "'min_lr': found 0.001, which the schedule StepLR does not take; "),
+    ({"lr_scheduler": "OneCycleLR", "lr_warmup_epochs": "2"}, "found 2, which the schedule OneCycleLR does not take"),
+    ({"lr_warmup_decay": "0.1"}, "found 0.1, which the warm-up epochs 0 does not take; allowed is 0.01 or nothing"),
+    ({"lr_warmup_epochs": "100"}, "'training.lr_warmup_epochs': found 100, allowed is less than max_epochs = 100"),
+    ({"lr_warmup_epochs": "0.5"}, "found 0.5, allowed is a whole number where the lr_interval is epoch"),
+    ({"lr_scheduler": "OneCycleLR", "monitor": "val_nll", "early_stopping_patience": "null"},
+     "'training.monitor': found val_nll, which neither a plateau nor early stopping watches here; allowed is val_loss"),
+    ({"early_stopping_patience": "0"}, "found '0', allowed is a whole number of at least 1 or null"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("columns", "message"), SCHEDULES)
+def test_what_fits_a_schedule_and_what_is_refused(tmp_path: Path, columns: dict[str, str], message: str) -> None:
+    given = {"experiment": "a", "case": "1", "optimizer": "SGD", "lr": "0.01", "batch_size": "64", "max_epochs": "100"}
+    given |= {"loss": "cross_entropy", "activation": "logits", "sampler": "shuffle"} | columns
+    path = tmp_path / "experiments.tsv"
+    path.write_text("\t".join(given) + "\n" + "\t".join(given.values()) + "\n", encoding="utf-8")
+    if not message:
+        recipe = read_recipes(path)["a"]
+        assert Recipe.of("a", study={}, **recipe.deciding).deciding == recipe.deciding
+        return
+    with pytest.raises(StudyError) as error:
+        read_recipes(path)
+    assert "experiments.tsv, row 2, column" in str(error.value) or "config key" in str(error.value)
+    assert message in str(error.value)
+
+
+def test_lists_and_nothing_in_words() -> None:
+    milestones, patience = (
+        HYPERPARAMETERS["training.lr_milestones"],
+        HYPERPARAMETERS["training.early_stopping_patience"],
+    )
+    assert milestones.in_words([30, 60.5]) == "milestones 30, 60.5"
+    assert patience.in_words(None) == "early stopping's patience none"
+    assert sorted([10, None, 5], key=patience.rank) == [None, 5, 10]
 
 
 def test_numbers_in_words():

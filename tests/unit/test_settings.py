@@ -100,6 +100,11 @@ def test_every_study_is_valid(path: Path) -> None:
         ({"study": "nul.txt"}, "'study' is 'nul.txt', allowed is letters, digits"),
         ({"study": "a."}, "'study' is 'a.', allowed is letters, digits"),
         ({"study": "a/b"}, "'study' is 'a/b', allowed is letters, digits, '_', '-' and '.', beginning with"),
+        (
+            {"training": {"lr_warmup_epochs": 5, "max_epochs": 5}},
+            "'training.lr_warmup_epochs' is 5, allowed is less than",
+        ),
+        ({"training": {"lr_gamma": 2}}, "'training.lr_gamma' is 2, allowed is a number above 0 and of at most 1"),
         ({"training": {"device": "gpu"}}, "'training.device' is 'gpu', allowed is text matching"),
         ({"training": {"precision": "fp8"}}, "'training.precision' is 'fp8', allowed is one of auto, fp32"),
         ({"data": {"url": "http://localhost/x.zip"}}, "'data.url' is set but 'data.sha256' is not"),

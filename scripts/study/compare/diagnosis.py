@@ -23,6 +23,7 @@ from study.data.class_weights import weights_of
 from study.names import COMPLETED, EVALUATED_SPLITS
 from study.recipe import listed, lr_text
 from study.train.schedules import schedule_of
+from study.train.scores import monitored
 from study.train.stopping import EarlyStopping
 
 DIAGNOSIS_COLUMNS = ["experiment", "seed", "outcome", "what_happened"]
@@ -235,26 +236,26 @@ def _deferral(run: Run) -> list[str]:
 def _learning_rate(run: Run) -> list[str]:
     """What the recipe's schedule has to say of the learning rates."""
     lr, epochs = run.history["lr"].to_numpy(float), run.history["epoch"].to_numpy(int)
-    return schedule_of(run.recipe).sentences(lr, epochs)
+    return schedule_of(run.recipe, run.record["max_epochs"]).sentences(lr, epochs)
 
 
 # ------------------------------------------------------------------------------------------------------------- ending
 
 
 def _late_stop(run: Run) -> list[str]:
-    """Epochs that were trained only because early stopping took an equal loss for an improvement."""
-    recipe = run.recipe
-    if not recipe["training.early_stopping_equal_improves"]:
+    """Epochs that were trained only because early stopping took an equal score for an improvement."""
+    recipe, score = run.recipe, monitored(run.recipe)
+    if not recipe["training.early_stopping_equal_improves"] or recipe["training.early_stopping_patience"] is None:
         return []
     strict = EarlyStopping(
         recipe["training.early_stopping_patience"], recipe["training.early_stopping_min_delta"], equal_improves=False
     )
     watched = run.history[run.history["epoch"] >= recipe.acts_from(run.record["max_epochs"])]
-    for epoch, loss in zip(watched["epoch"], watched["val_loss"], strict=True):
-        if strict.step(loss) and epoch < run.history["epoch"].iloc[-1]:
+    for row in watched.to_dict("records"):
+        if strict.step(score.cost(row)) and row["epoch"] < run.history["epoch"].iloc[-1]:
             return [
-                f"Early stopping took an equal loss for an improvement; without that it would have stopped the run "
-                f"after epoch {epoch}."
+                f"Early stopping took an equal {score.label} for an improvement; without that it would have stopped "
+                f"the run after epoch {row['epoch']}."
             ]
     return []
 

@@ -14,7 +14,7 @@ from typing import Any
 
 from study.names import COLLAPSED, COMPLETED, DIVERGED, EARLY_STOPPED
 from study.recipe import Recipe
-from study.train.scores import SCORES
+from study.train.scores import SCORES, monitored
 
 # A loss that agrees in the four digits shown.
 ROUNDING = 5e-5
@@ -38,9 +38,10 @@ def _completed(record: Record, history: Rows) -> str:
 
 
 def _early_stopped(record: Record, history: Rows) -> str:
+    score = monitored(Recipe.of("", **record["recipe"]))
     return (
         f"Stopped after epoch {record['epochs']}: {record['facts']['early_stopping_patience']} epochs in a row without "
-        f"a lower validation loss; {_reached(record, history)}."
+        f"a {'lower' if score.lowest else 'higher'} validation {score.label}; {_reached(record, history)}."
     )
 
 

@@ -17,9 +17,9 @@ TensorBoard's events of the run; checkpoints stand beside them for as long as it
     pretrained          torchvision's published weights: where they are, and whether a file is them
     losses              cross entropy, weighted or not; what stands in front of it; the loss comparable between recipes
     optimizers          the optimizers of torch.optim that recipes name
-    schedules           the plateau scheduler, its floor and its sentence
+    schedules           the schedules of the learning rate, warm-up, and what is told of them
     stopping            early stopping
-    scores              the validation scores that may choose the best epoch
+    scores              the validation scores that may choose the best epoch, and the one that is watched
     outcome             completed, early stopped, collapsed or diverged, and the facts behind it
     devices             which device and precision; the lease that keeps two jobs off one GPU
     graphs              the training step as a CUDA graph

@@ -1,7 +1,8 @@
 """A training step as a CUDA graph: its kernels are recorded once and launched together, not one by one from Python.
 
 A graph repeats kernels on the memory they were recorded with. So a batch is copied to where the recorded batch was, and
-all that a step changes has to stay where it is. Numbers are part of the recording: a new learning rate needs a new one.
+all that a step changes has to stay where it is. Numbers are part of the recording: a new learning rate needs a new one,
+unless it is a tensor on the device (`Schedule.on_device`), which is written in place.
 See PyTorch's notes on CUDA semantics, section "CUDA Graphs".
 """
 
@@ -58,7 +59,7 @@ def _side_stream(device: int) -> torch.cuda.Stream:
 
 
 class GraphedStep:
-    """A training step that replays a recording of itself, made anew for every learning rate.
+    """A training step that replays a recording of itself, made anew for every learning rate that is a number.
 
     A recording is used only after it did what the step does from the same start: to the last bit where kernels are
     deterministic, else within REPLAY_TOLERANCE. If that fails, or the recording itself, the step runs as it is from
@@ -90,7 +91,7 @@ class GraphedStep:
         self._limit = 0.0 if deterministic else REPLAY_TOLERANCE
         self._report = report
         self._replay: Callable[[], None] | None = None
-        self._lr: list[float] = []
+        self._lr: list[float] | None = None
         self._batch: tuple[Tensor, ...] = (torch.empty(0),)
         self.failed = False
 
@@ -100,7 +101,8 @@ class GraphedStep:
         Raises:
             StudyError: if a recording failed and left the GPU unusable.
         """
-        lr = [group["lr"] for group in self._optimizer.param_groups]
+        rates = (group["lr"] for group in self._optimizer.param_groups)
+        lr = [rate for rate in rates if not isinstance(rate, Tensor)]
         if lr != self._lr and not self.failed:
             self._record(batch)
             self._lr = lr

@@ -1,6 +1,6 @@
 """Model, loss and optimizer of one run on its device, and what they do in one epoch."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -14,7 +14,7 @@ from study.train import devices, graphs
 from study.train.batches import Images, Normalize, evaluation_batches
 from study.train.losses import Criterion, common_nll
 from study.train.models import train_mode
-from study.train.optimizers import build_optimizer
+from study.train.optimizers import build_optimizer, set_lr
 from study.train.schedules import schedule_of
 from study.train.scores import class_averages
 from study.train.stopping import EarlyStopping
@@ -33,6 +33,10 @@ class TrainingSettings:
     deterministic: bool
     gpu_slots: int = 1
     cuda_graphs: bool = True
+
+    def epochs(self, recipe: Recipe) -> int:
+        """Those that a run of the recipe may take."""
+        return min(recipe.max_epochs, self.max_epochs or recipe.max_epochs)
 
 
 class Learner:
@@ -67,10 +71,11 @@ class Learner:
             for numbers in (class_weights, class_counts)
         )
         self.criterion = Criterion(recipe.loss, recipe.activation, weights, recipe.hyperparameters, counts)
-        self.optimizer = build_optimizer(recipe, self.model)
+        self.schedule = schedule_of(recipe, settings.epochs(recipe))
+        self.scheduler = self.schedule.start()
+        on_device = self.schedule.on_device and device.type == "cuda"
+        self.optimizer = build_optimizer(recipe, self.model, lr_on_device=on_device)
         self.scaler = torch.amp.GradScaler(device.type, enabled=self.precision.name == "fp16")
-        self.schedule = schedule_of(recipe)
-        self.scheduler = self.schedule.start(self.optimizer)
         self.stopping = EarlyStopping(
             recipe["training.early_stopping_patience"],
             recipe["training.early_stopping_min_delta"],
@@ -85,10 +90,14 @@ class Learner:
             step = partial(train_step, self)
             self.graph = graphs.GraphedStep(step, self.optimizer, tensors, settings.deterministic, report)
 
-    @property
-    def lr(self) -> float:
-        """The learning rate of the next step."""
-        return self.optimizer.param_groups[0]["lr"]
+    def rates(self, epoch: int, steps: int) -> list[float]:
+        """The learning rate of each step of an epoch.
+
+        Args:
+            epoch: epochs that are finished.
+            steps: that an epoch has.
+        """
+        return [self.scheduler.lr(epoch, step, steps) for step in range(steps)]
 
     def weights(self) -> dict[str, Tensor]:
         """A copy of the model's state as it is now."""
@@ -100,8 +109,11 @@ class Learner:
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Continue from `state_dict()`."""
+        rates = [group["lr"] for group in self.optimizer.param_groups]
         for name, part in self._parts().items():
             part.load_state_dict(state[name])
+        for group, rate in zip(self.optimizer.param_groups, rates, strict=True):
+            group["lr"] = rate  # what is saved may be on another device; the next epoch sets it
 
     def _parts(self) -> dict[str, Any]:
         return {
@@ -113,17 +125,25 @@ class Learner:
         }
 
 
-def train_epoch(learner: Learner, batches: Iterable[tuple[Tensor, ...]]) -> tuple[float, float]:
+def train_epoch(
+    learner: Learner, batches: Iterable[tuple[Tensor, ...]], rates: Sequence[float] = ()
+) -> tuple[float, float]:
     """One optimizer step per batch; mean loss and accuracy over the epoch's images, as each batch met the model.
 
     A mixed image counts as predicted right if the label with the larger share is. The sums stay on the device until the
     end: nothing waits for it in between.
+
+    Args:
+        rates: learning rate of each step; without them it stays as it is.
     """
     train_mode(learner.model)
     learner.totals.zero_()
     step = learner.graph or partial(train_step, learner)
-    count = 0
+    count, lr, rest = 0, None, iter(rates)
     for batch in batches:
+        before, lr = lr, next(rest, lr)
+        if lr is not None and lr != before:
+            set_lr(learner.optimizer, lr)
         step(*batch)
         count += len(batch[0])
     loss, weight, correct = learner.totals.tolist()

@@ -25,7 +25,7 @@ from study.train.losses import LOSSES
 from study.train.outcome import Ending, facts, is_finite, judge
 from study.train.run_files import TensorBoardLog, TrainingResult, epoch_line, write_outputs
 from study.train.samplers import draw_order
-from study.train.scores import SCORES
+from study.train.scores import SCORES, monitored
 from study.train.seeds import epoch_seed
 
 if TYPE_CHECKING:
@@ -132,7 +132,7 @@ def train(
     """
     _check(recipe, data, class_weights)
     side, stored = data.images["train"].shape[-1], data.stored["train"].shape[-1]
-    max_epochs = min(recipe.max_epochs, settings.max_epochs or recipe.max_epochs)
+    max_epochs = settings.epochs(recipe)
     model = models.ModelSettings.of(recipe)
     augmentation = Augmentation(**recipe.section("augmentation"))
     with devices.leased(settings.device, settings.gpu_slots, report) as device:
@@ -154,7 +154,7 @@ def train(
         with checkpoints, TensorBoardLog(tensorboard_dir, state.history) as board:
             while not state.finished:
                 epoch = len(state.history) + 1
-                start, lr = time.perf_counter(), learner.lr
+                start = time.perf_counter()
                 acts = epoch >= recipe.acts_from(max_epochs)
                 learner.criterion.weigh(acts)
                 # Drawn on the CPU for the whole epoch, so that batch size and device change nothing about it.
@@ -163,11 +163,12 @@ def train(
                 draws = draw_augmentation(augmentation, len(order), side, seed, epoch, stored)
                 torch.manual_seed(epoch_seed(seed, epoch, "dropout"))
                 steps = batches.training_batches(images, order, draws, recipe.batch_size, normalize, side)
+                rates = learner.rates(epoch - 1, len(batches.batch_bounds(len(order), recipe.batch_size)))
                 # Waits for the device once, at its end: the time is that of the steps, not of launching them.
-                train_means = train_epoch(learner, steps)
+                train_means = train_epoch(learner, steps, rates)
                 training_seconds = time.perf_counter() - start
                 val = validate(learner, val_images, normalize)
-                row = _row(epoch, lr, train_means, val, time.perf_counter() - start)
+                row = _row(epoch, rates[0], train_means, val, time.perf_counter() - start)
                 state.add(row, val, len(order), training_seconds, _peak_memory(device))
                 _advance(learner, state, recipe, max_epochs)
                 board.write(row)
@@ -225,12 +226,13 @@ def _advance(learner: Learner, state: RunState, recipe: Recipe, max_epochs: int)
         state.best_epoch = epoch
         # A copy, on the device: the next step changes the weights in place, and most best epochs are soon outdone.
         state.best_weights = learner.weights()
-    learner.scheduler.after_epoch(row["val_loss"])
+    watched = monitored(recipe)
+    learner.scheduler.after_epoch(epoch, row[watched.column])
     acts_from = recipe.acts_from(max_epochs)
     if epoch + 1 == acts_from:
         learner.scheduler.restart()
     # Before the deferred part acts a run is not yet what its recipe says, and the validation loss is of another kind.
-    state.stopped_early = epoch >= acts_from and learner.stopping.step(row["val_loss"]) and epoch < max_epochs
+    state.stopped_early = epoch >= acts_from and learner.stopping.step(watched.cost(row)) and epoch < max_epochs
     state.finished = state.stopped_early or epoch == max_epochs
 
 
@@ -298,7 +300,7 @@ def _result(
     checkpoint_dir: Path | None,
 ) -> TrainingResult:
     ending = _ending(recipe, data, learner, state, max_epochs)
-    rates = [*(row["lr"] for row in state.history), learner.lr]
+    rates = [*(row["lr"] for row in state.history), learner.scheduler.lr(len(state.history))]
     _, channels, _, side = data.images["train"].shape
     return TrainingResult(
         experiment=recipe.experiment,

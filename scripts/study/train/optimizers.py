@@ -38,10 +38,28 @@ OPTIMIZERS = {
 }
 
 
-def build_optimizer(recipe: Recipe, model: nn.Module) -> torch.optim.Optimizer:
-    """The recipe's optimizer for what is trained of a model, which is on its device already."""
+def build_optimizer(recipe: Recipe, model: nn.Module, lr_on_device: bool = False) -> torch.optim.Optimizer:
+    """The recipe's optimizer for what is trained of a model, which is on its device already.
+
+    Args:
+        lr_on_device: keep the learning rate as a tensor where the model is, float32, see `set_lr`.
+    """
     optimizer = OPTIMIZERS[recipe.optimizer]
     columns = {name: recipe.hyperparameters[name] for name in optimizer.takes}
-    on_cuda = optimizer.on_cuda if next(model.parameters()).is_cuda else {}
+    first = next(model.parameters())
+    on_cuda = optimizer.on_cuda if first.is_cuda else {}
     trained = [parameter for parameter in model.parameters() if parameter.requires_grad]
-    return optimizer.build(trained, **columns, **optimizer.always, **on_cuda)
+    built = optimizer.build(trained, **columns, **optimizer.always, **on_cuda)
+    if lr_on_device:
+        for group in built.param_groups:
+            group["lr"] = torch.tensor(group["lr"], dtype=torch.float32, device=first.device)
+    return built
+
+
+def set_lr(optimizer: torch.optim.Optimizer, lr: float) -> None:
+    """Set the learning rate of the next step; one on a device is written in place, and nothing waits for it."""
+    for group in optimizer.param_groups:
+        if isinstance(group["lr"], torch.Tensor):
+            group["lr"].fill_(lr)
+        else:
+            group["lr"] = lr

@@ -18,7 +18,7 @@ class Ending:
         share: weight of each class among the validation images in the loss, adding up to 1.
         best_epoch: epoch of the saved weights; None if they are the initial ones.
         stopped_early: whether early stopping ended the run.
-        patience: epochs without improvement after which it does.
+        patience: epochs without improvement after which it does; None for never.
         best_by: what chose the best epoch, a key of `scores.SCORES`.
         best_from_epoch: the first epoch that could be it.
     """
@@ -28,7 +28,7 @@ class Ending:
     share: Mapping[str, float]
     best_epoch: int | None
     stopped_early: bool
-    patience: int
+    patience: int | None
     best_by: str
     best_from_epoch: int
 
@@ -60,7 +60,7 @@ def facts(ending: Ending) -> dict[str, Any]:
         only_class: None, or the class that every validation image is called by after the last epoch: its `name`,
             `since` which epoch, its `share` in the validation loss.
         only_class_at_best: None, or the name of the class that the saved weights call every validation image by.
-        early_stopping_patience: epochs.
+        early_stopping_patience: epochs; None without early stopping.
         best_by, best_from_epoch: what chose the best epoch, and the first that could be it.
     """
     name, since = ending.only_class[-1], len(ending.only_class)

@@ -1,9 +1,10 @@
-"""The validation scores that may choose the best epoch, by the values of `training.best_by`.
+"""The validation scores that may choose the best epoch, by the values of `training.best_by`, and be watched.
 
 Loads neither PyTorch nor pandas: what a run was chosen by is said in words where there is neither.
 
 Entry points:
     SCORES                                                 name -> Score
+    monitored(recipe) -> Score                             what plateau and early stopping watch, `training.monitor`
     class_averages(hits, images, guesses)                  balanced accuracy and macro-F1 of an epoch
 
 To add one: its name in the schema (config/schemas/config.schema.yaml, `training.best_by`), its column of history.csv
@@ -16,6 +17,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from study.provenance import only_words
+from study.recipe import Recipe
 
 
 @dataclass(frozen=True)
@@ -34,6 +36,11 @@ class Score:
         """The best epoch has the highest; a score that is not a number is worse than any other."""
         value = float(row[self.column])
         return -math.inf if math.isnan(value) else -value if self.lowest else value
+
+    def cost(self, row: Mapping[str, Any]) -> float:
+        """The score where the lowest is the best, its negative where that is the highest."""
+        value = float(row[self.column])
+        return value if self.lowest else -value
 
     @property
     @only_words
@@ -55,7 +62,13 @@ SCORES = {
     "balanced_accuracy": Score("val_balanced_accuracy"),
     "macro_f1": Score("val_macro_f1"),
     "nll": Score("val_nll", lowest=True),
+    "loss": Score("val_loss", lowest=True),
 }
+
+
+def monitored(recipe: Recipe) -> Score:
+    """The score that the plateau and early stopping of a recipe watch."""
+    return next(score for score in SCORES.values() if score.column == recipe["training.monitor"])
 
 
 def class_averages(hits: Sequence[int], images: Sequence[int], guesses: Sequence[int]) -> tuple[float, float]:

@@ -22,9 +22,13 @@ SGD = ADAM.but(optimizer="SGD", lr=0.05, momentum=0.9, nesterov=True, weight_dec
 
 
 class Recorder:
-    """Stands in for `graphs.capture` on a CPU: repeats the step at the learning rate of the recording."""
+    """Stands in for `graphs.capture` on a CPU: repeats the step at the learning rate of the recording.
 
-    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+    Args:
+        on_device: keep the learning rate in a tensor, as a GPU does where the schedule says so.
+    """
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch, on_device: bool = False) -> None:
         self.rates: list[float] = []
         self.replays = 0
         self.optimizer: torch.optim.Optimizer | None = None
@@ -32,8 +36,8 @@ class Recorder:
         monkeypatch.setattr(graphs, "capture", self.capture)
         build = learner.build_optimizer
 
-        def keep(*arguments):
-            self.optimizer = build(*arguments)
+        def keep(recipe, model, lr_on_device=False):
+            self.optimizer = build(recipe, model, on_device)
             return self.optimizer
 
         monkeypatch.setattr(learner, "build_optimizer", keep)
@@ -96,6 +100,42 @@ class TestReplays:
         assert len(rates) > 1
         # 60 images: three batches of 16 and one of 12, which runs eagerly, or four of 15; and one to check a recording
         assert recorder.replays == recipe.max_epochs * (3 if recipe.batch_size == 16 else 4) + len(rates)
+
+    @pytest.mark.parametrize("recipe", [SGD, ADAM])
+    @pytest.mark.parametrize("lr_scheduler", ["CosineAnnealingLR", "OneCycleLR"])
+    def test_a_rate_on_the_device_needs_one_recording(self, monkeypatch, recipe, lr_scheduler):
+        """Another rate for every step; the recorded one finds it where it was."""
+        recipe = recipe.but(lr_scheduler=lr_scheduler, lr_interval="step", lr_warmup_epochs=0)
+        with monkeypatch.context() as eagerly:
+            Recorder(eagerly, on_device=True)
+            plain = small(recipe, cuda_graphs=False)
+        recorder = Recorder(monkeypatch, on_device=True)
+        replayed = small(recipe)
+        assert same(plain, replayed)
+        assert replayed.provenance["step"] == "graph" and len(recorder.rates) == 1
+        assert recorder.replays == 5 * 3 + 1
+        assert recorder.optimizer.param_groups[0]["lr"] is recorder.rates[0]
+        # float32 in place of float64 makes no difference beyond rounding
+        numbers = small(recipe, cuda_graphs=False, report=print)
+        assert [row["lr"] for row in numbers.history] == [row["lr"] for row in plain.history]
+        for name, weight in plain.weights.items():
+            torch.testing.assert_close(weight, numbers.weights[name], rtol=1e-2, atol=1e-3)
+
+    def test_a_rate_on_the_device_after_a_resume(self, monkeypatch, tmp_path):
+        recipe = SGD.but(lr_scheduler="OneCycleLR")
+
+        class Interrupted(Exception):
+            pass
+
+        def interrupt(line: str) -> None:
+            if "epoch 3/5" in line:
+                raise Interrupted
+
+        Recorder(monkeypatch, on_device=True)
+        whole = small(recipe)
+        with pytest.raises(Interrupted):
+            small(recipe, checkpoint_dir=tmp_path, report=interrupt)
+        assert same(whole, small(recipe, checkpoint_dir=tmp_path))
 
     def test_change_nothing_with_batch_norm(self, monkeypatch):
         plain = small(ADAM, name="vgg11_bn")
@@ -299,7 +339,16 @@ class TestCuda:
         return result
 
     @pytest.mark.parametrize("precision", ["fp32", "auto", "fp16"])
-    @pytest.mark.parametrize("recipe", [SGD, ADAM, ADAM.but(activation="softmax", batch_size=15)])
+    @pytest.mark.parametrize(
+        "recipe",
+        [
+            SGD,
+            ADAM,
+            ADAM.but(activation="softmax", batch_size=15),
+            SGD.but(lr_scheduler="CosineAnnealingLR", lr_warmup_epochs=2),
+            ADAM.but(lr_scheduler="OneCycleLR"),
+        ],
+    )
     def test_a_graph_gives_the_bytes_of_the_eager_step(self, recipe, precision):
         graph = self.train(recipe, precision=precision)
         assert same(graph, self.train(recipe, precision=precision, cuda_graphs=False))

@@ -22,6 +22,7 @@ from study.errors import StudyError
 from study.evaluate.metrics import evaluate
 from study.evaluate.prediction import predict
 from study.train import augmentation, batches, learner, loop, losses, models, samplers
+from study.train.schedules import schedule_of
 
 
 def without_seconds(history: Path) -> list[str]:
@@ -262,6 +263,51 @@ class TestMeans:
         assert 0 < accuracy == torch.cat(right).double().mean().item() < 1
 
 
+class TestSchedules:
+    @pytest.mark.parametrize(
+        "columns",
+        [
+            {"lr_scheduler": "OneCycleLR"},
+            {"lr_scheduler": "CosineAnnealingLR", "lr_interval": "step", "lr_warmup_epochs": 1.5},
+            {"lr_scheduler": "ExponentialLR", "lr_gamma": 0.9},
+        ],
+    )
+    def test_every_step_has_its_rate(self, monkeypatch, columns):
+        taken = []
+        real = torch.optim.Adam.step
+
+        def step(self, *arguments):
+            taken.append(self.param_groups[0]["lr"])
+            return real(self, *arguments)
+
+        monkeypatch.setattr(torch.optim.Adam, "step", step)
+        recipe = RECIPE.but(max_epochs=4, **columns)
+        result = small_train(recipe, settings=replace(SETTINGS, max_epochs=3))
+        expected = [schedule_of(recipe, 3).start().lr(epoch, step, 4) for epoch in range(3) for step in range(4)]
+        assert taken == expected
+        assert [row["lr"] for row in result.history] == expected[::4]
+
+    @pytest.mark.parametrize(
+        ("monitor", "values", "epochs"),
+        [
+            ("val_loss", {"loss": [0.5, 0.4, 0.6, 0.6]}, 4),
+            ("val_nll", {"nll": [0.5, 0.6, 0.6, 0.1]}, 3),
+            ("val_accuracy", {"accuracy": [0.5, 0.6, 0.7, 0.8, 0.8, 0.7]}, 6),
+            ("val_macro_f1", {"macro_f1": [0.5, 0.4, 0.4]}, 3),
+        ],
+    )
+    def test_early_stopping_watches_what_the_recipe_says(self, monkeypatch, monitor, values, epochs):
+        validated(monkeypatch, **values)
+        recipe = RECIPE.but(max_epochs=7, monitor=monitor)
+        result = small_train(recipe, early_stopping_patience=2)
+        assert (result.outcome, result.epochs) == ("early_stopped", epochs)
+
+    def test_early_stopping_can_be_switched_off(self, monkeypatch):
+        validated(monkeypatch)
+        result = small_train(RECIPE.but(max_epochs=30), early_stopping_patience=None)
+        assert (result.outcome, result.epochs, result.facts["early_stopping_patience"]) == ("completed", 30, None)
+
+
 class TestPlateaus:
     def plateau(self, monkeypatch: pytest.MonkeyPatch, recipe=RECIPE, **settings: object) -> loop.TrainingResult:
         """A run whose validation loss never improves after the first epoch."""
@@ -431,6 +477,8 @@ class TestResume:
             RECIPE.but(max_epochs=7, loss="logit_adjusted", label_smoothing=0.1, sampler="progressive"),
             RECIPE.but(max_epochs=7, mixup_alpha=0.4, cutmix_alpha=1.0, crop_padding=4, auto_augment="ta_wide"),
             RECIPE.but(max_epochs=7, name="vgg11_bn", freeze="backbone", dropout=0.2),
+            RECIPE.but(max_epochs=7, lr_scheduler="CosineAnnealingLR", lr_interval="step", lr_warmup_epochs=1.5),
+            RECIPE.but(max_epochs=7, lr_warmup_epochs=2, monitor="val_macro_f1"),
         ],
     )
     @pytest.mark.parametrize("every", [1, 3])

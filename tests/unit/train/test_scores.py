@@ -5,13 +5,25 @@ import pytest
 from sklearn.metrics import balanced_accuracy_score, f1_score
 
 from study.names import HISTORY_COLUMNS
+from study.recipe import Recipe
 from study.schema import choices
-from study.train.scores import SCORES, class_averages
+from study.train.scores import SCORES, class_averages, monitored
+
+RECIPE = {"optimizer": "SGD", "lr": 0.1, "batch_size": 8, "max_epochs": 2, "loss": "cross_entropy"}
+RECIPE |= {"activation": "logits", "sampler": "shuffle"}
 
 
 def test_every_score_is_a_choice_of_the_configuration_and_a_column_of_the_history():
     assert tuple(SCORES) == choices("training.best_by")
     assert {score.column for score in SCORES.values()} <= set(HISTORY_COLUMNS)
+
+
+def test_what_can_be_watched_is_a_score():
+    for column in choices("training.monitor"):
+        score = monitored(Recipe.of("a", **RECIPE, monitor=column))
+        assert score.column == column
+        row = {column: 0.25}
+        assert score.cost(row) == -score.rank(row) == (0.25 if column in ("val_loss", "val_nll") else -0.25)
 
 
 def test_the_best_has_the_highest_rank_and_nan_the_lowest():
@@ -28,6 +40,7 @@ def test_scores_in_words():
         "highest validation balanced accuracy",
         "highest validation macro-F1",
         "lowest validation NLL",
+        "lowest validation loss",
     ]
 
 

@@ -45,6 +45,10 @@ def test_state_continues_where_it_was():
         assert stops.index(True) == 6
 
 
+def test_without_patience_it_never_stops():
+    assert epochs_until_stop(EarlyStopping(None), [1.0] * 200) is None
+
+
 def test_patience_below_one_is_an_error():
     with pytest.raises(ValueError, match="patience is 0, allowed is at least 1"):
         EarlyStopping(0)

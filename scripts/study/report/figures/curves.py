@@ -124,7 +124,7 @@ def _line(axes: Axes, history: pd.DataFrame, column: str, look: dict[str, str], 
 def _lr_drops(axes: Axes, run: Run, labelled: bool) -> None:
     """A vertical line at each drop of the learning rate, as its schedule has it, with the new one on top."""
     lr = run.history["lr"].to_numpy(float)
-    for k in schedule_of(run.recipe).drops(lr):
+    for k in schedule_of(run.recipe, run.record["max_epochs"]).drops(lr):
         at = float(run.history["epoch"].iloc[k]) - 0.5
         axes.axvline(at, color=GREY, linewidth=0.8, zorder=0)
         if labelled:
