@@ -19,7 +19,7 @@ from study.train.scores import SCORES
 
 def told(
     outcome: str, losses: list[float], accuracies: list[float], best=1, activation="softmax", predicted=None,
-    balanced=None, **facts,
+    balanced=None, monitor="val_loss", **facts,
 ) -> str:  # fmt: skip
     """The sentence; `predicted` and `balanced` are the classes predicted and the balanced accuracy of each epoch."""
     rows = [
@@ -34,7 +34,7 @@ def told(
         "outcome": outcome,
         "epochs": len(rows),
         "best_epoch": best,
-        "recipe": dict(recipe("a", activation=activation).hyperparameters),
+        "recipe": dict(recipe("a", activation=activation, monitor=monitor).hyperparameters),
         "facts": {
             "classes": 3,
             "only_class": None,
@@ -98,6 +98,13 @@ def test_early_stopped():
         "Stopped after epoch 3: 10 epochs in a row without a lower validation loss; the best validation accuracy was "
         "0.6000 in epoch 2."
     )
+
+
+@pytest.mark.parametrize(
+    ("monitor", "words"), [("val_nll", "lower validation NLL"), ("val_macro_f1", "higher validation macro-F1")]
+)
+def test_early_stopped_by_another_score(monitor, words):
+    assert f"epochs in a row without a {words};" in told("early_stopped", [1.0, 0.5], [0.3, 0.6], monitor=monitor)
 
 
 def test_diverged_keeps_the_best_or_the_initial_weights():

@@ -279,7 +279,7 @@ class TestSentences:
             (scheduled("ExponentialLR", lr_gamma=0.9), 3,
              "The lr was multiplied by 0.9 every epoch, from 1e-2 to 8.1e-3 in epoch 3."),
             (scheduled("OneCycleLR"), 3,
-             "The lr rose from 4e-4 to 2.894e-3 in epoch 3; its highest, 1e-2, was to come."),
+             "The lr rose from 4e-4 to 2.907e-3 in epoch 3; its highest, 1e-2, was to come."),
             (scheduled("OneCycleLR"), 20,
              "The lr rose from 4e-4 to 1e-2 in epoch 6 and fell to 9.224e-5 by epoch 20 of 20."),
             (scheduled("ConstantLR"), 3, "The lr stayed at 1e-2, as its schedule is constant."),
