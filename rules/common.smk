@@ -59,6 +59,10 @@ RESULTS = f"results/{config['study']}"
 # The same as it is on the disk, where a module's statement may have changed it (prefix, replace_prefix).
 PLACED_RESULTS = Path(workflow.modifier.path_modifier.replace_prefix(RESULTS))
 SOURCE = config["data"]["source"]
+# The experiments with a training of their own, and by what makes their predictions.
+TRAINED = [name for name, recipe in RECIPES.items() if recipe.trains]
+ADJUSTED = [name for name, recipe in RECIPES.items() if recipe.adjusted]
+EVALUATED = [name for name in RECIPES if name not in ADJUSTED]
 CASES = sorted({recipe.case for recipe in RECIPES.values()})
 
 # By the end of their file's name: scheme and β. The study's own, and those of recipes with a weighted loss.
@@ -76,22 +80,51 @@ FROM_HERE = Path(os.path.relpath(WORKFLOW))
 TEMPLATES = FROM_HERE / "scripts/study/report/templates"
 
 
+def one_of(experiments):
+    """The pattern of a wildcard that is one of these names."""
+    return "|".join(map(re.escape, experiments)) or "(?!)"
+
+
 wildcard_constraints:
-    experiment="|".join(map(re.escape, RECIPES)),
+    experiment=one_of(RECIPES),
     seed=r"\d+",
 
 
 def script_digest(name):
     """Digest of what a script and the library behind it do; a param, so that changed code runs its rule again.
 
-    Words for readers are part of every result but those of the network.
+    Words for readers are part of every result but those of the network and of its predictions.
     """
-    return code_digest(WORKFLOW / "scripts" / f"{name}.py", words=name not in ("train", "evaluate"))
+    return code_digest(WORKFLOW / "scripts" / f"{name}.py", words=name not in ("train", "evaluate", "adjust"))
 
 
 def every_run(pattern):
     """The pattern's file for every experiment and seed, in the order of the table."""
     return expand(pattern, experiment=RECIPES, seed=config["seeds"])
+
+
+def every_training(pattern):
+    """The pattern's file for every experiment that is trained and every seed, in the order of the table."""
+    return expand(pattern, experiment=TRAINED, seed=config["seeds"])
+
+
+def weights_of(wildcards):
+    """The weights that an experiment is evaluated with: of its own training or of the one that it names."""
+    return _trained(wildcards).weights
+
+
+def run_of(wildcards):
+    """The run.json beside them."""
+    return _trained(wildcards).run
+
+
+def _trained(wildcards):
+    return RunPaths(Path(RESULTS), RECIPES[wildcards.experiment].training, wildcards.seed)
+
+
+def predictions_of(wildcards):
+    """The predictions that an experiment adjusts."""
+    return _trained(wildcards).predictions
 
 
 def source_files(wildcards):
@@ -156,6 +189,11 @@ def initial_run_file(wildcards):
 def recipe_of(wildcards):
     """What decides of the recipe, as one value: Snakemake records the values of params, not their names."""
     return RECIPES[wildcards.experiment].deciding
+
+
+def evaluation_of(wildcards):
+    """What decides, beside the training, of the predictions of an experiment."""
+    return RECIPES[wildcards.experiment].evaluation
 
 
 def training_settings(wildcards):

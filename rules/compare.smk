@@ -3,8 +3,8 @@
 #         {RESULTS}/figures/    the figures of study.report.all_figures
 #         {RESULTS}/ensemble/   predictions.csv and metrics.json of the vote
 #         {RESULTS}/report.html Snakemake's report of all of it
-RUN_FILES = every_run(RUN.run)
-HISTORY_FILES = every_run(RUN.history)
+RUN_FILES = every_training(RUN.run)
+HISTORY_FILES = every_training(RUN.history)
 METRICS_FILES = every_run(RUN.metrics)
 PREDICTIONS_FILES = every_run(RUN.predictions)
 

@@ -22,6 +22,8 @@ rule train:
         RUN.log("train"),
     benchmark:
         RUN.benchmark("train")
+    wildcard_constraints:
+        experiment=one_of(TRAINED),
     conda:
         "../envs/train.yaml"
     threads: config["resources"]["train_threads"]
@@ -43,8 +45,8 @@ rule evaluate:
         index=rules.pack.output.index,
         arrays=ancient(PACKED),
         # ancient: run.json, compared by content, holds the weights' hash
-        weights=ancient(rules.train.output.weights),
-        run=rules.train.output.run,
+        weights=ancient(weights_of),
+        run=run_of,
     output:
         predictions=RUN.predictions,
         metrics=RUN.metrics,
@@ -52,6 +54,8 @@ rule evaluate:
         RUN.log("evaluate"),
     benchmark:
         RUN.benchmark("evaluate")
+    wildcard_constraints:
+        experiment=one_of(EVALUATED),
     conda:
         "../envs/train.yaml"
     resources:
@@ -61,7 +65,33 @@ rule evaluate:
     params:
         ece_bins=lookup(dpath="metrics/ece_bins", within=config),
         recipe=recipe_of,
+        evaluation=evaluation_of,
         settings=training_settings,
         code=script_digest("evaluate"),
     script:
         "../scripts/evaluate.py"
+
+
+rule adjust:
+    """Predictions of a row without training: another experiment's, adjusted, and their metrics."""
+    input:
+        index=rules.pack.output.index,
+        predictions=predictions_of,
+    output:
+        predictions=RUN.predictions,
+        metrics=RUN.metrics,
+    log:
+        RUN.log("adjust"),
+    benchmark:
+        RUN.benchmark("adjust")
+    wildcard_constraints:
+        experiment=one_of(ADJUSTED),
+    conda:
+        "../envs/compare.yaml"
+    params:
+        ece_bins=lookup(dpath="metrics/ece_bins", within=config),
+        recipe=recipe_of,
+        evaluation=evaluation_of,
+        code=script_digest("adjust"),
+    script:
+        "../scripts/adjust.py"

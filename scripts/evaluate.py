@@ -14,18 +14,16 @@ with logged(snakemake.log[0], threads=snakemake.threads) as say:
     from study.train.loop import TrainingSettings
 
     torch.set_num_threads(snakemake.threads)
-    settings, slots = snakemake.params.settings, snakemake.config["resources"]["gpu_slots"]
+    params, slots = snakemake.params, snakemake.config["resources"]["gpu_slots"]
     predictions = prediction.predict(
         Path(snakemake.input.weights),
         packed.load(Path(snakemake.input.index).parent),
-        Recipe.of(snakemake.wildcards.experiment, study={}, **snakemake.params.recipe),
-        TrainingSettings(**settings["training"], gpu_slots=slots),
+        Recipe.of(snakemake.wildcards.experiment, study={}, **params.recipe, **params.evaluation),
+        TrainingSettings(**params.settings["training"], gpu_slots=slots),
         report=say,
     )
     write_table(predictions, snakemake.output.predictions)
     # Of the file, not of the float32 values in memory: whoever reads it gets the same metrics to the last digit.
-    scores = metrics.evaluate(metrics.read_predictions(snakemake.output.predictions), snakemake.params.ece_bins)
+    scores = metrics.evaluate(metrics.read_predictions(snakemake.output.predictions), params.ece_bins)
     write_json(scores, snakemake.output.metrics)
-    for split, values in scores.items():
-        nll = "not finite" if values["nll"] is None else f"{values['nll']:.4f}"
-        say(f"{split}: accuracy {values['accuracy']:.4f}, macro-F1 {values['macro_f1']:.4f}, NLL {nll}")
+    say(metrics.in_lines(scores))

@@ -13,11 +13,15 @@ class RunPaths:
     """The files of one run below results/{study}.
 
     Without experiment and seed, the names hold Snakemake's wildcards in their place: the patterns of the rules.
+
+    Attributes:
+        training: the experiment that is trained for it, where that is another one: the run has its weights.
     """
 
     results: Path
     experiment: str = "{experiment}"
     seed: int | str = "{seed}"
+    training: str = ""
 
     @property
     def name(self) -> str:
@@ -27,11 +31,16 @@ class RunPaths:
     @property
     def trained(self) -> Path:
         """Folder of what the rule train writes."""
-        return self.results / "train" / self.name
+        return self.results / "train" / (self.training or self.experiment) / f"seed_{self.seed}"
+
+    @property
+    def trains(self) -> bool:
+        """Whether the run has a training of its own."""
+        return self.training in ("", self.experiment)
 
     @property
     def evaluated(self) -> Path:
-        """Folder of what the rule evaluate writes."""
+        """Folder of what the rules evaluate and adjust write."""
         return self.results / "evaluate" / self.name
 
     @property
@@ -65,7 +74,7 @@ class RunPaths:
         return self.evaluated / "metrics.json"
 
     def log(self, rule: str) -> Path:
-        """What the rule "train" or "evaluate" says of this run."""
+        """What the rule "train", "evaluate" or "adjust" says of this run."""
         return self.results / "logs" / rule / f"{self.experiment}_seed_{self.seed}.log"
 
     def benchmark(self, rule: str) -> Path:
@@ -86,5 +95,14 @@ def run_of(path: str | Path) -> tuple[str, int]:
 
 def runs_in(results: Path, file: str) -> list[RunPaths]:
     """Every run of a study that has left `file` ("run.json", "best.safetensors") in its folder, sorted."""
-    found = sorted(results.glob(f"train/*/seed_*/{file}"))
+    return _runs(results, f"train/*/seed_*/{file}")
+
+
+def evaluated_in(results: Path) -> list[RunPaths]:
+    """Every run of a study that was evaluated, trained or not, sorted."""
+    return _runs(results, "evaluate/*/seed_*/metrics.json")
+
+
+def _runs(results: Path, pattern: str) -> list[RunPaths]:
+    found = sorted(results.glob(pattern))
     return [RunPaths(results, *run_of(path)) for path in found if re.fullmatch(r"seed_\d+", path.parent.name)]

@@ -22,7 +22,7 @@ from typing import Any
 
 from study.errors import StudyError
 from study.files import file_sha256, json_text, read_json, write_atomically
-from study.paths import RunPaths, class_weights_file, runs_in
+from study.paths import RunPaths, class_weights_file, evaluated_in, runs_in
 from study.provenance import digest
 from study.recipe import HYPERPARAMETERS, Recipe, recipes_of, values_of
 from study.recipe_table import read_recipes
@@ -30,6 +30,7 @@ from study.starts import start_of
 
 SHOWN = 10  # differences of one run, or lines, at most
 NOT_IN_TABLE, NOT_IN_SEEDS = "its recipe is not in the table of recipes any more", "its seed is not in `seeds` any more"
+TRAINED_ELSEWHERE = "its row takes the training of another one now"
 
 
 @dataclass(frozen=True)
@@ -85,8 +86,15 @@ class PlannedStudy:
     def runs(self) -> list[RunPaths]:
         """Every run, finished or not, in the order of the table."""
         return [
-            RunPaths(self.results, experiment, seed) for experiment in self.recipes for seed in self.config["seeds"]
+            RunPaths(self.results, name, seed, "" if recipe.trains else recipe.training)
+            for name, recipe in self.recipes.items()
+            for seed in self.config["seeds"]
         ]
+
+    @property
+    def trainings(self) -> list[RunPaths]:
+        """Those of them that have a training of their own."""
+        return [run for run in self.runs if run.trains]
 
     @cached_property
     def images(self) -> str | None:
@@ -175,18 +183,51 @@ class PlannedStudy:
 
     def leftovers(self) -> dict[RunPaths, str]:
         """Finished runs that take part in nothing, each with the reason."""
-        planned = set(self.runs)
+        planned, others = set(self.trainings), {run.name: run for run in self.runs if not run.trains}
         reasons = {}
         for run in runs_in(self.results, "run.json"):
             if run in planned:
                 found = self.differences(run)
                 if found:
                     reasons[run] = f"it was trained with {'; '.join(found)}"
-                elif _evaluated_before_training(run):
+                elif self.recipes[run.experiment]["evaluation.tta"] == "none" and _evaluated_before_training(run):
                     reasons[run] = "it was trained again after it was evaluated"
             else:
-                reasons[run] = NOT_IN_SEEDS if run.experiment in self.recipes else NOT_IN_TABLE
+                reasons[run] = TRAINED_ELSEWHERE if run.name in others else self._not_planned(run)
+        for run in evaluated_in(self.results):
+            if run.name in others:
+                if why := self._evaluated_otherwise(others[run.name], reasons):
+                    reasons[others[run.name]] = why
+            elif run not in planned and run not in reasons:
+                reasons[run] = self._not_planned(run)
         return reasons
+
+    def _not_planned(self, run: RunPaths) -> str:
+        return NOT_IN_SEEDS if run.experiment in self.recipes else NOT_IN_TABLE
+
+    def _evaluated_otherwise(self, run: RunPaths, reasons: Mapping[RunPaths, str]) -> str:
+        """Why the predictions of an evaluated run without training are not those of now; "" if they are.
+
+        Args:
+            reasons: the same of the runs that were trained.
+        """
+        trained, recipe = RunPaths(self.results, run.training, run.seed), self.recipes[run.experiment]
+        if trained in reasons:
+            return f"of {trained.name}, whose training it takes: {reasons[trained]}"
+        if not trained.run.exists():
+            return f"{trained.name}, whose training it takes, is not trained"
+        if not recipe.adjusted:
+            return ""
+        try:
+            made = read_json(run.metrics)["adjustment"]
+            fixed = recipe.meant("evaluation.posthoc_tau")
+            if made["method"] != (method := recipe["evaluation.posthoc"]) or fixed not in (None, made["value"]):
+                return f"it was adjusted by {made['method']} ({made['value']}), now {method}"
+            if made["predictions_sha256"] != file_sha256(trained.predictions):
+                return f"{trained.name} was evaluated again after it was adjusted"
+        except (OSError, ValueError, KeyError, TypeError) as error:
+            return f"its metrics.json does not say what was adjusted ({error})"
+        return ""
 
 
 def weights_sha256(run: RunPaths) -> str | None:
@@ -253,12 +294,18 @@ def leftover_lines(leftovers: Mapping[RunPaths, str]) -> list[str]:
         seeds = ", ".join(str(run.seed) for run in runs)
         what = "seed" if len(runs) == 1 else "seeds"
         lines.append(
-            f"{experiment}, {what} {seeds}: takes part in nothing, because {reason}; to remove it: {_removal(runs)}"
+            f"{experiment}, {what} {seeds}: takes part in nothing, because {reason}; to remove it: "
+            f"{_removal(runs, reason)}"
         )
     return lines if len(lines) <= SHOWN else [*lines[: SHOWN - 1], f"{len(lines) - SHOWN + 1} more lines like these"]
 
 
-def _removal(runs: Sequence[RunPaths]) -> str:
-    """The command that removes the runs, for a shell."""
-    folders = [folder for run in runs for folder in (run.trained, run.evaluated) if folder.exists()]
+def _removal(runs: Sequence[RunPaths], reason: str) -> str:
+    """The command that removes the runs, for a shell, but for what belongs to others."""
+    folders = [
+        folder
+        for run in runs
+        for folder, own in ((run.trained, run.trains), (run.evaluated, reason != TRAINED_ELSEWHERE))
+        if own and folder.exists()
+    ]
     return shlex.join(["rm", "-r", "--", *map(str, folders)])

@@ -149,7 +149,7 @@ def check_batches(study: PlannedStudy, dag: Any) -> None:
     coming = {str(file) for job in dag.needrun_jobs() for file in job.output}
     if str(index) in coming or not index.exists():
         return
-    trained = [run.experiment for run in study.runs if str(run.run) in coming]
+    trained = [run.experiment for run in study.trainings if str(run.run) in coming]
     sizes = {name: study.recipes[name].batch_size for name in trained}
     check_batch_sizes(sizes, read_json(index)["splits"]["train"]["images"])
 
@@ -166,7 +166,7 @@ def notice(study: PlannedStudy, dag: Any) -> list[str]:
         before = None
     jobs = {file: job for job in dag.needrun_jobs() for file in map(str, job.output)}
     reasons: dict[str, list[RunPaths]] = {}
-    for run in study.runs:
+    for run in study.trainings:
         job = jobs.get(str(run.run))
         if job and run.run.exists():
             reasons.setdefault(_why(study, before, run, job, dag.reason(job)), []).append(run)
@@ -216,7 +216,7 @@ def set_time_stamps(study: PlannedStudy) -> None:
         for path in weights:
             if _newest(index) > _oldest(path) and _weights_of_these_images(path, index):
                 _renew([path], _newest(index))
-        for run in sorted(study.runs, key=lambda run: order.index(run.experiment)):
+        for run in sorted(study.trainings, key=lambda run: order.index(run.experiment)):
             outputs = [run.history, run.weights, run.run, run.tensorboard]
             if not all(path.exists() for path in outputs):
                 continue

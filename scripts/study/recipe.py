@@ -108,6 +108,8 @@ class Column:
             return "none"
         if isinstance(value, list):
             return ", ".join(map(self.show, value))
+        if self.node.get("show") == "text":
+            return str(value)
         return f"{value:g}" if isinstance(value, float) else str(value).replace("_", " ")
 
     @only_words
@@ -128,6 +130,7 @@ class Column:
 
 
 RECIPE_SECTIONS = tuple(_SCHEMA["sections"])  # of the configuration
+EVALUATION = "evaluation"  # the one of them that decides no training
 # Keys of these sections -> their part of the schema.
 KEYS: dict[str, Mapping[str, Any]] = {
     f"{section}.{key}": node
@@ -154,7 +157,7 @@ def column_named(name: str) -> str | None:
 def values_of(config: Mapping[str, Any]) -> dict[str, Any]:
     """The values of the columns that are keys of a configuration, which are a recipe's where its cells are empty."""
     return {
-        name: config[column.section].get(column.key, column.node.get("default"))
+        name: config.get(column.section, {}).get(column.key, column.node.get("default"))
         for name, column in HYPERPARAMETERS.items()
         if column.section
     }
@@ -227,16 +230,48 @@ class Recipe:
 
     @property
     def deciding(self) -> dict[str, Any]:
-        """The hyperparameters that mean something, but for those at a default of the schema: a column that comes later
-        changes nothing here.
+        """The hyperparameters that decide the training and mean something, but for those at a default of the schema: a
+        column that comes later changes nothing here.
 
         `Recipe.of(experiment, study={}, **deciding)` trains what the recipe trains.
         """
+        return {name: value for name, value in self._set.items() if HYPERPARAMETERS[name].section != EVALUATION}
+
+    @property
+    def of_training(self) -> dict[str, Any]:
+        """The hyperparameters but for those of the evaluation, which come after the training."""
+        return {
+            name: value for name, value in self.hyperparameters.items() if HYPERPARAMETERS[name].section != EVALUATION
+        }
+
+    @property
+    def evaluation(self) -> dict[str, Any]:
+        """What decides, beside the training, of the predictions; without what stands at its default."""
+        return {name: value for name, value in self._set.items() if HYPERPARAMETERS[name].section == EVALUATION}
+
+    @property
+    def _set(self) -> dict[str, Any]:
+        """The hyperparameters that mean something and do not stand at a default of the schema."""
         return {
             name: value
             for name, value in self.hyperparameters.items()
             if self.takes(name) and ("default" not in (node := HYPERPARAMETERS[name].node) or value != node["default"])
         }
+
+    @property
+    def training(self) -> str:
+        """The experiment that is trained for it: its own, or of a row without training the one it names."""
+        return self.hyperparameters["evaluation.trained_as"] or self.experiment
+
+    @property
+    def trains(self) -> bool:
+        """Whether there is a training of its own."""
+        return self.training == self.experiment
+
+    @property
+    def adjusted(self) -> bool:
+        """Whether its predictions are another experiment's, adjusted."""
+        return bool(self.hyperparameters["evaluation.posthoc"] != "none")
 
     def section(self, name: str) -> dict[str, Any]:
         """The keys of a section of the configuration, such as "training", with the recipe's values."""

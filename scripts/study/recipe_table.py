@@ -18,12 +18,13 @@ from pathlib import Path
 from typing import Any
 
 from study.errors import StudyError
-from study.recipe import COLUMNS, HYPERPARAMETERS, KEYS, RECIPE_SECTIONS, Column, Recipe, column_named
+from study.recipe import COLUMNS, EVALUATION, HYPERPARAMETERS, KEYS, RECIPE_SECTIONS, Column, Recipe, column_named
 from study.reference import allowed
 from study.schema import SCHEMA
 from study.starts import start_of, wrong_start
 
 SEPARATORS = {",": "commas", ";": "semicolons", "|": "bars", " ": "blanks"}  # that others put between columns
+TRAINED_AS = f"{EVALUATION}.trained_as"
 LOOK_ALIKES = str.maketrans({",": ".", **dict.fromkeys("\u2010\u2011\u2012\u2013\u2212", "-")})  # in a number's place
 
 
@@ -39,25 +40,33 @@ def read_recipes(
     Raises:
         StudyError: naming file, row, column, the value found and the value allowed.
     """
-    recipes: dict[str, Recipe] = {}
+    rows: dict[str, tuple[str, dict[str, Any]]] = {}
     first_seen: dict[str, str] = {}
     for path in _listed(tables):
-        for row, recipe in _read_table(folder / path, study):
-            key = recipe.experiment.lower()  # folders of file systems that ignore case
-            if key in first_seen:
+        for row, values in _read_table(folder / path):
+            name, where = values["experiment"], f"{path}, row {row}"
+            if name.lower() in first_seen:  # folders of file systems that ignore case
                 raise StudyError(
-                    f"{path}, row {row}, column 'experiment': '{recipe.experiment}' stands in {first_seen[key]} "
-                    "already; each name is used once (upper and lower case count as the same)"
+                    f"{where}, column 'experiment': '{name}' stands in {first_seen[name.lower()]} already; each name "
+                    "is used once (upper and lower case count as the same)"
                 )
-            first_seen[key] = f"{path}, row {row}"
-            recipes[recipe.experiment] = recipe
+            first_seen[name.lower()] = where
+            rows[name] = f"{folder / path}, row {row}", values
+    recipes = {
+        name: _checked(where, Recipe.of(study=study, **values), set(values))
+        for name, (where, values) in rows.items()
+        if TRAINED_AS not in values
+    }
     for recipe in recipes.values():
         if why := wrong_start(recipe, recipes):
             own = recipe["model.init_from"] != (study or {}).get("model.init_from", "none")
             where = "column" if own else "config key"
             found = f"{first_seen[recipe.experiment.lower()]}, {where} 'model.init_from': found {start_of(recipe)}"
             raise StudyError(f"{found}, {why}")
-    return recipes
+    for name, (where, values) in rows.items():
+        if TRAINED_AS in values:
+            recipes[name] = _without_training(where, values, recipes, list(rows))
+    return {name: recipes[name] for name in rows}
 
 
 def read_captions(tables: str | Path | Sequence[str | Path], folder: Path = Path()) -> dict[str, str]:
@@ -78,8 +87,8 @@ def _listed(tables: str | Path | Sequence[str | Path]) -> Sequence[str | Path]:
     return [tables] if isinstance(tables, str | Path) else tables
 
 
-def _read_table(path: Path, study: Mapping[str, Any] | None) -> list[tuple[int, Recipe]]:
-    """The recipes of one table with the rows they stand in."""
+def _read_table(path: Path) -> list[tuple[int, dict[str, Any]]]:
+    """The cells of one table that are not empty, by column, with the rows they stand in."""
     lines = [(row, line) for row, line in _lines(path) if line.strip() and not _comment(line)]
     if not lines:
         raise StudyError(f"{path}: the table is empty; its first row names the columns: {', '.join(COLUMNS)}")
@@ -90,7 +99,7 @@ def _read_table(path: Path, study: Mapping[str, Any] | None) -> list[tuple[int, 
     header = _read_header(path, row, names)
     if len(lines) == 1:
         raise StudyError(f"{path}: no recipe below the header; each row is one recipe")
-    return [(row, _read_row(path, row, header, _cells(path, row, line), study)) for row, line in lines[1:]]
+    return [(row, _read_row(path, row, header, _cells(path, row, line))) for row, line in lines[1:]]
 
 
 def _lines(path: Path) -> list[tuple[int, str]]:
@@ -170,16 +179,17 @@ def _column_of(path: Path, row: int, name: str) -> str:
     raise StudyError(f"{path}, row {row}: the key '{name}' is no column, it {why}; set it in the study's configuration")
 
 
-def _read_row(path: Path, row: int, header: list[str], cells: list[str], study: Mapping[str, Any] | None) -> Recipe:
+def _read_row(path: Path, row: int, header: list[str], cells: list[str]) -> dict[str, Any]:
     while len(cells) > len(header) and not cells[-1]:
         cells.pop()
     if len(cells) != len(header):
         raise StudyError(f"{path}, row {row}: {len(cells)} cells found, {len(header)} expected (one per column)")
     values: dict[str, Any] = {}
+    trains = TRAINED_AS not in header or not cells[header.index(TRAINED_AS)]
     for name, cell in zip(header, cells, strict=True):
         column = COLUMNS[name]
-        if cell == "" and column.optional:
-            continue  # the default, or the study's value
+        if cell == "" and (column.optional or (name in HYPERPARAMETERS and not trains)):
+            continue  # the default, the study's value, or that of the recipe that is trained
         try:
             values[name] = parse(column, cell)
         except ValueError:
@@ -187,10 +197,56 @@ def _read_row(path: Path, row: int, header: list[str], cells: list[str], study: 
                 f"{path}, row {row}, column '{name}': found {cell!r}, allowed is {allowed(column.node)}"
                 + _plain_number(column, cell)
             ) from None
-    recipe = Recipe.of(study=study, **values)
-    for name, found, rule in _disagreements(recipe, set(values)):
-        where = f"column '{name}'" if name in values else f"config key '{name}'"
-        raise StudyError(f"{path}, row {row}, {where}: found {found}, {rule}")
+    return values
+
+
+def _checked(row: str, recipe: Recipe, given: Set[str]) -> Recipe:
+    """The recipe, whose values fit each other.
+
+    Args:
+        row: where it stands, "config/experiments.tsv, row 7".
+        given: the columns whose cell is not empty.
+    """
+    for name, found, rule in _disagreements(recipe, given):
+        where = f"column '{name}'" if name in given else f"config key '{name}'"
+        raise StudyError(f"{row}, {where}: found {found}, {rule}")
+    return recipe
+
+
+def _without_training(
+    row: str, values: Mapping[str, Any], trained: Mapping[str, Recipe], names: Sequence[str]
+) -> Recipe:
+    """The recipe of a row that takes another one's training: that one's hyperparameters, evaluated in its own way.
+
+    Args:
+        trained: the recipes that are trained.
+        names: of all rows.
+    """
+    of, where = values[TRAINED_AS], f"{row}, column '{TRAINED_AS}': found '{values[TRAINED_AS]}'"
+    if of == values["experiment"]:
+        raise StudyError(
+            f"{where}, the row itself; allowed is another experiment, or nothing for a training of its own"
+        )
+    if of not in names:
+        close = difflib.get_close_matches(of, trained, n=1)
+        hint = f"; did you mean '{close[0]}'?" if close else ""
+        raise StudyError(f"{where}, an experiment that no table has{hint}; allowed: {', '.join(trained)}")
+    if of not in trained:
+        raise StudyError(f"{where}, a row without training itself; allowed: {', '.join(trained)}")
+    base = trained[of]
+    for name, value in values.items():
+        own = name not in HYPERPARAMETERS or HYPERPARAMETERS[name].section == EVALUATION
+        if not own and value != base[name]:
+            raise StudyError(
+                f"{row}, column '{name}': found {_spelled(value)}, allowed is nothing: the row is trained as '{of}', "
+                f"which has {_spelled(base[name])}"
+            )
+    recipe = _checked(row, Recipe.of(study={}, **{**base.hyperparameters, **values}), set(values))
+    if recipe.evaluation == {**base.evaluation, TRAINED_AS: of}:
+        raise StudyError(
+            f"{row}, column '{TRAINED_AS}': found '{of}', of which the row differs in nothing; allowed is a row with "
+            "another posthoc or tta"
+        )
     return recipe
 
 
@@ -283,6 +339,9 @@ def _disagreements(recipe: Recipe, given: Set[str]) -> Iterable[tuple[str, str, 
         if recipe.batch_size == 1:
             yield column, f"{recipe[column]:g}", "which needs a batch_size of at least 2; allowed is 0"
     yield from _of_the_schedule(recipe, given)
+    if recipe.adjusted and recipe.trains:
+        rule = f"which needs '{TRAINED_AS}': an adjustment is a row of its own, beside the recipe that is trained"
+        yield "evaluation.posthoc", recipe["evaluation.posthoc"], rule
 
 
 def _of_the_deferral(recipe: Recipe) -> Iterable[tuple[str, str, str]]:

@@ -21,11 +21,16 @@ def _load() -> dict[str, Any]:
 
 
 def _require_every_key(node: dict[str, Any]) -> None:
-    """config/config.yaml has every key, so that none is optional: a list of them would say everything twice."""
+    """config/config.yaml has every key, so that none is optional: a list of them would say everything twice.
+
+    Optional is what has a default, and a section of such keys alone.
+    """
     if "properties" in node:
-        node["required"] = [name for name, child in node["properties"].items() if "default" not in child]
         for child in node["properties"].values():
             _require_every_key(child)
+        node["required"] = [
+            name for name, child in node["properties"].items() if "default" not in child and child.get("required") != []
+        ]
 
 
 SCHEMA = _load()

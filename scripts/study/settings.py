@@ -13,7 +13,7 @@ from typing import Any
 
 from study.errors import StudyError
 from study.networks import problems
-from study.recipe import COLUMNS, HYPERPARAMETERS, Recipe, column_named, values_of
+from study.recipe import COLUMNS, EVALUATION, HYPERPARAMETERS, Recipe, column_named, values_of
 from study.recipe_table import read_captions
 from study.reference import allowed
 from study.schema import SCHEMA
@@ -183,6 +183,8 @@ def _cross_checks(config: dict[str, Any]) -> list[str]:
     total = split["train"] + split["val"] + split["test"]
     if not math.isclose(total, 1.0, abs_tol=1e-9):
         problems.append(f"'split.train', 'split.val' and 'split.test' add up to {total:g}, allowed is exactly 1")
+    if of := config.get(EVALUATION, {}).get("trained_as"):
+        problems.append(f"'{EVALUATION}.trained_as' is '{of}', allowed is nothing: it is for a row of the table")
     if config["data"]["url"] and not config["data"]["sha256"]:
         problems.append("'data.url' is set but 'data.sha256' is not: a download is used only if its hash is known")
     problems += _no_map(config["tables"]["map"])

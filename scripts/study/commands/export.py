@@ -18,7 +18,9 @@ from study.commands.configuration import planned_study
 from study.commands.trained_run import Classifier, add_run_arguments, find_run
 from study.data.packed import middle
 from study.errors import StudyError
+from study.evaluate.metrics import SMALLEST_PROBABILITY
 from study.paths import RunPaths
+from study.recipe import Recipe
 
 COMPARED = 256  # images at most
 # How far the exported network may lie from this program's own, in probability: rounding of a fused operation.
@@ -35,9 +37,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> None:
     """Do what the command is for."""
-    trained = find_run(planned_study(arguments.study), arguments.run)
+    study = planned_study(arguments.study)
+    trained = find_run(study, arguments.run)
     out = arguments.out or Path(f"{trained.experiment}.pt")
-    about = export(trained, out)
+    about = export(trained, out, study.recipes.get(trained.experiment))
     print(
         f"{out}: {trained.experiment}, seed {trained.seed}, {len(about['classes'])} classes; on {about['images']} "
         f"images within {about['largest_difference']:.1g} of the run's own probabilities"
@@ -45,7 +48,7 @@ def run(arguments: argparse.Namespace) -> None:
 
 
 class Exported(nn.Module):
-    """What the exported file holds: preprocessing, network and softmax in one.
+    """What the exported file holds: preprocessing, network, softmax and what comes after it in one.
 
     `forward` takes uint8 images (N, 1 or 3, H, W) of any size and gives float32 probabilities (N, K) in the order of
     `classes`. It is compiled, so it cannot call `Classifier.probabilities`; `export` compares the two.
@@ -59,6 +62,11 @@ class Exported(nn.Module):
     mean: Tensor
     std: Tensor
     luma: Tensor
+    mirrored: bool
+    adjusted: bool
+    scale: float
+    smallest: float
+    offset: Tensor
 
     def __init__(self, network: nn.Module, classifier: Classifier) -> None:
         super().__init__()
@@ -70,6 +78,12 @@ class Exported(nn.Module):
         self.keep_aspect = classifier.keep_aspect
         for name, values in (("mean", classifier.mean), ("std", classifier.std)):
             self.register_buffer(name, torch.tensor(values).view(1, 3, 1, 1))
+        self.mirrored = classifier.tta == "hflip"
+        adjustment = classifier.adjustment
+        self.adjusted, self.scale = adjustment is not None, adjustment.scale if adjustment else 1.0
+        offset = list(adjustment.offset.values()) if adjustment else [0.0] * len(classifier.classes)
+        self.register_buffer("offset", torch.tensor(offset))
+        self.smallest = SMALLEST_PROBABILITY
         self.register_buffer("luma", torch.tensor(LUMA).view(1, 3, 1, 1))
 
     def forward(self, images: Tensor) -> Tensor:
@@ -86,7 +100,13 @@ class Exported(nn.Module):
             images = nn.functional.interpolate(images, size=[height, width], mode="bilinear", antialias=True)
         images = self.middle(self.middle(images, self.stored_size), self.image_size)
         x = images.expand(-1, 3, -1, -1).float() / 255
-        return self.network((x - self.mean) / self.std).softmax(dim=1)
+        x = (x - self.mean) / self.std
+        p = self.network(x).softmax(dim=1)
+        if self.mirrored:
+            p = (p + self.network(x.flip(3)).softmax(dim=1)) / 2
+        if self.adjusted:
+            p = (self.scale * p.clamp(min=self.smallest).log() + self.offset).softmax(dim=1)
+        return p
 
     def middle(self, images: Tensor, side: int) -> Tensor:
         # in TorchScript `round` gives a float
@@ -94,7 +114,7 @@ class Exported(nn.Module):
         return images[:, :, top : top + side, left : left + side]
 
 
-def export(run: RunPaths, path: Path) -> dict[str, Any]:
+def export(run: RunPaths, path: Path, recipe: Recipe | None = None) -> dict[str, Any]:
     """Write the run's network as TorchScript, and compare the written file with this program's own predictions.
 
     TorchScript, because torch alone writes and reads it, in Python and C++, and a program in it may branch on the size
@@ -104,6 +124,7 @@ def export(run: RunPaths, path: Path) -> dict[str, Any]:
     Args:
         run: the trained run.
         path: of the file; appears only once it was checked.
+        recipe: of the run; None where it is not in the table any more.
 
     Returns:
         classes, image_size, channels, images (how many were compared), largest_difference (in probability).
@@ -111,7 +132,7 @@ def export(run: RunPaths, path: Path) -> dict[str, Any]:
     Raises:
         StudyError: the file does not give the same probabilities.
     """
-    classifier = Classifier.load(run.weights, torch.device("cpu"))
+    classifier = Classifier.of(run, recipe, torch.device("cpu"))
     size, channels = classifier.image_size, classifier.channels
     part = path.with_name(f".{path.name}.part")
     path.parent.mkdir(parents=True, exist_ok=True)

@@ -38,9 +38,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> None:
     """Do what the command is for."""
-    trained = find_run(planned_study(arguments.study), arguments.run)
+    study = planned_study(arguments.study)
+    trained = find_run(study, arguments.run)
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    labelled = label_images(Classifier.load(trained.weights, device), arguments.images, shipped_max_pixels())
+    labelled = label_images(
+        Classifier.of(trained, study.recipes.get(trained.experiment), device), arguments.images, shipped_max_pixels()
+    )
     arguments.out.parent.mkdir(parents=True, exist_ok=True)
     write_table(labelled, arguments.out)
     print(f"{len(labelled)} images labelled by {trained.experiment}, seed {trained.seed}: {arguments.out}")

@@ -2,12 +2,12 @@
 
 Entry points:
     find_run(study, name, report) -> RunPaths              "best", an experiment, or "…/seed_1"
-    Classifier.load(weights, device) -> Classifier         the run's network, and what its file says of it
+    Classifier.of(run, device) -> Classifier               the run's network, and what its files say of it
 """
 
 import argparse
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -16,7 +16,9 @@ from torch import nn
 
 from study.compare.runs import by_recipe, choose, load_runs
 from study.errors import StudyError
+from study.evaluate.adjustment import Adjustment
 from study.evaluate.prediction import read_description
+from study.evaluate.views import VIEWS, mean_probabilities
 from study.files import read_json
 from study.paths import RunPaths, runs_in
 from study.planned import PlannedStudy, leftover_lines
@@ -49,6 +51,7 @@ def find_run(study: PlannedStudy, name: str, report: Callable[[str], None] = pri
     finished = runs_in(results, "best.safetensors")
     if not finished:
         raise StudyError(f"{results}: no finished run; train first, or name another study (STUDY=…)")
+    finished += [run for run in study.runs if not run.trains and run.weights.exists() and run.metrics.exists()]
     leftovers = study.leftovers()
     part = [run for run in finished if run not in leftovers]
     experiments = list(dict.fromkeys(run.experiment for run in part))
@@ -70,11 +73,14 @@ def find_run(study: PlannedStudy, name: str, report: Callable[[str], None] = pri
 def _best(wanted: list[RunPaths]) -> RunPaths:
     if missing := [run.metrics for run in wanted if not run.metrics.is_file()]:
         raise StudyError(f"{missing[0]}: the run is not evaluated yet, so the best one is not known; finish the study")
-    recipes = {run.experiment: Recipe.of(run.experiment, **read_json(run.run)["recipe"]) for run in wanted}
+    recipes = {}
+    for run in wanted:
+        columns = read_json(run.run)["recipe"] | {"evaluation.trained_as": "" if run.trains else run.training}
+        recipes[run.experiment] = Recipe.of(run.experiment, **columns)
     runs = load_runs(recipes, [run.run for run in wanted], [run.metrics for run in wanted])
     recipe = choose(by_recipe(runs).values())
     best = max(recipe, key=lambda run: run.val_accuracy)
-    return RunPaths(wanted[0].results, best.experiment, best.seed)
+    return next(run for run in wanted if (run.experiment, run.seed) == (best.experiment, best.seed))
 
 
 @dataclass(frozen=True)
@@ -91,6 +97,8 @@ class Classifier:
         bit_depth: bits that samples of 16 bits were taken to use.
         stored_size: pixels that images are resized to before the middle of S × S is cut out; None for S.
         keep_aspect: whether they keep their proportions, see `decode.resize`.
+        adjustment: what is done to the probabilities; None for nothing.
+        tta: the views of an image that they are averaged over, one of `VIEWS`.
     """
 
     network: nn.Module
@@ -103,11 +111,24 @@ class Classifier:
     bit_depth: int = 16
     stored_size: int | None = None
     keep_aspect: bool = False
+    adjustment: Adjustment | None = None
+    tta: str = "none"
 
     @property
     def stored_side(self) -> int:
         """Side in pixels that images are resized to."""
         return self.stored_size or self.image_size
+
+    @classmethod
+    def of(cls, run: RunPaths, recipe: Recipe | None, device: torch.device) -> "Classifier":
+        """The network of a run, which sees the views of an image and is adjusted as the run was evaluated.
+
+        Args:
+            recipe: of the run; None where it is not in the table any more, for the network as it is.
+        """
+        adjustment = None if run.trains else Adjustment.of(read_json(run.metrics))
+        tta = recipe["evaluation.tta"] if recipe else "none"
+        return replace(cls.load(run.weights, device), adjustment=adjustment, tta=tta)
 
     @classmethod
     def load(cls, weights: Path, device: torch.device) -> "Classifier":
@@ -145,4 +166,7 @@ class Classifier:
         """float32 (N, K) for uint8 images (N, C, S, S) of the run's own channels and size, at full precision."""
         batch = torch.from_numpy(np.array(images)).to(self.device).expand(-1, 3, -1, -1).float() / 255
         mean, std = (torch.tensor(values, device=self.device).view(1, 3, 1, 1) for values in (self.mean, self.std))
-        return self.network((batch - mean) / std).float().softmax(dim=1).cpu().numpy()
+        values = mean_probabilities(self.network, VIEWS[self.tta]((batch - mean) / std)).cpu().numpy()
+        return (
+            values if self.adjustment is None else self.adjustment.apply(values.astype(np.float64)).astype(np.float32)
+        )

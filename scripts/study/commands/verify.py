@@ -23,7 +23,7 @@ from study.data.class_weights import class_weights, read_class_weights
 from study.data.packed import PackedData
 from study.data.packing import array_digest
 from study.errors import StudyError
-from study.evaluate import metrics, prediction
+from study.evaluate import adjustment, metrics, prediction
 from study.files import file_sha256, read_json, read_table, table_text
 from study.names import HISTORY_COLUMNS
 from study.paths import RunPaths
@@ -96,7 +96,8 @@ def verify(study: PlannedStudy, scripts: Path, report: Report) -> list[str]:
     data = packed.load(results / "data")
     problems += _checked("data", _data(config, results / "data", data), report)
     for run in study.runs:
-        problems += _checked(f"run {run.name}", _run(config, run, recipes[run.experiment], data, report), report)
+        check = _run if run.trains else _without_training
+        problems += _checked(f"run {run.name}", check(config, run, recipes[run.experiment], data, report), report)
     problems += _checked("tables", _tables(config, results, recipes), report)
     _note_changed_code(study, scripts, report)
     for line in leftover_lines(study.leftovers()):
@@ -175,6 +176,33 @@ def _run(config: dict[str, Any], files: RunPaths, recipe: Recipe, data: PackedDa
     yield from _predictions(config, files, recipe, provenance, data, report)
 
 
+def _without_training(
+    config: dict[str, Any], files: RunPaths, recipe: Recipe, data: PackedData, report: Report
+) -> Iterator[str]:
+    """A run that has another one's training: its predictions, made again from that one's predictions or weights."""
+    trained = RunPaths(files.results, recipe.training, files.seed)
+    try:
+        provenance = read_json(trained.run)["provenance"]
+        predictions, scores = metrics.read_predictions(files.predictions), read_json(files.metrics)
+        source = metrics.read_predictions(trained.predictions)
+    except OSError as error:
+        yield f"{error.filename}: missing; the study is not finished"
+        return
+    expected = metrics.evaluate(predictions, config["metrics"]["ece_bins"])
+    if not recipe.adjusted:
+        yield from [f"{files.metrics}: not the metrics of predictions.csv"] if expected != scores else []
+        yield from _predictions(config, files, recipe, provenance, data, report)
+        return
+    counts = dict(
+        zip(data.classes, np.bincount(data.labels["train"], minlength=len(data.classes)).tolist(), strict=True)
+    )
+    again, made = adjustment.adjust(source, recipe, counts)
+    if expected | {adjustment.KEY: made.record(trained.predictions)} != scores:
+        yield f"{files.metrics}: not the metrics of predictions.csv, or not the adjustment of {trained.predictions}"
+    if table_text(again).encode() != files.predictions.read_bytes():
+        yield f"{files.predictions}: not what the adjustment makes of {trained.predictions}"
+
+
 def _predictions(
     config: dict[str, Any],
     files: RunPaths,
@@ -209,7 +237,7 @@ def _predictions(
 def _tables(config: dict[str, Any], results: Path, recipes: dict[str, Recipe]) -> Iterator[str]:
     """Every cell of every table, made again from the runs."""
     folder = results / "tables"
-    planned = [RunPaths(results, experiment, seed) for experiment in recipes for seed in config["seeds"]]
+    planned = PlannedStudy(results, config, recipes).runs
     files = files_of(planned)
     if missing := [path for group in files for path in group if not path.exists()]:
         yield f"{folder}: cannot be traced, because {missing[0]} is missing"
@@ -249,7 +277,7 @@ def _cells(path: Path, expected: str) -> Iterator[str]:
 def _note_changed_code(study: PlannedStudy, scripts: Path, report: Report) -> None:
     """Runs of another version of the code are worth knowing of; Snakemake would make them again."""
     now = code_digest(scripts / "train.py", words=False)
-    for files in study.runs:
+    for files in study.trainings:
         if not files.run.exists():
             continue
         provenance = read_json(files.run)["provenance"]

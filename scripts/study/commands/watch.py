@@ -40,8 +40,9 @@ SILENT_EPOCHS = 5  # or as many times the mean epoch so far
 TAIL_BYTES = 16_384  # of a log; epoch lines are some 200 bytes
 
 WAITING, RUNNING, SILENT, ERROR = "waiting", "running", "silent", "error"
+EVALUATED = "evaluated"  # and done, of a run without training
 STYLES = {WAITING: "dim", RUNNING: "bold cyan", SILENT: "yellow", ERROR: "bold red"}
-STYLES |= {COLLAPSED: "red", DIVERGED: "red", COMPLETED: "green", EARLY_STOPPED: "green"}
+STYLES |= {COLLAPSED: "red", DIVERGED: "red", COMPLETED: "green", EARLY_STOPPED: "green", EVALUATED: "green"}
 SYMBOLS = {WAITING: "·", RUNNING: "▶", SILENT: "?", ERROR: "✕", COLLAPSED: "✕", DIVERGED: "✕"}
 
 
@@ -87,7 +88,8 @@ class State:
     """One run as its files show it; None where they don't say.
 
     Attributes:
-        state: an outcome of run.json, or "waiting", "running", "silent" (a log without news), "error".
+        state: an outcome of run.json, or "waiting", "running", "silent" (a log without news), "error"; of a run without
+            training "waiting" or "evaluated".
         best: best validation accuracy so far, a share.
         left: time left at most, as the job last said.
         memory: peak of the device's memory (of the process on a CPU) in bytes.
@@ -128,6 +130,10 @@ def read_state(run: RunPaths, now: float) -> State:
         now: seconds since the epoch.
     """
     experiment, seed = run.experiment, int(run.seed)
+    if not run.trains:
+        return State(
+            experiment, seed, EVALUATED if run.metrics.exists() else WAITING, note=f"trained as {run.training}"
+        )
     if (done := _done(run.run)) is not None:
         return State(experiment, seed, **done)
     try:

@@ -48,6 +48,9 @@ def diagnoses(comparison: Comparison) -> pd.DataFrame:
     table = comparison.class_weights
     rows = []
     for run in comparison.runs:
+        if not run.recipe.trains:  # what its training did is told of the recipe that was trained
+            rows.append([run.experiment, run.seed, run.outcome, " ".join([run.reason, *no_better(comparison, run)])])
+            continue
         weights = (
             None if table is None else dict(zip(table["class"], weights_of(run.recipe, table["count"]), strict=True))
         )

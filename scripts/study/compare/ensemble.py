@@ -27,8 +27,8 @@ def members(comparison: Comparison) -> list[Run]:
     """The runs that vote: added one by one, each time the one that lowers the validation NLL of the vote most.
 
     From the second member on it ends when no further run lowers it, or with `metrics.ensemble_members` of them. Failed
-    runs and runs with probabilities that are not finite stand aside; if all do, the run of the recipe chosen on
-    validation is alone.
+    runs and runs with probabilities that are not finite stand aside, and so do those without a training of their own,
+    which would be a second vote of one network; if all do, the run of the recipe chosen on validation is alone.
     Source: Caruana, Niculescu-Mizil, Crew & Ksikes 2004, Ensemble selection from libraries of models (ICML),
     without replacement and by the NLL, which is finer than the accuracy of a few hundred images.
 
@@ -38,7 +38,8 @@ def members(comparison: Comparison) -> list[Run]:
     runs, most = comparison.runs, comparison.metrics["ensemble_members"]
     if not all(run.scores for run in runs):
         raise StudyError("an ensemble needs the predictions of every run; evaluate them first")
-    free = [run for run in runs if not run.failed and np.isfinite(run.scores["val"].probabilities).all()]
+    trained = [run for run in runs if run.recipe.trains]
+    free = [run for run in trained if not run.failed and np.isfinite(run.scores["val"].probabilities).all()]
     if not free:
         return [comparison.best.first]
     labels = free[0].scores["val"].labels

@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 from study.compare.outcome_in_words import reason
 from study.compare.statistics import mean_interval, wilson_interval
 from study.errors import StudyError
+from study.evaluate.adjustment import Adjustment
 from study.evaluate.metrics import decode, negative_log_likelihood, read_predictions
 from study.files import read_json, read_table
 from study.names import FAILURES
@@ -87,9 +88,19 @@ class Run:
         """Whether the run collapsed or diverged."""
         return self.outcome in FAILURES
 
+    @property
+    def adjustment(self) -> Adjustment | None:
+        """What was done to the predictions after the training."""
+        return Adjustment.of(self.metrics)
+
+    @property
+    def seconds(self) -> float:
+        """What its training took; 0 without one of its own."""
+        return float(self.record["seconds"]) if self.recipe.trains else 0.0
+
     @cached_property
     def reason(self) -> str:
-        """The sentence about the outcome; needs the history.
+        """The sentence about the outcome; needs the history. Without a training it begins with what was done instead.
 
         Raises:
             StudyError: the run was trained by a version that left no facts.
@@ -99,7 +110,14 @@ class Run:
                 f"{self.experiment}, seed {self.seed}: run.json lacks the facts behind the outcome, it was made by an "
                 "earlier version; run Snakemake again to train anew"
             )
-        return reason(self.record, self.history.to_dict("records"))
+        text = reason(self.record, self.history.to_dict("records"))
+        return text if self.recipe.trains else f"{self._instead} {text}"
+
+    @property
+    def _instead(self) -> str:
+        """What a run without training is."""
+        done = f"; {self.adjustment.in_words()}" if self.adjustment else ""
+        return f"Trained as {self.recipe.training}{done}."
 
     @property
     def classes(self) -> list[str]:
@@ -135,7 +153,8 @@ def load_runs(
     """Every run of a study, in the order of the table of recipes, then by seed.
 
     Files are matched by their folders `{experiment}/seed_{seed}`, so the lists may come in any order. Histories are
-    needed for curves, predictions for paired tests; either list may be empty.
+    needed for curves, predictions for paired tests; either list may be empty. A recipe without training has the
+    run.json and the history of the one that was trained for it.
 
     Raises:
         StudyError: if a run lacks one of its files, is not in the table of recipes, or two runs were evaluated on
@@ -145,29 +164,47 @@ def load_runs(
     metrics = _by_run(metrics_files)
     histories = _by_run(history_files)
     predictions = _by_run(predictions_files)
-    order = {name: position for position, name in enumerate(recipes)}
+    trained_ones = {recipe.training for recipe in recipes.values()}
+    if unknown := [key for key in sorted(records) if key[0] not in trained_ones]:
+        raise StudyError(f"{records[unknown[0]]}: experiment '{unknown[0][0]}' is not in the table of recipes")
     runs = []
-    for key in sorted(records, key=lambda key: (order.get(key[0], len(order)), key)):
-        experiment, seed = key
-        if experiment not in recipes:
-            raise StudyError(f"{records[key]}: experiment '{experiment}' is not in the table of recipes")
-        for files, name in ((metrics, "metrics.json"), (histories, "history.csv"), (predictions, "predictions.csv")):
+    for recipe, seed in _in_order(recipes, records, metrics):
+        trained, evaluated = (recipe.training, seed), (recipe.experiment, seed)
+        for files, key, name in (
+            (metrics, evaluated, "metrics.json"),
+            (histories, trained, "history.csv"),
+            (predictions, evaluated, "predictions.csv"),
+        ):
             if files and key not in files:
-                raise StudyError(f"{records[key]}: the run has no {name} beside it; run Snakemake again to make it")
+                of = "" if recipe.trains else f" for '{recipe.experiment}'"
+                raise StudyError(
+                    f"{records[trained]}: the run has no {name} beside it{of}; run Snakemake again to make it"
+                )
         runs.append(
             Run(
-                recipe=recipes[experiment],
+                recipe=recipe,
                 seed=seed,
-                record=read_json(records[key]),
-                metrics=read_json(metrics[key]),
-                history=read_table(histories[key], text=()) if histories else pd.DataFrame(),
-                scores=_scores(predictions[key]) if predictions else {},
+                record=read_json(records[trained]),
+                metrics=read_json(metrics[evaluated]),
+                history=read_table(histories[trained], text=()) if histories else pd.DataFrame(),
+                scores=_scores(predictions[evaluated]) if predictions else {},
             )
         )
     if not runs:
         raise StudyError("no run to compare: the table of recipes or the list of seeds is empty")
     _check_same_images(runs)
     return runs
+
+
+def _in_order(
+    recipes: Mapping[str, Recipe], records: Mapping[tuple[str, int], Path], metrics: Mapping[tuple[str, int], Path]
+) -> Iterator[tuple[Recipe, int]]:
+    """Recipe and seed of every run: of those that are trained all with a run.json, of the others all with metrics."""
+    for name, recipe in recipes.items():
+        here = records if recipe.trains else metrics
+        for seed in sorted(seed for experiment, seed in here if experiment == name):
+            if (recipe.training, seed) in records:
+                yield recipe, seed
 
 
 def files_of(runs: Sequence[RunPaths]) -> tuple[list[Path], list[Path], list[Path], list[Path]]:

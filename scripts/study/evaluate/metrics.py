@@ -3,9 +3,11 @@
 Entry points:
     read_predictions(path) -> DataFrame                    predictions.csv with labels as text
     evaluate(predictions, ece_bins) -> dict                the content of metrics.json
+    in_lines(scores) -> str                                the same for a log
     reliability(labels, probabilities, bins)               what the expected calibration error adds up
 """
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +19,7 @@ from sklearn.metrics import accuracy_score, confusion_matrix, f1_score, recall_s
 from study.errors import StudyError
 from study.files import read_table
 from study.names import EVALUATED_SPLITS, PROBABILITY
+from study.provenance import only_words
 
 # Clipped as scikit-learn's log_loss does: a wrong answer given with certainty costs 36.04 nats, not infinity.
 SMALLEST_PROBABILITY = float(np.finfo(np.float64).eps)
@@ -69,6 +72,16 @@ def evaluate(predictions: pd.DataFrame, ece_bins: int) -> dict[str, Any]:
         split: _evaluate_split(predictions[predictions["split"] == split], split, ece_bins)
         for split in EVALUATED_SPLITS
     }
+
+
+@only_words
+def in_lines(scores: Mapping[str, Any]) -> str:
+    """A line for each split, for the log."""
+    lines = []
+    for split, values in scores.items():
+        nll = "not finite" if values["nll"] is None else f"{values['nll']:.4f}"
+        lines.append(f"{split}: accuracy {values['accuracy']:.4f}, macro-F1 {values['macro_f1']:.4f}, NLL {nll}")
+    return "\n".join(lines)
 
 
 def _evaluate_split(predictions: pd.DataFrame, split: str, ece_bins: int) -> dict[str, Any]:

@@ -11,12 +11,12 @@ import torch
 from torch import nn
 
 from study.errors import StudyError
+from study.evaluate.views import VIEWS, Views, mean_probabilities
 from study.names import EVALUATED_SPLITS, PROBABILITY
 from study.recipe import Recipe
 from study.train import devices, models
 from study.train.batches import Images, Normalize, evaluation_batches
 from study.train.learner import TrainingSettings
-from study.train.losses import probabilities
 from study.train.run_files import DESCRIPTION
 
 if TYPE_CHECKING:
@@ -34,7 +34,7 @@ def predict(
 
     Args:
         weights: best.safetensors of a run.
-        recipe: of that run; its model and its precision.
+        recipe: of that run; its model, its precision and its test-time augmentation.
         report: takes a line if the job has to wait for a GPU.
 
     Returns:
@@ -54,7 +54,7 @@ def predict(
         parts = []
         for split in EVALUATED_SPLITS:
             images = Images.load(data.images[split], data.labels[split], device, settings.gpu_slots)
-            values = _probabilities(network, images, precision, device)
+            values = _probabilities(network, images, precision, device, VIEWS[recipe["evaluation.tta"]])
             names = np.array(data.classes, dtype=object)[data.labels[split]]
             identity = pd.DataFrame({"image_id": data.image_ids[split], "split": split, "label": names})
             columns = [PROBABILITY + name for name in data.classes]
@@ -64,12 +64,12 @@ def predict(
 
 @torch.inference_mode()
 def _probabilities(
-    network: nn.Module, images: Images, precision: devices.Precision, device: torch.device
+    network: nn.Module, images: Images, precision: devices.Precision, device: torch.device, views: Views
 ) -> np.ndarray:
-    """float32 (N, K) in the order of the images."""
+    """float32 (N, K) in the order of the images: the mean over the views of each."""
     normalize = Normalize(device)
     with precision.autocast(device):
-        batches = [probabilities(network(batch)) for batch, _ in evaluation_batches(images, normalize)]
+        batches = [mean_probabilities(network, views(batch)) for batch, _ in evaluation_batches(images, normalize)]
     return torch.cat(batches).cpu().numpy()
 
 

@@ -38,7 +38,8 @@ class Figure:
         folded: what is written on the fold that it lies under on the first page, one for each key; the best recipe's
             is open. "{mark}" stands for the cross of a failed recipe.
         wide: whether it takes the page's whole width.
-        per: what of a recipe there is one figure for each of, such as "experiment" or "case"; "" for a single figure.
+        per: what of a recipe there is one figure for each of, such as "experiment" or "case", or "training" for
+            experiments with one of their own; "" for a single figure.
     """
 
     name: str
@@ -64,12 +65,18 @@ class Figure:
 
 
 def keys_of(figure: Figure, recipes: Mapping[str, Recipe]) -> list[Key]:
-    """What there is one figure for each of: experiments as the table has them, the others sorted; [] for one figure."""
+    """What there is one figure for each of: experiments as the table has them, the others sorted; [] for one figure.
+
+    Recipes without training have figures of their predictions alone, which are those `per` experiment.
+    """
     if not figure.per:
         return []
     if figure.per == "experiment":
         return list(recipes)
-    return sorted({getattr(recipe, figure.per) for recipe in recipes.values()})
+    trained = {name: recipe for name, recipe in recipes.items() if recipe.trains}
+    if figure.per == "training":
+        return list(trained)
+    return sorted({getattr(recipe, figure.per) for recipe in trained.values()})
 
 
 COMPARISON, CURVES, ERRORS, DATA = "2 Comparison", "3 Curves", "4 Errors", "5 Data"
@@ -93,7 +100,7 @@ FIGURES = (
     Figure(
         "curves", "study.report.figures.curves.curves", "curves_{key}.svg", CURVES,
         {"experiment": "{key}"}, "figure_curves.rst",
-        alt="Loss and accuracy of {key} by epoch", section="curves", folded="{mark}{key}", per="experiment",
+        alt="Loss and accuracy of {key} by epoch", section="curves", folded="{mark}{key}", per="training",
     ),
     Figure(
         "map", "study.report.figures.recipes.map_of_two", "map_{key}.svg", COMPARISON,

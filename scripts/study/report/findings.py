@@ -265,7 +265,7 @@ def _blame(study: FinishedStudy) -> list[str]:
 def _lr_batch(study: FinishedStudy) -> list[dict[str, str]]:
     images = study.audit["kept"]["splits"]["train"]["images"]
     rows = []
-    groups = study.comparison.recipes.values()
+    groups = [group for group in study.comparison.recipes.values() if group.recipe.trains]
     for group in sorted(groups, key=lambda g: (g.recipe.optimizer, g.recipe.lr, g.recipe.batch_size)):
         recipe, record = group.recipe, group.first.record
         steps = record["epochs"] * -(-images // recipe.batch_size)
@@ -288,6 +288,8 @@ def _best_rates(comparison: Comparison) -> list[str]:
     families: dict[tuple[str, str, str, str], dict[int, list[RecipeRuns]]] = {}
     for group in comparison.recipes.values():
         recipe = group.recipe
+        if not recipe.trains:
+            continue
         key = (recipe.optimizer, recipe.loss, recipe.activation, recipe.sampler)
         families.setdefault(key, {}).setdefault(recipe.batch_size, []).append(group)
     lines = []
@@ -383,7 +385,7 @@ def _missing(study: FinishedStudy) -> list[str]:
     model = study.config["model"]
     if model["width"] != 1 or model["weights"] != "imagenet":
         lines.append(f"{study.name}: the full network with ImageNet weights, which the reported accuracies belong to")
-    cut = [run for run in study.runs if run.record["max_epochs"] < run.recipe.max_epochs]
+    cut = [run for run in study.runs if run.recipe.trains and run.record["max_epochs"] < run.recipe.max_epochs]
     if cut:
         lines.append(f"{study.name}: what {len(cut)} runs would do in the epochs that the recipe allows beyond the cap")
     if len(study.config["seeds"]) == 1:

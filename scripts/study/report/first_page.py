@@ -228,6 +228,7 @@ def _vote_row(row: Mapping[Any, Any]) -> dict[str, str]:
 
 def provenance_rows(runs: Sequence[Run]) -> list[tuple[str, str]]:
     """What made the runs, from their run.json: (what, value), several values with how many runs each stands for."""
+    runs = [run for run in runs if run.recipe.trains]
     provenances = [run.record.get("provenance", {}) for run in runs]
     commits = [
         f"{p['git_commit'][:12]}{' with local changes' if p.get('git_dirty') else ''}" if p.get("git_commit") else ""
@@ -250,7 +251,7 @@ def provenance_rows(runs: Sequence[Run]) -> list[tuple[str, str]]:
         },
     }
     rows = [(what, _counted(texts)) for what, texts in values.items() if any(texts)]
-    seconds = sum(run.record["seconds"] for run in runs)
+    seconds = sum(run.seconds for run in runs)
     rows.insert(0, ("training time", f"{seconds / 60:,.1f} minutes for {len(runs)} runs, each on its own"))
     days = sorted(p[end] for p in provenances for end in ("started", "ended") if p.get(end))
     return [("trained", f"{days[0]} to {days[-1]}"), *rows] if days else rows

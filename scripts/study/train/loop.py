@@ -319,7 +319,7 @@ def _result(
         precision=learner.precision.name,
         lr_drops=learner.schedule.drops(rates).tolist(),  # position 1 is the second epoch: it fell after epoch 1
         facts=facts(ending),
-        recipe=dict(recipe.hyperparameters),
+        recipe=recipe.of_training,
         history=state.history,
         weights={name: value.cpu().contiguous() for name, value in state.best_weights.items()},
         description={

@@ -72,8 +72,9 @@ def curves(material: Material, path: str | Path, experiment: str) -> None:
 
 
 def case_curves(material: Material, path: str | Path, case: int) -> None:
-    """Validation accuracy and NLL of every recipe of a case, on shared axes, listed by final validation accuracy."""
-    groups = material.comparison.of_case(case).recipes
+    """Validation accuracy and NLL of every recipe of a case that was trained, listed by final validation accuracy."""
+    within = material.comparison.of_case(case).recipes
+    groups = {experiment: group for experiment, group in within.items() if group.recipe.trains}
     question = material.questions.get(str(case), "")
     position = {experiment: k for k, experiment in enumerate(groups)}
     ordered = sorted(groups, key=lambda e: -max(run.val_accuracy for run in groups[e]))

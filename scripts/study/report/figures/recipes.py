@@ -112,7 +112,8 @@ def map_of_two(material: Material, path: str | Path, optimizer: str) -> None:
         StudyError: if no recipe uses the optimizer.
     """
     runs, train_images = material.comparison.runs, material.pack["splits"]["train"]["images"]
-    groups = [group for group in material.comparison.recipes.values() if group.recipe.optimizer == optimizer]
+    recipes = [group for group in material.comparison.recipes.values() if group.recipe.trains]
+    groups = [group for group in recipes if group.recipe.optimizer == optimizer]
     if not groups:
         used = sorted({run.recipe.optimizer for run in runs})
         raise StudyError(f"no recipe uses the optimizer {optimizer}; found: {used}")
