@@ -128,6 +128,10 @@ def _problems(recipe: Recipe, config: dict[str, Any]) -> Iterator[tuple[str, str
     if recipe.sampler == "progressive" and 1 in (cap, recipe.max_epochs):
         column = "training.max_epochs" if cap == 1 else "max_epochs"
         yield column, "1", "allowed is at least 2 with the sampler progressive, which moves from epoch to epoch"
+    if recipe["evaluation.tta"].endswith("_crop") and (
+        (config["data"].get("stored_size") or 0) <= config["data"]["image_size"]
+    ):
+        yield "evaluation.tta", recipe["evaluation.tta"], "which needs 'data.stored_size' above 'data.image_size'"
     if recipe["augmentation.random_crop"] and (config["data"].get("stored_size") or 0) <= config["data"]["image_size"]:
         rule = "allowed is false unless 'data.stored_size' is above 'data.image_size'"
         yield "augmentation.random_crop", "true", rule

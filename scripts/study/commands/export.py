@@ -19,6 +19,7 @@ from study.commands.trained_run import Classifier, add_run_arguments, find_run
 from study.data.packed import middle
 from study.errors import StudyError
 from study.evaluate.metrics import SMALLEST_PROBABILITY
+from study.evaluate.views import VIEWS
 from study.paths import RunPaths
 from study.recipe import Recipe
 
@@ -62,6 +63,7 @@ class Exported(nn.Module):
     mean: Tensor
     std: Tensor
     luma: Tensor
+    crops: bool
     mirrored: bool
     adjusted: bool
     scale: float
@@ -78,7 +80,8 @@ class Exported(nn.Module):
         self.keep_aspect = classifier.keep_aspect
         for name, values in (("mean", classifier.mean), ("std", classifier.std)):
             self.register_buffer(name, torch.tensor(values).view(1, 3, 1, 1))
-        self.mirrored = classifier.tta == "hflip"
+        self.crops = VIEWS[classifier.tta].crops
+        self.mirrored = classifier.tta in ("hflip", "ten_crop")
         adjustment = classifier.adjustment
         self.adjusted, self.scale = adjustment is not None, adjustment.scale if adjustment else 1.0
         offset = list(adjustment.offset.values()) if adjustment else [0.0] * len(classifier.classes)
@@ -98,15 +101,26 @@ class Exported(nn.Module):
             height, width = int(height * images.size(2) / shorter), int(width * images.size(3) / shorter)
         if images.size(2) != height or images.size(3) != width:
             images = nn.functional.interpolate(images, size=[height, width], mode="bilinear", antialias=True)
-        images = self.middle(self.middle(images, self.stored_size), self.image_size)
+        images = self.middle(images, self.stored_size)
         x = images.expand(-1, 3, -1, -1).float() / 255
-        x = (x - self.mean) / self.std
-        p = self.network(x).softmax(dim=1)
-        if self.mirrored:
-            p = (p + self.network(x.flip(3)).softmax(dim=1)) / 2
+        views = self.views((x - self.mean) / self.std)
+        p = self.network(views[0]).softmax(dim=1)
+        for view in views[1:]:
+            p = p + self.network(view).softmax(dim=1)
+        p = p / len(views)
         if self.adjusted:
             p = (self.scale * p.clamp(min=self.smallest).log() + self.offset).softmax(dim=1)
         return p
+
+    def views(self, x: Tensor) -> list[Tensor]:
+        side = self.image_size
+        cut = [self.middle(x, side)]
+        if self.crops:
+            last = self.stored_size - side
+            cut += [x[:, :, :side, :side], x[:, :, :side, last:], x[:, :, last:, :side], x[:, :, last:, last:]]
+        if self.mirrored:
+            cut += [view.flip(3) for view in cut]
+        return cut
 
     def middle(self, images: Tensor, side: int) -> Tensor:
         # in TorchScript `round` gives a float
@@ -144,7 +158,7 @@ def export(run: RunPaths, path: Path, recipe: Recipe | None = None) -> dict[str,
         torch.jit.save(scripted, str(part), _extra_files={"about.json": json.dumps(about, ensure_ascii=False)})
         loaded = torch.jit.load(str(part))
         images = _images_to_compare(run, channels, classifier.stored_side)
-        own = classifier.probabilities(middle(images, size))
+        own = classifier.probabilities(middle(images, classifier.seen_side))
         difference = float(np.abs(loaded(torch.from_numpy(images)).numpy() - own).max())
     if not difference <= LARGEST_DIFFERENCE:
         part.unlink()

@@ -123,7 +123,7 @@ def _prepared(classifier: Classifier, path: Path, max_pixels: int, changed: Coun
     changed["size"] += image.size != (size, size)
     changed["gray"] += classifier.channels == 1 and image.mode != "L"
     changed["colour"] += classifier.channels == 3 and image.mode == "L"
-    return middle(resize(image, size, classifier.channels, classifier.keep_aspect), classifier.image_size)
+    return middle(resize(image, size, classifier.channels, classifier.keep_aspect), classifier.seen_side)
 
 
 def _tell(

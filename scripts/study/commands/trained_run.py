@@ -119,6 +119,11 @@ class Classifier:
         """Side in pixels that images are resized to."""
         return self.stored_size or self.image_size
 
+    @property
+    def seen_side(self) -> int:
+        """Side in pixels of the middle of these that `probabilities` takes: all of it where crops are cut out of it."""
+        return self.stored_side if VIEWS[self.tta].crops else self.image_size
+
     @classmethod
     def of(cls, run: RunPaths, recipe: Recipe | None, device: torch.device) -> "Classifier":
         """The network of a run, which sees the views of an image and is adjusted as the run was evaluated.
@@ -163,10 +168,11 @@ class Classifier:
 
     @torch.inference_mode()
     def probabilities(self, images: np.ndarray) -> np.ndarray:
-        """float32 (N, K) for uint8 images (N, C, S, S) of the run's own channels and size, at full precision."""
+        """float32 (N, K) for uint8 images (N, C, S, S) of the run's own channels and `seen_side`, at full precision."""
         batch = torch.from_numpy(np.array(images)).to(self.device).expand(-1, 3, -1, -1).float() / 255
         mean, std = (torch.tensor(values, device=self.device).view(1, 3, 1, 1) for values in (self.mean, self.std))
-        values = mean_probabilities(self.network, VIEWS[self.tta]((batch - mean) / std)).cpu().numpy()
-        return (
-            values if self.adjustment is None else self.adjustment.apply(values.astype(np.float64)).astype(np.float32)
-        )
+        views = VIEWS[self.tta].of((batch - mean) / std, self.image_size)
+        values = mean_probabilities(self.network, views).cpu().numpy()
+        if self.adjustment is None:
+            return values
+        return self.adjustment.apply(values.astype(np.float64)).astype(np.float32)

@@ -46,6 +46,7 @@ def predict(
     """
     model = models.ModelSettings.of(recipe)
     _check(weights, data, model)
+    views = VIEWS[recipe["evaluation.tta"]]
     network = models.build(model, len(data.classes), data.images["val"].shape[-1], seed=0, weights=weights)
     with devices.leased(settings.device, settings.gpu_slots, report) as device:
         precision = devices.select_precision(recipe["training.precision"], device)
@@ -53,8 +54,9 @@ def predict(
         network = network.to(device).to(memory_format=torch.channels_last).eval()
         parts = []
         for split in EVALUATED_SPLITS:
-            images = Images.load(data.images[split], data.labels[split], device, settings.gpu_slots)
-            values = _probabilities(network, images, precision, device, VIEWS[recipe["evaluation.tta"]])
+            pixels = data.stored[split] if views.crops else data.images[split]
+            images = Images.load(pixels, data.labels[split], device, settings.gpu_slots)
+            values = _probabilities(network, images, precision, device, views, data.images[split].shape[-1])
             names = np.array(data.classes, dtype=object)[data.labels[split]]
             identity = pd.DataFrame({"image_id": data.image_ids[split], "split": split, "label": names})
             columns = [PROBABILITY + name for name in data.classes]
@@ -64,12 +66,19 @@ def predict(
 
 @torch.inference_mode()
 def _probabilities(
-    network: nn.Module, images: Images, precision: devices.Precision, device: torch.device, views: Views
+    network: nn.Module,
+    images: Images,
+    precision: devices.Precision,
+    device: torch.device,
+    views: Views,
+    side: int,
 ) -> np.ndarray:
     """float32 (N, K) in the order of the images: the mean over the views of each."""
     normalize = Normalize(device)
     with precision.autocast(device):
-        batches = [mean_probabilities(network, views(batch)) for batch, _ in evaluation_batches(images, normalize)]
+        batches = [
+            mean_probabilities(network, views.of(batch, side)) for batch, _ in evaluation_batches(images, normalize)
+        ]
     return torch.cat(batches).cpu().numpy()
 
 

@@ -6,6 +6,7 @@ Probabilities are averaged, after the softmax: the mean of the logits would be a
 """
 
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
@@ -13,19 +14,42 @@ from torchvision.transforms.v2 import functional
 
 from study.train.losses import probabilities
 
-Views = Callable[[Tensor], Sequence[Tensor]]
+
+@dataclass(frozen=True)
+class Views:
+    """The views of an image.
+
+    Attributes:
+        of: the views, each (N, 3, S, S), of float images (N, 3, T, T) for S.
+        crops: whether they are cut out of the stored images, T > S; else of the middle of these, T = S.
+    """
+
+    of: Callable[[Tensor, int], Sequence[Tensor]]
+    crops: bool = False
 
 
-def _as_it_is(images: Tensor) -> Sequence[Tensor]:
+def _as_it_is(images: Tensor, side: int) -> Sequence[Tensor]:
     return (images,)
 
 
-def _hflip(images: Tensor) -> Sequence[Tensor]:
+def _hflip(images: Tensor, side: int) -> Sequence[Tensor]:
     return images, functional.horizontal_flip(images)
 
 
-# Of float (N, 3, S, S), each view of the size that the network takes.
-VIEWS: dict[str, Views] = {"none": _as_it_is, "hflip": _hflip}
+def _five_crop(images: Tensor, side: int) -> Sequence[Tensor]:
+    return tuple(functional.five_crop(images, [side, side]))
+
+
+def _ten_crop(images: Tensor, side: int) -> Sequence[Tensor]:
+    return tuple(functional.ten_crop(images, [side, side]))
+
+
+VIEWS = {
+    "none": Views(_as_it_is),
+    "hflip": Views(_hflip),
+    "five_crop": Views(_five_crop, crops=True),
+    "ten_crop": Views(_ten_crop, crops=True),
+}
 
 
 def mean_probabilities(network: nn.Module, views: Sequence[Tensor]) -> Tensor:

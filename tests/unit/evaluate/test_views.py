@@ -3,18 +3,24 @@
 import pytest
 import torch
 from torch import nn
+from torchvision import transforms
 
 from study.evaluate.views import VIEWS, mean_probabilities
 from study.recipe import HYPERPARAMETERS
+
+SIDE = 8
+IMAGES = torch.rand(5, 3, SIDE, SIDE, generator=torch.Generator().manual_seed(1))
+STORED = torch.rand(5, 3, 11, 11, generator=torch.Generator().manual_seed(2))
 
 
 @pytest.fixture
 def network() -> nn.Module:
     torch.manual_seed(0)
-    return nn.Sequential(nn.Flatten(), nn.Linear(3 * 8 * 8, 4))
+    return nn.Sequential(nn.Flatten(), nn.Linear(3 * SIDE * SIDE, 4))
 
 
-IMAGES = torch.rand(5, 3, 8, 8, generator=torch.Generator().manual_seed(1))
+def images_for(tta: str) -> torch.Tensor:
+    return STORED if VIEWS[tta].crops else IMAGES
 
 
 def test_the_registry_is_what_the_schema_allows() -> None:
@@ -22,21 +28,33 @@ def test_the_registry_is_what_the_schema_allows() -> None:
 
 
 def test_one_view_is_the_network_alone(network: nn.Module) -> None:
-    torch.testing.assert_close(
-        mean_probabilities(network, VIEWS["none"](IMAGES)), network(IMAGES).softmax(dim=1), rtol=0, atol=0
-    )
+    found = mean_probabilities(network, VIEWS["none"].of(IMAGES, SIDE))
+    torch.testing.assert_close(found, network(IMAGES).softmax(dim=1), rtol=0, atol=0)
 
 
 def test_hflip_is_the_mean_of_the_softmax_over_image_and_mirror_image(network: nn.Module) -> None:
-    found = mean_probabilities(network, VIEWS["hflip"](IMAGES))
-    expected = (network(IMAGES).softmax(dim=1) + network(IMAGES[..., range(7, -1, -1)]).softmax(dim=1)) / 2
+    found = mean_probabilities(network, VIEWS["hflip"].of(IMAGES, SIDE))
+    expected = (network(IMAGES).softmax(dim=1) + network(IMAGES[..., range(SIDE - 1, -1, -1)]).softmax(dim=1)) / 2
     torch.testing.assert_close(found, expected)
-    mirrored = mean_probabilities(network, VIEWS["hflip"](IMAGES.flip(3)))
+    mirrored = mean_probabilities(network, VIEWS["hflip"].of(IMAGES.flip(3), SIDE))
     torch.testing.assert_close(found, mirrored)  # the mirror image has the same two views
+
+
+@pytest.mark.parametrize(
+    ("tta", "transform"), [("five_crop", transforms.FiveCrop(SIDE)), ("ten_crop", transforms.TenCrop(SIDE))]
+)
+def test_crops_are_those_of_torchvisions_first_transforms(tta: str, transform: nn.Module, network: nn.Module) -> None:
+    views = VIEWS[tta].of(STORED, SIDE)
+    expected = [torch.stack(view) for view in zip(*(transform(image) for image in STORED), strict=True)]
+    assert len(views) == len(expected)
+    for view, other in zip(views, expected, strict=True):
+        torch.testing.assert_close(view, other, rtol=0, atol=0)
+    mean = sum(network(view).softmax(dim=1) for view in expected) / len(expected)
+    torch.testing.assert_close(mean_probabilities(network, views), mean)
 
 
 @pytest.mark.parametrize("tta", VIEWS)
 def test_probabilities_add_up_to_one_and_are_float32(network: nn.Module, tta: str) -> None:
-    found = mean_probabilities(network, VIEWS[tta](IMAGES))
+    found = mean_probabilities(network, VIEWS[tta].of(images_for(tta), SIDE))
     assert found.dtype == torch.float32 and found.shape == (5, 4)
     torch.testing.assert_close(found.sum(dim=1), torch.ones(5))
