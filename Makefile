@@ -7,7 +7,7 @@ CODE := scripts tests benchmarks
 SNAKEFILES := Snakefile rules
 
 .DEFAULT_GOAL := help
-.PHONY: help run watch predict export verify findings bench dry-run test test-slurm test-kills lint format lock docs clean
+.PHONY: help run watch predict export verify findings imbalance bench dry-run test test-slurm test-kills lint format lock docs clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 12
@@ -54,6 +54,11 @@ findings: $(INSTALLED) ## train on the real FER2013 and write docs/FINDINGS.md (
 	  snakemake $(JOBS) --configfile config/fer2013.yaml $(LAYER) --config study=fer2013$(SUFFIX) "$(EVERY_TABLE)" && \
 	  snakemake $(JOBS) --configfile config/original.yaml $(LAYER) --config study=original$(SUFFIX) && \
 	  python scripts/study findings --suffix=$(SUFFIX) --layer $(LAYER)
+
+imbalance: $(INSTALLED) ## train the treatments of imbalance and write docs/IMBALANCE.md (40 minutes on two cores)
+	. $(BIN)/activate && \
+	  snakemake --cores 2 --resources gpu=2 --configfile config/imbalance.yaml --config "resources={train_threads: 1}" && \
+	  python scripts/study imbalance
 
 BENCH ?= --name cpu
 PACKED := $(wildcard results/fer2013/data/pack.json)

@@ -10,6 +10,7 @@ docs/FINDINGS.md.
     comparison_page     the page that sorts and filters: comparison.html
     first_page          the first page of the report: summary.rst
     findings            docs/FINDINGS.md
+    imbalance           docs/IMBALANCE.md
     symbols             the signs that stand before a verdict
     templates/          the HTML and Markdown of these pages
 """

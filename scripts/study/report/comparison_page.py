@@ -122,11 +122,14 @@ def _baseline(table: pd.DataFrame) -> tuple[str, str] | None:
     return str(first["baseline_class"]), f"{first['baseline_accuracy']:.1%}"
 
 
-def environment() -> Environment:
-    """Templates that escape what they are given and stop at a name they do not know."""
+def environment(html: bool = True) -> Environment:
+    """Templates that stop at a name they do not know; those of HTML escape what they are given.
+
+    In Markdown, what comes from files goes through `case_text.escape_markdown`.
+    """
     return Environment(
         loader=FileSystemLoader(TEMPLATES),
-        autoescape=True,
+        autoescape=html,
         undefined=StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,

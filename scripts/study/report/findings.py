@@ -12,7 +12,6 @@ from pathlib import Path
 from typing import Any
 
 import pandas as pd
-from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from study.compare import comparability
 from study.compare.all_tables import all_tables
@@ -31,7 +30,7 @@ from study.provenance import processor
 from study.recipe import TREATMENTS, Recipe, lr_text
 from study.report.answer import answer, audit_facts, caution
 from study.report.case_text import escape_markdown
-from study.report.comparison_page import TEMPLATES
+from study.report.comparison_page import environment
 from study.report.first_page import points, provenance_rows
 from study.settings import reported_protocol
 
@@ -98,35 +97,32 @@ def findings(sound: FinishedStudy, original: FinishedStudy, command: str) -> str
         original: the study under the original protocol; what its leak is worth, and how far its results agree.
         command: what makes this page again.
     """
-    environment = Environment(
-        loader=FileSystemLoader(TEMPLATES),
-        autoescape=False,  # Markdown; what comes from files goes through `escape_markdown`
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    return environment.get_template("findings.md.j2").render(
-        command=command,
-        studies=[_conditions(sound), _conditions(original)],
-        headline=_answer(sound.comparison),
-        reported_headline=_answer(reported) if (reported := sound.comparison.reported_on()) else "",
-        caution=caution(sound.comparison),
-        runs=_run_rows(sound),
-        cases=_cases(sound),
-        failures=_failures(sound),
-        effects=_effect_rows(sound.tables["effects.csv"]),
-        effect_summary=_effect_summary(sound.tables["effects.csv"]),
-        blame=_blame(sound),
-        lr_batch=_lr_batch(sound),
-        best_rates=_best_rates(sound.comparison),
-        leakage={study.name: _leakage(study) for study in (original, sound)},
-        leakage_rows=_leakage_rows(original),
-        optimism={study.name: _optimism(study.runs) for study in (sound, original)},
-        conclusions=_conclusions(sound, original),
-        original_headline=_answer(original.comparison),
-        original_runs=_run_rows(original),
-        choices=_choices(original),
-        missing=_missing(sound) + _missing(original),
+    return (
+        environment(html=False)
+        .get_template("findings.md.j2")
+        .render(
+            command=command,
+            studies=[_conditions(sound), _conditions(original)],
+            headline=_answer(sound.comparison),
+            reported_headline=_answer(reported) if (reported := sound.comparison.reported_on()) else "",
+            caution=caution(sound.comparison),
+            runs=_run_rows(sound),
+            cases=_cases(sound),
+            failures=_failures(sound),
+            effects=_effect_rows(sound.tables["effects.csv"]),
+            effect_summary=_effect_summary(sound.tables["effects.csv"]),
+            blame=_blame(sound),
+            lr_batch=_lr_batch(sound),
+            best_rates=_best_rates(sound.comparison),
+            leakage={study.name: _leakage(study) for study in (original, sound)},
+            leakage_rows=_leakage_rows(original),
+            optimism={study.name: _optimism(study.runs) for study in (sound, original)},
+            conclusions=_conclusions(sound, original),
+            original_headline=_answer(original.comparison),
+            original_runs=_run_rows(original),
+            choices=_choices(original),
+            missing=_missing(sound) + _missing(original),
+        )
     )
 
 

@@ -1,0 +1,167 @@
+"""Which treatment of imbalance wins: a finished study of treatments side by side, beside what the literature found.
+
+Entry points:
+    read_literature(path) -> DataFrame                     the errors that a publication reports, by experiment
+    imbalance(study, literature, command) -> str           docs/IMBALANCE.md
+"""
+
+import math
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+from scipy.stats import spearmanr
+
+from study.compare.runs import RecipeRuns
+from study.compare.statistics import holm, level, percentile_interval
+from study.compare.verdicts import BETTER, HOLDS, NOT_DISTINGUISHABLE, REVERSED, UNJUDGED, WORSE
+from study.errors import StudyError
+from study.files import read_table
+from study.report.case_text import escape_markdown
+from study.report.comparison_page import environment
+from study.report.findings import FinishedStudy
+
+SCORE = "balanced_accuracy"
+
+
+def read_literature(path: Path) -> pd.DataFrame:
+    """Test errors in percent, a row per experiment and a column per data set."""
+    return read_table(path, text=("experiment",)).set_index("experiment")
+
+
+def imbalance(study: FinishedStudy, literature: pd.DataFrame, command: str) -> str:
+    """The page; every number in it is computed from the study's files and the table of the literature.
+
+    The first recipe of the table is the plain one, which does nothing about the imbalance. A treatment is better or
+    worse if the paired bootstrap over seeds and images tells it from the plain recipe, p values adjusted by Holm over
+    all treatments.
+
+    Args:
+        literature: as `read_literature` gives it.
+        command: what makes this page again.
+
+    Raises:
+        StudyError: the plain recipe, or everything else, is not finished.
+    """
+    groups = study.comparison.recipes
+    plain = groups.get(next(iter(study.recipes)))
+    if plain is None or len(groups) < 2:
+        raise StudyError(
+            f"study '{study.name}': the first recipe of its table and one more have to be finished; run it first"
+        )
+    rows = _rows(study, plain)
+    return (
+        environment(html=False)
+        .get_template("imbalance.md.j2")
+        .render(
+            command=command,
+            plain=escape_markdown(plain.name),
+            rows=rows,
+            verdicts={word: [row["name"] for row in rows if row["verdict"] == word] for word in (BETTER, WORSE)},
+            literature=_beside_literature(rows, plain, literature),
+            agreement=_agreement(rows, literature),
+            confidence=level(study.comparison.confidence),
+            seeds=len(plain),
+            images=study.comparison.test_images,
+            counts=_counts(study),
+            missing=[escape_markdown(name) for name in study.recipes if name not in groups],
+        )
+    )
+
+
+def _rows(study: FinishedStudy, plain: RecipeRuns) -> list[dict[str, Any]]:
+    """Every recipe, the best first: its scores, and its difference from the plain one."""
+    comparison = study.comparison
+    others = [group for group in comparison.recipes.values() if group.name != plain.name]
+    differences = {group.name: comparison.differences(group, plain, SCORE) for group in others}
+    p_values = dict(zip(differences, holm([bootstrap_p(values) for values in differences.values()]), strict=True))
+    rows = []
+    for group in [plain, *others]:
+        values = comparison.over_seeds_and_images(group, SCORE)
+        row: dict[str, Any] = {
+            "key": group.name,
+            "name": escape_markdown(group.name),
+            "score": _mean(group, SCORE),
+            "interval": percentile_interval(values, comparison.confidence),
+            "rare": _recall_of_the_rarest(study, group),
+            "seconds": float(np.mean([run.record["seconds"] for run in group])),
+            "failure": group.failure,
+            "verdict": "",
+        }
+        if group.name in differences:
+            low, high = percentile_interval(differences[group.name], comparison.confidence)
+            row["difference"] = row["score"] - _mean(plain, SCORE), low, high
+            row["p"] = p_values[group.name]
+            told = row["p"] <= 1 - comparison.confidence
+            row["verdict"] = NOT_DISTINGUISHABLE if not told else BETTER if row["difference"][0] > 0 else WORSE
+        rows.append(row)
+    return sorted(rows, key=lambda row: -row["score"])
+
+
+def bootstrap_p(differences: NDArray[np.float64]) -> float:
+    """Two-sided p value of "no difference" from bootstrap values of one, (samples,).
+
+    Twice the smaller share of values on either side of 0, counting one more than was drawn (Davison & Hinkley 1997,
+    Bootstrap methods and their application, equation 4.11); never 0, however clear the difference.
+    """
+    samples = len(differences)
+    least = min(int((differences <= 0).sum()), int((differences >= 0).sum()))
+    return min(1.0, 2 * (least + 1) / (samples + 1))
+
+
+def _mean(group: RecipeRuns, metric: str) -> float:
+    return float(np.mean([run.metrics["test"][metric] for run in group]))
+
+
+def _recall_of_the_rarest(study: FinishedStudy, group: RecipeRuns) -> float:
+    """Mean test recall of the third of the classes with the fewest training images, over seeds."""
+    weights = study.comparison.class_weights
+    assert weights is not None
+    rarest = weights.sort_values("count", kind="stable")["class"].head(max(1, len(weights) // 3))
+    return float(np.mean([[run.metrics["test"]["recall"][name] for name in rarest] for run in group]))
+
+
+def _counts(study: FinishedStudy) -> str:
+    """Training images of the most common and the rarest class."""
+    weights = study.comparison.class_weights
+    assert weights is not None
+    return f"{weights['count'].max()} to {weights['count'].min()}"
+
+
+def _beside_literature(
+    rows: Sequence[dict[str, Any]], plain: RecipeRuns, literature: pd.DataFrame
+) -> list[dict[str, Any]]:
+    """What was published of each treatment against plain cross entropy, and whether it holds here."""
+    if plain.name not in literature.index:
+        return []
+    beside = []
+    for row in rows:
+        if row["key"] == plain.name or row["key"] not in literature.index:
+            continue
+        gains = literature.loc[plain.name] - literature.loc[row["key"]]
+        signs = {math.copysign(1, gain) for gain in gains if gain}
+        if len(signs) != 1:
+            verdict = "no common claim"
+        elif row["failure"]:
+            verdict = UNJUDGED
+        elif row["verdict"] == NOT_DISTINGUISHABLE:
+            verdict = NOT_DISTINGUISHABLE
+        else:
+            verdict = HOLDS if (row["difference"][0] > 0) == (signs == {1.0}) else REVERSED
+        beside.append(row | {"gains": list(gains), "claim": verdict})
+    return sorted(beside, key=lambda row: -float(np.mean(row["gains"])))
+
+
+def _agreement(rows: Sequence[dict[str, Any]], literature: pd.DataFrame) -> list[dict[str, Any]]:
+    """Spearman's rank correlation between our balanced error and each published one, over the recipes in both."""
+    both = [row for row in rows if row["key"] in literature.index]
+    if len(both) < 3:
+        return []
+    found = []
+    for name in literature.columns:
+        result = spearmanr([-row["score"] for row in both], [literature.loc[row["key"], name] for row in both])
+        found.append({"name": name, "rho": float(result.statistic), "p": float(result.pvalue), "recipes": len(both)})
+    return found
