@@ -175,7 +175,9 @@ def _column_of(path: Path, row: int, name: str) -> str:
         known = [*COLUMNS, *(column.key for column in COLUMNS.values() if column_named(column.key))]
         close = difflib.get_close_matches(name, known, n=1)
         hint = f"; did you mean '{close[0]}'? Allowed" if close else "; allowed"
-        raise StudyError(f"{path}, row {row}: unknown column {name!r}{hint}: {', '.join(COLUMNS)}")
+        bare = ", ".join(name for name, column in COLUMNS.items() if not column.section)
+        keys = f"and the keys of the sections {', '.join(RECIPE_SECTIONS)} (config/README.md)"
+        raise StudyError(f"{path}, row {row}: unknown column {name!r}{hint}: {bare}, {keys}")
     raise StudyError(f"{path}, row {row}: the key '{name}' is no column, it {why}; set it in the study's configuration")
 
 
