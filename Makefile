@@ -7,7 +7,7 @@ CODE := scripts tests benchmarks
 SNAKEFILES := Snakefile rules
 
 .DEFAULT_GOAL := help
-.PHONY: help run watch predict export verify findings imbalance bench dry-run test test-slurm test-kills lint format lock docs clean
+.PHONY: help run published watch predict export verify findings imbalance bench dry-run test test-slurm test-kills lint format lock docs clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 12
@@ -22,6 +22,10 @@ $(INSTALLED): requirements.txt
 run: $(INSTALLED) ## the default study, end to end
 	. $(BIN)/activate && snakemake --cores all --resources gpu=1
 	@echo "The report is results/digits/report.html; open it in a browser."
+
+published: $(INSTALLED) ## the published recipes of config/published.tsv, a few epochs of each
+	. $(BIN)/activate && snakemake --cores all --resources gpu=1 --configfile config/published.yaml
+	@echo "The report is results/published/report.html; open it in a browser."
 
 STUDY ?= digits
 RUN ?= best
@@ -40,7 +44,7 @@ verify: $(INSTALLED) ## check a finished study: hashes, tables, predictions (CON
 	$(BIN)/python scripts/study verify $(if $(CONFIG),--configfile $(CONFIG))
 
 dry-run: $(INSTALLED) ## plan every configuration, run nothing, need no data
-	. $(BIN)/activate && for study in config original fer2013; do \
+	. $(BIN)/activate && for study in config original fer2013 published; do \
 	  snakemake -n --quiet --cores 1 --resources gpu=1 --configfile config/$$study.yaml || exit 1; done
 
 # With a GPU: make findings LAYER= SUFFIX= JOBS="--cores all --resources gpu=1"
