@@ -303,6 +303,12 @@ class Recipe:
         return self.cross_entropy and not self["loss.label_smoothing"] and not self["loss.defer_until"]
 
     @property
+    def treats_imbalance(self) -> bool:
+        """Whether the loss makes rare classes count for more: by weights, or by how many images each class has."""
+        weighs = self.meant("loss.class_weights") not in (None, "none")
+        return weighs or self.loss in HYPERPARAMETERS["loss"].node["from_counts"]
+
+    @property
     def normed(self) -> bool:
         """Whether the network ends in a normalised layer, as LDAM needs it."""
         return self.takes("loss.ldam_s")

@@ -22,7 +22,7 @@ from study.compare.verdicts import BEST, HOLDS, NOT_BETTER, NOT_DISTINGUISHABLE,
 from study.recipe import TREATMENTS, difference_in_words
 
 # The study changed the two together, so its claims are about both at once.
-TOGETHER = ("loss weighting", "sampler")
+TOGETHER = ("loss", "sampler")
 CLAIMED = {
     "batch size": TREATMENTS["batch size"],
     "learning rate": TREATMENTS["learning rate"],

@@ -269,7 +269,10 @@ def _end(run: Run) -> list[str]:
         return []
     rare = outdone(run.record, run.history.to_dict("records"))
     said = [rare] if rare else []
-    last, lowest = run.history.iloc[-1], run.history.iloc[int(run.history["val_nll"].argmin())]
+    # A training loss falls or rises by itself where deferred weights or a sampler begin to act.
+    alike = run.history[run.history["epoch"] >= run.recipe.acts_from(run.record["max_epochs"])]
+    alike = alike if len(alike) else run.history
+    last, lowest = alike.iloc[-1], alike.iloc[int(alike["val_nll"].argmin())]
     if last["val_nll"] > (1 + CLEAR_RISE) * lowest["val_nll"] and last["train_loss"] < lowest["train_loss"]:
         said.append(
             f"Validation NLL rose from its lowest, {lowest['val_nll']:.4f} in epoch {lowest['epoch']:.0f}, to "

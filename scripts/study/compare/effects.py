@@ -58,9 +58,14 @@ def only_difference(one: Recipe, two: Recipe, treatments: Mapping[str, Sequence[
     differing = [
         treatment
         for treatment, columns in treatments.items()
-        if any(one.meant(column) != two.meant(column) for column in columns)
+        if any(_counted(one, column) != _counted(two, column) for column in columns)
     ]
     return differing[0] if len(differing) == 1 else ""
+
+
+def _counted(recipe: Recipe, column: str) -> Any:
+    """The value of a hyperparameter; where it means nothing its default: a loss without label smoothing has 0 of it."""
+    return recipe[column] if recipe.takes(column) else HYPERPARAMETERS[column].node.get("default")
 
 
 def _in_order(treatment: str, one: RecipeRuns, two: RecipeRuns) -> tuple[RecipeRuns, RecipeRuns]:

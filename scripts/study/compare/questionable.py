@@ -89,14 +89,14 @@ def _of_some(recipes: list[Recipe], key: str, count: int) -> dict[str, str]:
 
 def _of_recipes(recipes: list[Recipe]) -> list[Choice]:
     softmax = [recipe.experiment for recipe in recipes if recipe.double_softmax]
-    both = [recipe.experiment for recipe in recipes if recipe.weighted and recipe.sampler == "balanced"]
+    both = [recipe.experiment for recipe in recipes if recipe.treats_imbalance and recipe.sampler != "shuffle"]
     choices = []
     if softmax:
         why = "cross entropy applies softmax itself: the loss is confined and a confident mistake has no gradient"
         choices.append(Choice("activation softmax", ", ".join(softmax), why))
     if both:
         why = "two treatments of the imbalance at once, whose effects cannot be told apart in these recipes"
-        choices.append(Choice("weighted loss with balanced sampler", ", ".join(both), why))
+        choices.append(Choice("loss and sampler against the imbalance", ", ".join(both), why))
     return choices
 
 

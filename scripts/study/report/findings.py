@@ -27,7 +27,7 @@ from study.files import read_json
 from study.names import FAILURES
 from study.planned import PlannedStudy
 from study.provenance import processor
-from study.recipe import TREATMENTS, Recipe, lr_text
+from study.recipe import HYPERPARAMETERS, NEUTRAL, TREATMENTS, Recipe, lr_text
 from study.report.answer import answer, audit_facts, caution
 from study.report.case_text import escape_markdown
 from study.report.comparison_page import environment
@@ -281,22 +281,24 @@ def _lr_batch(study: FinishedStudy) -> list[dict[str, str]]:
 
 def _best_rates(comparison: Comparison) -> list[str]:
     """Of recipes that share everything else: the best learning rate at each batch size."""
-    families: dict[tuple[str, str, str, str], dict[int, list[RecipeRuns]]] = {}
+    families: dict[tuple[str, ...], dict[int, list[RecipeRuns]]] = {}
+    varied = (NEUTRAL, "learning rate", "batch size")
+    shared = [name for name, column in HYPERPARAMETERS.items() if column.treatment not in varied]
     for group in comparison.recipes.values():
-        recipe = group.recipe
-        if not recipe.trains:
+        if not group.recipe.trains:
             continue
-        key = (recipe.optimizer, recipe.loss, recipe.activation, recipe.sampler)
-        families.setdefault(key, {}).setdefault(recipe.batch_size, []).append(group)
+        key = tuple(str(group.recipe.meant(name)) for name in shared)
+        families.setdefault(key, {}).setdefault(group.recipe.batch_size, []).append(group)
     lines = []
-    for key, by_batch in families.items():
+    for by_batch in families.values():
         if len(by_batch) < 2 or any(len(groups) < 2 for groups in by_batch.values()):
             continue
         parts = []
         for batch, groups in sorted(by_batch.items()):
             tried = ", ".join(lr_text(rate) for rate in sorted(group.recipe.lr for group in groups))
             parts.append(f"at batch size {batch} it is {lr_text(choose(groups).recipe.lr)} (of {tried})")
-        words = ", ".join(_spaced(part) for part in key)
+        first = next(iter(by_batch.values()))[0].recipe
+        words = ", ".join(_spaced(first[name]) for name in ("optimizer", "loss", "activation", "sampler"))
         lines.append(f"{words}: the learning rate with the highest validation accuracy: {'; '.join(parts)}.")
     return lines
 

@@ -177,6 +177,27 @@ def test_no_plateau(nll: list[float], accuracy: list[float]) -> None:
     assert "no class from another" not in said(made(3, val_nll=nll, val_accuracy=accuracy))
 
 
+@pytest.mark.parametrize("sampler", ["square_root", "balanced"])
+def test_a_plateau_at_the_best_constant_answer_to_what_a_sampler_draws(sampler: str) -> None:
+    """Classes drawn by the root of their images leave a bias at the logarithm of that."""
+    drawn = np.sqrt(COUNTS) if sampler == "square_root" else np.ones(7)
+    nll = -(COUNTS / 100) @ np.log(drawn / drawn.sum())
+    run = made(3, "collapsed", {"activation": "logits", "sampler": sampler}, val_nll=nll, val_accuracy=HAPPY)
+    assert (
+        f"validation NLL within 0.02 of {f'{nll:.4f}, what the best' if sampler == 'square_root' else 'ln 7'}"
+        in said(run)
+    )
+    for other in ({"sampler": "progressive"}, {"label_smoothing": 0.1}, {"loss": "focal"}, {"defer_until": 0.5}):
+        assert "the best answer" not in said(run, **other)
+
+
+def test_nothing_is_said_of_saturation_where_its_formula_does_not_hold() -> None:
+    run = saturating([1.9, 1.92, SATURATED, SATURATED], [7, 1, 1, 1], "early_stopped")
+    assert "aturated" in said(run)
+    for other in ({"label_smoothing": 0.1}, {"defer_until": 0.5, "sampler": "balanced"}):
+        assert "aturated" not in said(run, **other)
+
+
 @pytest.mark.parametrize("weighted", [False, True])
 def test_a_plateau_at_the_best_constant_answer(weighted: bool) -> None:
     """Where a bias alone ends when it is trained on the labels, with PyTorch's own weighted cross entropy."""

@@ -44,7 +44,7 @@ def test_only_pairs_that_differ_in_one_treatment_count(tmp_path: Path) -> None:
     table = effects_of(made_runs.study(tmp_path, made))
     assert list(table.columns) == EFFECT_COLUMNS
     pairs = list(zip(table["treatment"], table["experiment_from"], table["experiment_to"], strict=True))
-    assert pairs == [("loss weighting", "base", "weighted"), ("sampler", "weighted", "both")]
+    assert pairs == [("loss", "base", "weighted"), ("sampler", "weighted", "both")]
     assert list(table["verdict"]) == ["not distinguishable", "lower"]
 
 
@@ -83,12 +83,24 @@ def test_one_recipe_has_no_effects(tmp_path: Path) -> None:
     assert list(table.columns) == EFFECT_COLUMNS and table.empty
 
 
+def test_a_hyperparameter_that_a_recipe_does_not_take_counts_as_its_default() -> None:
+    """Another loss has no label smoothing: that is no second difference to cross entropy without any."""
+    plain = recipe("a", activation="logits")
+    assert only_difference(plain, plain.but(loss="focal")) == "loss"
+    assert only_difference(plain.but(label_smoothing=0.1), plain) == "label smoothing"
+    assert only_difference(plain.but(label_smoothing=0.1), plain.but(loss="focal")) == ""
+    assert only_difference(plain.but(loss="focal"), plain.but(loss="focal", focal_gamma=1.0)) == "loss"
+    weighted = plain.but(loss="weighted_cross_entropy")
+    assert only_difference(weighted, weighted.but(defer_until=0.8)) == "deferral"
+    assert only_difference(plain, weighted.but(defer_until=0.8)) == ""
+
+
 def test_the_ablations_separate_what_the_study_changed_together() -> None:
     recipes = read_recipes(["experiments.tsv", "ablations.tsv"], CONFIG)
-    alone = {"loss weighting": "weighted", "sampler": "balanced", "activation": "log_softmax"}
+    alone = {"loss": "weighted", "sampler": "balanced", "activation": "log_softmax"}
     for treatment, name in alone.items():
         assert only_difference(recipes["sgd_ver1"], recipes[f"sgd_ver1_{name}"]) == treatment
     for name in ("adam_ver1", "adam_ver2", "adam_ver4"):
         assert only_difference(recipes[name], recipes[f"{name}_log_softmax"]) == "activation"
     assert only_difference(recipes["sgd_ver1_weighted"], recipes["sgd_ver2"]) == "sampler"
-    assert only_difference(recipes["sgd_ver1_balanced"], recipes["sgd_ver2"]) == "loss weighting"
+    assert only_difference(recipes["sgd_ver1_balanced"], recipes["sgd_ver2"]) == "loss"

@@ -29,13 +29,25 @@ def test_the_original_study_makes_them_all() -> None:
     assert set(QUESTIONABLE) | {"split.method"} <= set(choices)
     assert choices["data.oversample"] == "disgust × 2"
     assert choices["training.early_stopping_equal_improves"] == "true"
-    assert choices["weighted loss with balanced sampler"] == "sgd_ver2, sgd_ver3, sgd_ver5, sgd_ver6"
+    assert choices["loss and sampler against the imbalance"] == "sgd_ver2, sgd_ver3, sgd_ver5, sgd_ver6"
 
 
 @pytest.mark.parametrize("study", ["config", "fer2013"])
 def test_the_other_studies_make_none_but_those_of_the_recipes(study: str) -> None:
     keys = [choice.key for choice in questionable(config_of(study), RECIPES.values(), study == "fer2013")]
-    assert keys == ["activation softmax", "weighted loss with balanced sampler"]
+    assert keys == ["activation softmax", "loss and sampler against the imbalance"]
+
+
+def test_two_treatments_of_the_imbalance_at_once() -> None:
+    plain = RECIPES["adam_ver8"].but(loss="cross_entropy")
+    recipes = {
+        "none": plain, "sampled": plain.but(sampler="square_root"), "adjusted": plain.but(loss="logit_adjusted"),
+        "both": plain.but(loss="logit_adjusted", sampler="progressive"),
+        "focal": plain.but(loss="focal", sampler="balanced"),
+        "unweighted": plain.but(loss="weighted_focal", class_weights="none", sampler="balanced"),
+    }  # fmt: skip
+    found = questionable(config_of("config"), [one.but(experiment=name) for name, one in recipes.items()], False)
+    assert [(choice.key, choice.value) for choice in found] == [("loss and sampler against the imbalance", "both")]
 
 
 def test_a_choice_of_some_recipes_names_them() -> None:

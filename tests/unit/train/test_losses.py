@@ -54,6 +54,7 @@ def test_losses_and_activations_are_those_of_the_schema():
     column = HYPERPARAMETERS["loss"]
     assert tuple(LOSSES) == column.choices
     assert [name for name, loss in LOSSES.items() if loss.weighted] == column.node["weighted"]
+    assert [name for name, loss in LOSSES.items() if loss.from_counts] == column.node["from_counts"]
     assert tuple(ACTIVATIONS) == HYPERPARAMETERS["activation"].choices
 
 

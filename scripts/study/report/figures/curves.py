@@ -35,8 +35,10 @@ MIXED_TRAINING = {"train_accuracy": ("training, mixed images, by the heavier lab
 def curves(material: Material, path: str | Path, experiment: str) -> None:
     """Loss and accuracy of one recipe per epoch, with learning rate drops and best epoch; thin lines for several seeds.
 
-    Losses are those that were optimised; the NLL (nats per image) is the one to compare between recipes. Grey lines
-    show what guessing gives: ln K for K equally likely classes, and what always answering the largest class reaches.
+    Losses are those that were optimised, of a kind that differs from recipe to recipe; the NLL (nats per image) is the
+    one to compare. Grey lines show what guessing gives: ln K for K equally likely classes, and what always answering
+    the largest class reaches. A dashed line shows from where deferred class weights or a deferred sampler act, and so
+    from where losses are of another kind.
     """
     group = material.comparison.recipes[experiment]
     classes = len(group.first.classes)
@@ -50,6 +52,8 @@ def curves(material: Material, path: str | Path, experiment: str) -> None:
             _lines(left, run.history, LOSS_CURVES, thin=len(group) > 1)
             _lines(right, run.history, accuracies, thin=len(group) > 1)
         _loss_axis(left, pd.concat([run.history[list(LOSS_CURVES)] for run in group]))
+        if not group.recipe.cross_entropy:
+            left.set_ylabel("Loss (of the NLL: nats per image)")
         _accuracy_axis(right, "Accuracy")
         left.axhline(math.log(classes), color=GREY, linewidth=1, linestyle=(0, (1, 2)), zorder=0)
         right.axhline(majority, color=GREY, linewidth=1, linestyle=(0, (1, 2)), zorder=0)
@@ -61,6 +65,9 @@ def curves(material: Material, path: str | Path, experiment: str) -> None:
             _epochs(axes, max(len(run.history) for run in group))
             for run in group:
                 _lr_drops(axes, run, labelled=not group.several_seeds)
+            if (acts_from := group.recipe.acts_from(group.first.record["max_epochs"])) > 1:
+                label = f"deferred until epoch {acts_from}"
+                axes.axvline(acts_from - 0.5, color=GREY, linewidth=1.2, linestyle="--", zorder=0, label=label)
         best = f"best epoch: {group.first.record['best_epoch']}" if len(group) == 1 else "best epoch of a seed"
         if (score := SCORES[group.first.record["facts"]["best_by"]]) is not SCORES["accuracy"]:
             best += f" ({score.extreme})"
