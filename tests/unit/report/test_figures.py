@@ -85,6 +85,14 @@ def test_curves_say_what_else_the_best_epoch_was_chosen_by(tmp_path: Path) -> No
     assert f"best epoch: {run.record['best_epoch']} (highest validation macro-F1)" in shown
 
 
+def test_curves_show_from_where_deferred_weights_act(tmp_path: Path) -> None:
+    changes = {"loss": "weighted_ldam", "activation": "logits", "defer_until": 0.5}
+    (run,) = made_runs.study(tmp_path, [Made(recipe("a", **changes))])
+    shown = draw("curves", [run], tmp_path, "a")
+    assert f"deferred until epoch {run.recipe.acts_from(run.record['max_epochs'])}" in shown
+    assert "Loss (of the NLL: nats per image)" in shown
+
+
 def test_curves_of_a_diverged_run_have_no_best_epoch(runs: list[Run], tmp_path: Path) -> None:
     shown = draw("curves", runs, tmp_path, "adam_ver2")
     assert "adam_ver2: diverged after 3 epochs" in shown
