@@ -364,11 +364,27 @@ def shown_columns(recipes: Iterable[Recipe]) -> list[str]:
     ]
 
 
+def differ(one: Recipe, two: Recipe, column: str) -> bool:
+    """Whether two recipes differ in a hyperparameter that is not neutral in both.
+
+    Where it means nothing it counts as its default: a loss without label smoothing has 0 of it.
+    """
+    default = HYPERPARAMETERS[column].node.get("default")
+    values = [recipe[column] if recipe.takes(column) else default for recipe in (one, two)]
+    return values[0] != values[1] and not (_neutral_in(one, column) and _neutral_in(two, column))
+
+
+def _neutral_in(recipe: Recipe, column: str) -> bool:
+    neutral = HYPERPARAMETERS[column].node.get("neutral_with")
+    return neutral is not None and all(recipe[other] in values for other, values in neutral.items())
+
+
 @only_words
 def difference_in_words(recipe: Recipe, other: Recipe, columns: Sequence[str]) -> str:
     """In which of these columns the recipe differs from the other: "batch size 64", "SGD with momentum 0.9"."""
     values = {name: recipe[name] for name in columns if recipe.takes(name)}
-    differing = {name: value for name, value in values.items() if value != other[name]}
+    neutral = {name for name in values if _neutral_in(recipe, name) and _neutral_in(other, name)}
+    differing = {name: value for name, value in values.items() if value != other[name] and name not in neutral}
     first, *others = [HYPERPARAMETERS[name].in_words(value) for name, value in differing.items()] or [""]
     return f"{first} with {', '.join(others)}" if others else first
 

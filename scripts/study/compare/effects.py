@@ -13,7 +13,7 @@ from study.compare.comparison import EVERY_SEED, Comparison
 from study.compare.runs import RecipeRuns
 from study.compare.statistics import holm
 from study.compare.verdicts import HIGHER, LOWER, NOT_DISTINGUISHABLE, UNJUDGED
-from study.recipe import HYPERPARAMETERS, TREATMENTS, Recipe, difference_in_words
+from study.recipe import HYPERPARAMETERS, TREATMENTS, Recipe, differ, difference_in_words
 
 DIFFERENCES = [f"{name}_{end}" for name in ("accuracy", "balanced_accuracy") for end in ("difference", "low", "high")]
 EFFECT_COLUMNS = [
@@ -56,16 +56,9 @@ def only_difference(one: Recipe, two: Recipe, treatments: Mapping[str, Sequence[
         treatments: treatment -> the columns that make it up. Columns that the schema calls neutral are in none.
     """
     differing = [
-        treatment
-        for treatment, columns in treatments.items()
-        if any(_counted(one, column) != _counted(two, column) for column in columns)
+        treatment for treatment, columns in treatments.items() if any(differ(one, two, column) for column in columns)
     ]
     return differing[0] if len(differing) == 1 else ""
-
-
-def _counted(recipe: Recipe, column: str) -> Any:
-    """The value of a hyperparameter; where it means nothing its default: a loss without label smoothing has 0 of it."""
-    return recipe[column] if recipe.takes(column) else HYPERPARAMETERS[column].node.get("default")
 
 
 def _in_order(treatment: str, one: RecipeRuns, two: RecipeRuns) -> tuple[RecipeRuns, RecipeRuns]:

@@ -1,6 +1,7 @@
 """Effects of one treatment, taken from the pairs that differ in nothing else."""
 
 from pathlib import Path
+from typing import Any
 
 import made_runs
 import pytest
@@ -9,6 +10,7 @@ from statsmodels.stats.multitest import multipletests
 
 from study.compare.effects import EFFECT_COLUMNS, effects, only_difference
 from study.compare.runs import Run
+from study.recipe import HYPERPARAMETERS, NEUTRAL, Recipe
 from study.recipe_table import read_recipes
 
 CONFIG = Path(__file__).parents[3] / "config"
@@ -104,3 +106,53 @@ def test_the_ablations_separate_what_the_study_changed_together() -> None:
         assert only_difference(recipes[name], recipes[f"{name}_log_softmax"]) == "activation"
     assert only_difference(recipes["sgd_ver1_weighted"], recipes["sgd_ver2"]) == "sampler"
     assert only_difference(recipes["sgd_ver1_balanced"], recipes["sgd_ver2"]) == "loss"
+
+
+def with_a_meaning(column: str) -> Recipe:
+    """A recipe in which the column means something: what it asks for has the value that it asks for."""
+    base = recipe("a")
+    node = HYPERPARAMETERS[column].node
+    needed = dict(node.get("only_with", {}))
+    for other, values in needed.items():
+        own = 0.5 if isinstance(values, dict) else values[0]
+        base = with_a_meaning(other).but(**{other: own})
+    for other in node.get("not_with", {}):
+        base = base.but(**{other: two_values(other)[1]})
+    return base
+
+
+def two_values(column: str) -> list[Any]:
+    node = HYPERPARAMETERS[column].node
+    if "enum" in node:
+        return node["enum"][:2] if column != "loss.class_weights" else ["balanced", "complement"]
+    kind = node["type"][0] if isinstance(node["type"], list) else node["type"]
+    low = node.get("minimum", node.get("exclusiveMinimum", 0))
+    if kind == "boolean":
+        return [False, True]
+    if kind == "array":
+        items = node.get("items") or node["prefixItems"][0]
+        least, count = items.get("exclusiveMinimum", items.get("minimum", 0)), node.get("minItems", 1)
+        return [[least + 0.25] * count, [least + 0.5] * count]
+    return ["x", "y"] if kind == "string" else [low + 1, low + 2] if kind == "integer" else [low + 0.25, low + 0.5]
+
+
+@pytest.mark.parametrize("column", HYPERPARAMETERS)
+def test_a_second_difference_is_never_told_as_the_effect_of_one(column: str) -> None:
+    """Every hyperparameter counts: alone it is the effect of its treatment, beside another one of none."""
+    base = with_a_meaning(column)
+    assert base.takes(column)
+    one, two = (base.but(**{column: value}) for value in two_values(column))
+    treatment = HYPERPARAMETERS[column].treatment
+    neutral = treatment == NEUTRAL or "neutral_with" in HYPERPARAMETERS[column].node
+    assert only_difference(one, two) == ("" if neutral else treatment)
+    both = only_difference(one, two.but(lr=10 * base.lr))
+    assert both == ("learning rate" if neutral or treatment == "learning rate" else "")
+
+
+@pytest.mark.parametrize("column", ["max_epochs", "min_lr"])
+def test_a_schedule_by_the_epochs_changes_with_their_number(column: str) -> None:
+    plateau = recipe("a")
+    for scheduler, told in (("ReduceLROnPlateau", ""), ("CosineAnnealingLR", "schedule")):
+        one = plateau.but(lr_scheduler=scheduler)
+        two = one.but(**{column: 2 * one[column] + 1e-9 if column == "min_lr" else 2 * one[column]})
+        assert only_difference(one, two) == told

@@ -43,7 +43,8 @@ def values(column: Column) -> st.SearchStrategy[Any]:
         return st.booleans()
     if kinds == ["array"]:
         least, most = node.get("minItems", 1), node.get("maxItems", 3)
-        parts = st.lists(numbers(column.name, node["items"]), min_size=least, max_size=most, unique=True)
+        items = node.get("items") or node["prefixItems"][-1]
+        parts = st.lists(numbers(column.name, items), min_size=least, max_size=most, unique=True)
         return parts.map(sorted)
     return numbers(column.name, node)
 
@@ -69,7 +70,7 @@ def rows(draw: st.DrawFn) -> dict[str, Any]:
     chosen = draw(st.lists(st.sampled_from(free), min_size=2, max_size=9, unique=True))
     for name in sorted(chosen, key=free.index):
         for other, allowed in HYPERPARAMETERS[name].node.get("only_with", {}).items():
-            row[other] = draw(st.sampled_from(list(allowed)))
+            row[other] = 1 if isinstance(allowed, dict) else draw(st.sampled_from(list(allowed)))
         row[name] = draw(values(HYPERPARAMETERS[name]))
     return row
 
