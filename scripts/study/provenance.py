@@ -14,7 +14,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, TypeVar
 
-PACKAGES = ("torch", "torchvision", "numpy", "pandas", "scikit-learn", "safetensors", "snakemake")
+PACKAGES = ("torch", "torchvision", "timm", "numpy", "pandas", "scikit-learn", "safetensors", "snakemake")
 # Modules that write down and report, and decide nothing about a result: a change in them runs nothing again.
 BOOKKEEPING = ("study.errors", "study.rule_log", "study.provenance")
 # Modules that only make sentences: cells of tables, but mere words to a training that has one as its last line.

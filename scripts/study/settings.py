@@ -12,7 +12,7 @@ from types import MappingProxyType
 from typing import Any
 
 from study.errors import StudyError
-from study.networks import problems
+from study.networks import PATCHES, TIMM, problems
 from study.recipe import COLUMNS, EVALUATION, HYPERPARAMETERS, Recipe, column_named, values_of
 from study.recipe_table import read_captions
 from study.reference import allowed
@@ -123,6 +123,13 @@ def _problems(recipe: Recipe, config: dict[str, Any]) -> Iterator[tuple[str, str
         yield "model.weights", repr(weights), "allowed is none, imagenet, or a path ending in .pth, .pt or .safetensors"
     if weights == "imagenet" and recipe["model.width"] != 1:
         yield "model.width", f"{recipe['model.width']:g}", "allowed is 1 with 'model.weights: imagenet'"
+    if weights == "imagenet" and model.startswith(TIMM):
+        yield "model.weights", "imagenet", f"which are torchvision's; allowed for {model} is none or the path of a file"
+    if weights == "imagenet" and model in PATCHES and config["data"]["image_size"] != 224:
+        rule = (
+            f"allowed is 224 with 'model.weights: imagenet' and 'model.name: {model}', which knows its patches by place"
+        )
+        yield "data.image_size", str(config["data"]["image_size"]), rule
     yield from problems(model, recipe["model.width"], config["data"]["image_size"], recipe.batch_size)
     cap = config["training"]["max_epochs"]
     if recipe.sampler == "progressive" and 1 in (cap, recipe.max_epochs):

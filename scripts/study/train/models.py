@@ -1,4 +1,4 @@
-"""Networks by name: torchvision's backbones with the study's head, and VGGs of any width."""
+"""Networks by name: backbones of torchvision and timm with the study's head, and VGGs of any width."""
 
 from collections import OrderedDict
 from dataclasses import dataclass
@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from study.errors import StudyError
-from study.networks import problems
+from study.networks import PATCHES, TIMM, problems
 from study.recipe import Recipe
 
 # Convolutions of each of VGG's five blocks, a max pooling behind each block, and their channels (Simonyan & Zisserman
@@ -24,7 +24,7 @@ class ModelSettings:
     """The network.
 
     Attributes:
-        name: a torchvision classifier, e.g. "vgg19", "resnet18".
+        name: a torchvision classifier, e.g. "vgg19", "resnet18", or one of timm, "timm/resnet18".
         width: factor on the channels of a VGG; 1 for all others.
         weights: "none", "imagenet" or the path of a state dict. Which file that is, is for the caller of `build`.
         head_hidden: units of the head's hidden layer.
@@ -89,7 +89,7 @@ def build(settings: ModelSettings, classes: int, image_size: int, seed: int, wei
         raise StudyError(f"config key '{key}' is {found}, {rule}")
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        model = _vgg(settings, classes) if _is_vgg(settings.name) else _torchvision(settings, classes)
+        model = _build(settings, classes, image_size)
     if weights is not None:
         load_weights(model, weights, settings.init_part)
     if settings.freeze == "backbone":
@@ -120,8 +120,12 @@ def parameter_count(model: nn.Module, trained: bool = False) -> int:
     return sum(parameter.numel() for parameter in model.parameters() if parameter.requires_grad or not trained)
 
 
-def _is_vgg(name: str) -> bool:
-    return name.removesuffix("_bn") in VGG
+def _build(settings: ModelSettings, classes: int, image_size: int) -> nn.Module:
+    if settings.name.removesuffix("_bn") in VGG:
+        return _vgg(settings, classes)
+    if settings.name.startswith(TIMM):
+        return _timm(settings, classes, image_size)
+    return _torchvision(settings, classes, image_size)
 
 
 def _head(features: int, settings: ModelSettings, classes: int) -> Head:
@@ -166,13 +170,50 @@ def _vgg(settings: ModelSettings, classes: int) -> nn.Module:
     return nn.Sequential(OrderedDict(parts))
 
 
-def _torchvision(settings: ModelSettings, classes: int) -> nn.Module:
+def _torchvision(settings: ModelSettings, classes: int, image_size: int) -> nn.Module:
     """A torchvision classifier whose last linear layer is replaced by the head."""
     import torchvision.models
 
-    model = torchvision.models.get_model(settings.name, weights=None)
-    path, last = [(path, module) for path, module in model.named_modules() if isinstance(module, nn.Linear)][-1]
-    parent, _, attribute = path.rpartition(".")
+    size = {"image_size": image_size} if settings.name in PATCHES else {}  # its embeddings have a place in the image
+    model = torchvision.models.get_model(settings.name, weights=None, **size)
+    return _with_head(
+        model, [path for path, m in model.named_modules() if isinstance(m, nn.Linear)][-1], settings, classes
+    )
+
+
+def _timm(settings: ModelSettings, classes: int, image_size: int) -> nn.Module:
+    """A timm classifier whose classifier is replaced by the head; what timm's file of its weights holds fits it.
+
+    Raises:
+        StudyError: it does not take images of this size, or its classifier is not one linear layer.
+    """
+    import timm
+
+    name = settings.name.removeprefix(TIMM)
+    size = {"img_size": image_size} if timm.models.get_pretrained_cfg(name).fixed_input_size else {}
+    try:
+        model = timm.create_model(name, pretrained=False, in_chans=3, **size)
+        with torch.no_grad():
+            model.eval()(torch.zeros(1, 3, image_size, image_size))
+    except (RuntimeError, TypeError, ValueError, AssertionError) as error:
+        reason = str(error).partition("\n")[0]
+        raise StudyError(
+            f"config key 'data.image_size' is {image_size}, which {settings.name} does not take ({reason}); allowed is "
+            "another size, or another 'model.name'"
+        ) from None
+    path = model.default_cfg["classifier"]
+    if not isinstance(path, str) or not isinstance(model.get_submodule(path), nn.Linear):
+        raise StudyError(
+            f"config key 'model.name' is {settings.name!r}, whose classifier is no linear layer, so that the study's "
+            "head has no place there; allowed is another model"
+        )
+    return _with_head(model, path, settings, classes)
+
+
+def _with_head(model: nn.Module, path: str, settings: ModelSettings, classes: int) -> nn.Module:
+    """The model with the head in the place of its linear layer at `path`."""
+    last, (parent, _, attribute) = model.get_submodule(path), path.rpartition(".")
+    assert isinstance(last, nn.Linear)
     setattr(model.get_submodule(parent), attribute, _head(last.in_features, settings, classes))
     return model
 
