@@ -18,6 +18,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 from study.errors import StudyError
@@ -196,7 +197,7 @@ class PlannedStudy:
                 reasons[run] = TRAINED_ELSEWHERE if run.name in others else self._not_planned(run)
         for run in evaluated_in(self.results):
             if run.name in others:
-                if why := self._evaluated_otherwise(others[run.name], reasons):
+                if why := self.evaluated_otherwise(others[run.name], reasons):
                     reasons[others[run.name]] = why
             elif run not in planned and run not in reasons:
                 reasons[run] = self._not_planned(run)
@@ -205,7 +206,7 @@ class PlannedStudy:
     def _not_planned(self, run: RunPaths) -> str:
         return NOT_IN_SEEDS if run.experiment in self.recipes else NOT_IN_TABLE
 
-    def _evaluated_otherwise(self, run: RunPaths, reasons: Mapping[RunPaths, str]) -> str:
+    def evaluated_otherwise(self, run: RunPaths, reasons: Mapping[RunPaths, str] = MappingProxyType({})) -> str:
         """Why the predictions of an evaluated run without training are not those of now; "" if they are.
 
         Args:

@@ -234,8 +234,22 @@ def set_time_stamps(study: PlannedStudy) -> None:
                 _renew(outputs, inputs)
                 if in_order:
                     _renew(evaluated, max(inputs, _oldest(*evaluated)))
+        for run in study.runs:
+            if not run.trains and study.recipes[run.experiment].adjusted:
+                _set_after(study, run, index)
     except OSError:  # somebody else's files: they stay as they are
         return
+
+
+def _set_after(study: PlannedStudy, run: RunPaths, index: Path) -> None:
+    """The same for predictions that another run's were adjusted to: by the hash of these, in metrics.json."""
+    trained = RunPaths(study.results, run.training, run.seed)
+    made = [run.predictions, run.metrics]
+    if not all(path.exists() for path in (*made, trained.run, trained.predictions)):
+        return
+    needed = _newest(index, trained.predictions)
+    if _oldest(*made) < needed and not study.differences(trained) and not study.evaluated_otherwise(run):
+        _renew(made, needed)
 
 
 def _stamped(path: Path) -> Path:

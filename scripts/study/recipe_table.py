@@ -52,21 +52,21 @@ def read_recipes(
                 )
             first_seen[name.lower()] = where
             rows[name] = f"{folder / path}, row {row}", values
-    recipes = {
+    trained = {
         name: _checked(where, Recipe.of(study=study, **values), set(values))
         for name, (where, values) in rows.items()
         if TRAINED_AS not in values
     }
-    for recipe in recipes.values():
-        if why := wrong_start(recipe, recipes):
+    for recipe in trained.values():
+        if why := wrong_start(recipe, trained):
             own = recipe["model.init_from"] != (study or {}).get("model.init_from", "none")
             where = "column" if own else "config key"
             found = f"{first_seen[recipe.experiment.lower()]}, {where} 'model.init_from': found {start_of(recipe)}"
             raise StudyError(f"{found}, {why}")
-    for name, (where, values) in rows.items():
-        if TRAINED_AS in values:
-            recipes[name] = _without_training(where, values, recipes, list(rows))
-    return {name: recipes[name] for name in rows}
+    return {
+        name: trained[name] if name in trained else _without_training(where, values, trained, list(rows))
+        for name, (where, values) in rows.items()
+    }
 
 
 def read_captions(tables: str | Path | Sequence[str | Path], folder: Path = Path()) -> dict[str, str]:
@@ -244,6 +244,11 @@ def _without_training(
                 f"which has {_spelled(base[name])}"
             )
     recipe = _checked(row, Recipe.of(study={}, **{**base.hyperparameters, **values}), set(values))
+    if recipe.adjusted and recipe["evaluation.tta"] != base["evaluation.tta"]:
+        raise StudyError(
+            f"{row}, column '{EVALUATION}.tta': found {recipe['evaluation.tta']}, allowed is nothing: the predictions "
+            f"of '{of}' are adjusted as they are; give '{of}' this tta"
+        )
     if recipe.evaluation == {**base.evaluation, TRAINED_AS: of}:
         raise StudyError(
             f"{row}, column '{TRAINED_AS}': found '{of}', of which the row differs in nothing; allowed is a row with "

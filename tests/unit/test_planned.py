@@ -48,6 +48,38 @@ def test_runs_as_they_are_planned_are_no_leftovers(study: PlannedStudy) -> None:
     assert study.leftovers() == {} and study.runs == [RunPaths(study.results, name, 0) for name in study.recipes]
 
 
+def test_a_row_without_training_has_the_files_of_another_one_and_is_known_by_their_hash(study: PlannedStudy) -> None:
+    row = study.recipes["plain"].but(experiment="row", trained_as="plain", posthoc="temperature")
+    study = PlannedStudy(study.results, study.config, {**study.recipes, "row": row}, {**TRAINING, "row": SETTINGS})
+    run, plain = study.runs[2], finish(study, "plain")
+    assert (run.weights, run.history, run.run) == (plain.weights, plain.history, plain.run) and not run.trains
+    assert study.trainings == study.runs[:2] and study.leftovers() == {}
+    plain.predictions.write_text("p", encoding="utf-8")
+    made = {"method": "temperature", "value": 2.0, "predictions_sha256": file_sha256(plain.predictions)}
+    run.evaluated.mkdir(parents=True)
+    run.metrics.write_text(json.dumps({"adjustment": made}), encoding="utf-8")
+    assert study.leftovers() == {}
+    plain.predictions.write_text("other", encoding="utf-8")
+    assert study.leftovers() == {run: "plain/seed_0 was evaluated again after it was adjusted"}
+    other = {**study.recipes, "row": row.but(posthoc="logit_adjustment")}
+    now = PlannedStudy(study.results, study.config, other, study.training)
+    assert now.leftovers() == {run: "it was adjusted by temperature (2.0), now logit_adjustment"}
+    (line,) = leftover_lines(now.leftovers())
+    assert line.endswith(f"rm -r -- {run.evaluated}")
+    gone = PlannedStudy(study.results, study.config, {"plain": study.recipes["plain"]}, TRAINING)
+    assert gone.leftovers() == {RunPaths(study.results, "row", 0): "its recipe is not in the table of recipes any more"}
+
+
+def test_a_training_of_a_row_that_takes_another_one_now_is_left_over(study: PlannedStudy) -> None:
+    finish(study, "plain")
+    old = finish(study, "heavy")
+    row = study.recipes["plain"].but(experiment="heavy", trained_as="plain", tta="hflip")
+    now = PlannedStudy(study.results, study.config, {"plain": study.recipes["plain"], "heavy": row}, TRAINING)
+    assert now.leftovers() == {old: "its row takes the training of another one now"}
+    (line,) = leftover_lines(now.leftovers())
+    assert line.endswith(f"rm -r -- {old.trained}")
+
+
 def test_every_difference_is_named_with_both_values(study: PlannedStudy) -> None:
     other = {"initial_weights": "a.pth", "training": {"max_epochs": 6, "deterministic": True}}
     run = finish(study, "plain", settings=digest(other), configuration=other)

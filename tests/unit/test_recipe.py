@@ -498,3 +498,64 @@ def test_a_column_that_means_nothing_in_a_recipe_is_not_told(tmp_path: Path) -> 
 def test_a_column_that_is_not_described_in_full_is_named(node: dict[str, str], message: str) -> None:
     with pytest.raises(ValueError, match=message):
         Column("gamma", node)
+
+
+NO_TRAINING = f"{HEADER} trained_as posthoc posthoc_tau tta"
+EMPTY = " " * (len(HEADER.split(" ")) - 1)
+
+
+def without_training(trained_as: str, posthoc: str = "", tau: str = "", tta: str = "", name: str = "b") -> str:
+    return f"{name} 1{EMPTY}{trained_as} {posthoc} {tau} {tta}"
+
+
+def test_a_row_without_training_has_the_hyperparameters_of_another_one(tmp_path: Path) -> None:
+    rows = [without_training("a", "temperature"), f"{ROW}    ", without_training("a", tta="hflip", name="c")]
+    recipes = read_recipes(write(tmp_path, *rows, header=NO_TRAINING))
+    assert list(recipes) == ["b", "a", "c"]
+    b, a, c = recipes.values()
+    assert (a.trains, b.trains, b.training, b.adjusted, c.adjusted) == (True, False, "a", True, False)
+    assert a.deciding == b.deciding == c.deciding and a.of_training == c.of_training
+    assert b.evaluation == {"evaluation.trained_as": "a", "evaluation.posthoc": "temperature"}
+    assert a.evaluation == {} and b.reported is None
+    assert difference_in_words(b, a, TREATMENTS["post-hoc adjustment"]) == "temperature scaling"
+    assert HYPERPARAMETERS["evaluation.trained_as"].show("my_name") == "my_name"
+
+
+def test_cells_of_a_row_without_training_may_say_what_the_other_one_has(tmp_path: Path) -> None:
+    row = changed("experiment", "b") + " a logit_adjustment 0.5 "
+    b = read_recipes(write(tmp_path, f"{ROW}    ", row, header=NO_TRAINING))["b"]
+    assert b["evaluation.posthoc_tau"] == 0.5 and b.reported == 0.61
+
+
+@pytest.mark.parametrize(
+    ("row", "message"),
+    [
+        (without_training("b", "temperature"), "trained_as': found 'b', the row itself; allowed is another experiment"),
+        (without_training("aa", "temperature"), "found 'aa', an experiment that no table has; did you mean 'a'"),
+        (without_training("c", "temperature"), "found 'c', a row without training itself; allowed: a$"),
+        (
+            without_training("a"),
+            "found 'a', of which the row differs in nothing; allowed is a row with another posthoc",
+        ),
+        (without_training("a", "temperature", "2"), "posthoc_tau': found 2, which the post-hoc adjustment temperature"),
+        (without_training("", "temperature"), "row 4, column 'optimizer': found ''"),
+        (
+            f"{changed('experiment', 'b')}  temperature  ",
+            "posthoc': found temperature, which needs 'evaluation.trained",
+        ),
+        (
+            f"{changed('experiment', 'b', changed('lr', '0.02'))} a temperature  ",
+            "column 'lr': found 0.02, allowed is nothing: the row is trained as 'a', which has 0.01",
+        ),
+    ],
+)
+def test_a_wrong_row_without_training_is_explained(tmp_path: Path, row: str, message: str) -> None:
+    table = write(tmp_path, f"{ROW}    ", without_training("a", "temperature", name="c"), row, header=NO_TRAINING)
+    with pytest.raises(StudyError, match=message):
+        read_recipes(table)
+
+
+def test_another_tta_of_a_row_that_is_adjusted_is_refused(tmp_path: Path) -> None:
+    row = without_training("a", "temperature", tta="hflip")
+    with pytest.raises(StudyError, match="tta': found hflip, allowed is nothing: the predictions of 'a' are adjusted"):
+        read_recipes(write(tmp_path, f"{ROW}    ", row, header=NO_TRAINING))

@@ -114,12 +114,14 @@ class Exported(nn.Module):
 
     def views(self, x: Tensor) -> list[Tensor]:
         side = self.image_size
-        cut = [self.middle(x, side)]
-        if self.crops:
-            last = self.stored_size - side
-            cut += [x[:, :, :side, :side], x[:, :, :side, last:], x[:, :, last:, :side], x[:, :, last:, last:]]
-        if self.mirrored:
-            cut += [view.flip(3) for view in cut]
+        if not self.crops:
+            x = self.middle(x, side)
+        last = self.stored_size - side
+        cut: list[Tensor] = []
+        for y in [x, x.flip(3)] if self.mirrored else [x]:
+            cut.append(self.middle(y, side))
+            if self.crops:
+                cut += [y[:, :, :side, :side], y[:, :, :side, last:], y[:, :, last:, :side], y[:, :, last:, last:]]
         return cut
 
     def middle(self, images: Tensor, side: int) -> Tensor:

@@ -97,7 +97,19 @@ def _of_recipes(recipes: list[Recipe]) -> list[Choice]:
     if both:
         why = "two treatments of the imbalance at once, whose effects cannot be told apart in these recipes"
         choices.append(Choice("loss and sampler against the imbalance", ", ".join(both), why))
+    twice = [recipe.experiment for recipe in recipes if "logit_adj" in recipe["evaluation.posthoc"] and _weighs(recipe)]
+    if twice:
+        why = (
+            "the shares of the training images are taken out of probabilities whose training weighed or drew the "
+            "classes by them already"
+        )
+        choices.append(Choice("post-hoc logit adjustment of a recipe that treats the imbalance", ", ".join(twice), why))
     return choices
+
+
+def _weighs(recipe: Recipe) -> bool:
+    """Whether the training itself treats the classes by how frequent they are."""
+    return recipe.treats_imbalance or recipe.sampler != "shuffle"
 
 
 def value_text(value: Any) -> str:

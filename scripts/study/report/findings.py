@@ -75,7 +75,7 @@ def load(
     """
     study = PlannedStudy(results, config, recipes)
     out = {run.experiment for run in study.runs if not run.metrics.exists() or study.differences(run)}
-    done = [run for run in study.runs if run.experiment not in out]
+    done = [run for run in study.runs if not out & {run.experiment, recipes[run.experiment].training}]
     if not done:
         raise StudyError(f"{results}: no finished run to report; train some first (`make findings`)")
     comparison = Comparison(

@@ -10,14 +10,16 @@ import pytest
 import torch
 from finished_run import finish
 from PIL import Image
-from small_run import CLASSES, small_data
+from small_run import CLASSES, RECIPE, SETTINGS, small_data
 
 from study.__main__ import main
 from study.commands.export import Exported, export
 from study.commands.predict import label_images
 from study.commands.trained_run import Classifier
 from study.errors import StudyError
-from study.evaluate import metrics
+from study.evaluate import adjustment, metrics
+from study.evaluate.prediction import predict
+from study.files import write_json
 from study.paths import RunPaths
 
 CPU = torch.device("cpu")
@@ -98,3 +100,37 @@ def test_the_command_names_the_file_after_the_experiment(
     main(["export", "--study", "small"])
     assert capsys.readouterr().out.startswith("long.pt: long, seed 0, 3 classes; on 30 images within ")
     assert (tmp_path / "long.pt").is_file()
+
+
+@pytest.mark.parametrize("posthoc", ["temperature", "logit_adjustment"])
+@pytest.mark.parametrize("tta", ["none", "hflip"])
+def test_a_run_without_training_is_exported_and_predicted_as_it_was_evaluated(
+    finished: RunPaths, tmp_path: Path, tta: str, posthoc: str
+) -> None:
+    recipe = RECIPE.but(experiment="row", trained_as="long", tta=tta, posthoc=posthoc)
+    before = predict(finished.weights, small_data(), recipe, SETTINGS)
+    expected, made = adjustment.adjust(before, recipe, {"left": 10, "right": 5, "top": 1})
+    row = RunPaths(finished.results, "row", 0, "long")
+    row.evaluated.mkdir(parents=True, exist_ok=True)
+    write_json({adjustment.KEY: made.record(finished.predictions)}, row.metrics)
+    images, test = small_data().images["test"], expected[expected["split"] == "test"]
+    own = Classifier.of(row, recipe, CPU).probabilities(images)
+    assert own == pytest.approx(test[[f"p_{name}" for name in CLASSES]].to_numpy(), abs=1e-5)
+    about = export(row, tmp_path / "row.pt", recipe)
+    assert about["largest_difference"] < 1e-5
+    plain = Classifier.of(finished, None, CPU).probabilities(images)
+    assert np.abs(own - plain).max() > 1e-3
+
+
+@pytest.mark.parametrize("tta", ["five_crop", "ten_crop"])
+def test_crops_are_exported_as_they_are_averaged(finished: RunPaths, tta: str) -> None:
+    side = small_data().images["test"].shape[-1]
+    classifier = replace(Classifier.load(finished.weights, CPU), tta=tta, stored_size=side + 3)
+    images = np.random.default_rng(0).integers(0, 256, (4, 1, side + 3, side + 3), dtype=np.uint8)
+    exported = torch.jit.script(
+        Exported(torch.jit.trace(classifier.network, torch.zeros(2, 3, side, side)), classifier)
+    )
+    with torch.inference_mode():
+        assert exported.eval()(torch.from_numpy(images)).numpy() == pytest.approx(
+            classifier.probabilities(images), abs=1e-5
+        )
