@@ -40,6 +40,11 @@ ABOUT = {
     "mode `reduce-overhead`)",
     "ours-tf32": "the same in TF32, the precision of PyTorch's convolutions on a GPU when nothing is set",
     "ours-fp32": "the same in full fp32",
+    "ours-mixup": "ours with every image blended with another one (`mixup_alpha` 0.2)",
+    "ours-cutmix": "ours with a box of every image from another one (`cutmix_alpha` 1)",
+    "ours-ta_wide": "ours with TrivialAugment (`auto_augment: ta_wide`) beside the study's augmentation",
+    "ours-color_jitter": "ours with `color_jitter` 0.4,0.4,0.4,0.1",
+    "ours-resized_crop": "ours with `random_resized_crop` 0.08,1",
     "plain": "the usual PyTorch loop: ImageFolder, DataLoader, torchvision's transforms, fp32 with PyTorch's default "
     "switches (on a GPU: TF32 convolutions, cudnn.benchmark), contiguous tensors, `loss.item()` at every step",
     "timm": "timm's loader with its prefetcher, autocast, channels last, nothing read back from the device",
@@ -177,16 +182,17 @@ def now(device: torch.device) -> float:
     return time.monotonic()
 
 
-def ours(task: Task, precision: str = "auto", step: str = "graph") -> Contender:
+def ours(task: Task, precision: str = "auto", step: str = "graph", **augmented: Any) -> Contender:
     """The pipeline's own loop. What it draws at the start of an epoch is timed as well.
 
     Args:
         step: "graph", recorded on a GPU; "eager" or "compiled", launched from Python.
+        augmented: keys of the section `augmentation` beside the study's.
     """
     device = task.select_device()
     pixels, labels, classes = task.load()
     side = pixels.shape[-1]
-    augmentation = Augmentation(**configuration()["augmentation"])
+    augmentation = Augmentation(**configuration()["augmentation"] | augmented)
     model, chosen = network(task, classes, side), settings(cuda_graphs=step == "graph")
     learner = Learner(recipe(task.batch_size, precision=precision), chosen, model, None, device)
     if step == "compiled":
@@ -436,6 +442,11 @@ BUILDERS: dict[str, Callable[[Task], Contender]] = {
     "ours-compiled": lambda task: ours(task, step="compiled"),
     "ours-tf32": lambda task: ours(task, "tf32"),
     "ours-fp32": lambda task: ours(task, "fp32"),
+    "ours-mixup": lambda task: ours(task, mixup_alpha=0.2),
+    "ours-cutmix": lambda task: ours(task, cutmix_alpha=1.0),
+    "ours-ta_wide": lambda task: ours(task, auto_augment="ta_wide"),
+    "ours-color_jitter": lambda task: ours(task, color_jitter=[0.4, 0.4, 0.4, 0.1]),
+    "ours-resized_crop": lambda task: ours(task, random_resized_crop=[0.08, 1.0]),
     "plain": plain,
     "timm": timm,
     "lightning": lightning,
