@@ -17,6 +17,8 @@ TensorBoard's events of the run; checkpoints stand beside them for as long as it
     pretrained          torchvision's published weights: where they are, and whether a file is them
     losses              cross entropy, weighted or not; what stands in front of it; the loss comparable between recipes
     optimizers          the optimizers of torch.optim that recipes name
+    parameter_groups    what is trained, in groups of one learning rate and weight decay
+    averaging           the exponential moving average of the weights
     schedules           the schedules of the learning rate, warm-up, and what is told of them
     stopping            early stopping
     scores              the validation scores that may choose the best epoch, and the one that is watched

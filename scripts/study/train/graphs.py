@@ -8,9 +8,10 @@ See PyTorch's notes on CUDA semantics, section "CUDA Graphs".
 
 import functools
 import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import partial
+from types import MappingProxyType
 
 import torch
 from torch import Tensor
@@ -68,10 +69,11 @@ class GraphedStep:
     Args:
         step: one step on a batch: images, labels, and what else belongs to them. Changes nothing but `tensors`, the
             optimizer's state and random numbers, tensors in place, and leaves no gradients.
-        optimizer: of the step; what its first step creates has to start as zeros.
+        optimizer: of the step; what its first step creates has to start as zeros, or as `starts` says.
         tensors: parameters, buffers and sums that the step changes.
         deterministic: whether kernels repeat to the last bit.
         report: takes a line if the step is not recorded.
+        starts: what a tensor of the optimizer's state begins with, by its name there, where that is not zero.
 
     Attributes:
         failed: whether the step runs as it is for good.
@@ -84,8 +86,10 @@ class GraphedStep:
         tensors: Sequence[Tensor],
         deterministic: bool,
         report: Callable[[str], None],
+        starts: Mapping[str, float] = MappingProxyType({}),
     ) -> None:
         self._step = step
+        self._starts = starts
         self._optimizer = optimizer
         self._tensors = [tensor.detach() for tensor in tensors]
         self._limit = 0.0 if deterministic else REPLAY_TOLERANCE
@@ -172,12 +176,14 @@ class GraphedStep:
                 yield
         finally:
             self._optimizer.zero_grad(set_to_none=True)  # left where a step broke off
+            states = self._optimizer.state.values()
+            starts = {state[name]: value for state in states for name, value in self._starts.items() if name in state}
             for tensor in self._state():
-                # SGD and Adam make their state in the first step, and go on from zeros as they do from nothing.
+                # Optimizers make their state in the first step, and go on from zeros as they do from nothing.
                 if tensor in before:
                     tensor.copy_(before[tensor])
                 else:
-                    tensor.zero_()
+                    tensor.fill_(starts.get(tensor, 0.0))
 
     def _difference(self, expected: list[Tensor], actual: list[Tensor]) -> float:
         """Between two results of a step from the present state: the largest of any tensor, as a share of its change."""

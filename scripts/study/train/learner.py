@@ -11,10 +11,11 @@ from torch import Tensor, nn
 
 from study.recipe import Recipe
 from study.train import devices, graphs
+from study.train.averaging import WeightAverage
 from study.train.batches import Images, Normalize, evaluation_batches
 from study.train.losses import Criterion, common_nll
 from study.train.models import train_mode
-from study.train.optimizers import build_optimizer, set_lr
+from study.train.optimizers import OPTIMIZERS, build_optimizer, set_lr
 from study.train.schedules import schedule_of
 from study.train.scores import class_averages
 from study.train.stopping import EarlyStopping
@@ -75,6 +76,11 @@ class Learner:
         self.scheduler = self.schedule.start()
         on_device = self.schedule.on_device and device.type == "cuda"
         self.optimizer = build_optimizer(recipe, self.model, lr_on_device=on_device)
+        self.clip_grad_norm = float(recipe["training.clip_grad_norm"])
+        self.average: WeightAverage | None = None
+        if recipe["training.model_ema_decay"]:
+            decay, steps = recipe["training.model_ema_decay"], recipe["training.model_ema_steps"]
+            self.average = WeightAverage(self.model, decay, steps)
         self.scaler = torch.amp.GradScaler(device.type, enabled=self.precision.name == "fp16")
         self.stopping = EarlyStopping(
             recipe["training.early_stopping_patience"],
@@ -88,7 +94,8 @@ class Learner:
             trained = [parameter for parameter in self.model.parameters() if parameter.requires_grad]
             tensors = [*trained, *self.model.buffers(), self.totals]
             step = partial(train_step, self)
-            self.graph = graphs.GraphedStep(step, self.optimizer, tensors, settings.deterministic, report)
+            starts = OPTIMIZERS[recipe.optimizer].starts
+            self.graph = graphs.GraphedStep(step, self.optimizer, tensors, settings.deterministic, report, starts)
 
     def rates(self, epoch: int, steps: int) -> list[float]:
         """The learning rate of each step of an epoch.
@@ -99,9 +106,14 @@ class Learner:
         """
         return [self.scheduler.lr(epoch, step, steps) for step in range(steps)]
 
+    @property
+    def evaluated(self) -> nn.Module:
+        """The model that is validated and saved: that of the averaged weights, if the recipe averages them."""
+        return self.average.model if self.average else self.model
+
     def weights(self) -> dict[str, Tensor]:
-        """A copy of the model's state as it is now."""
-        return {name: tensor.detach().clone() for name, tensor in self.model.state_dict().items()}
+        """A copy of the evaluated model's state as it is now."""
+        return {name: tensor.detach().clone() for name, tensor in self.evaluated.state_dict().items()}
 
     def state_dict(self) -> dict[str, Any]:
         """All that changes from epoch to epoch. Random numbers are not among it: they follow from seed and epoch."""
@@ -122,6 +134,7 @@ class Learner:
             "scheduler": self.scheduler,
             "stopping": self.stopping,
             "scaler": self.scaler,
+            **({"average": self.average} if self.average else {}),
         }
 
 
@@ -145,6 +158,8 @@ def train_epoch(
         if lr is not None and lr != before:
             set_lr(learner.optimizer, lr)
         step(*batch)
+        if learner.average:
+            learner.average.step()
         count += len(batch[0])
     loss, weight, correct = learner.totals.tolist()
     return loss / weight, correct / count
@@ -164,6 +179,9 @@ def train_step(
     losses, weights = learner.criterion(logits, labels, others, share)
     total_loss, total_weight = losses.sum(), weights.sum()
     learner.scaler.scale(total_loss / total_weight).backward()
+    if learner.clip_grad_norm:
+        learner.scaler.unscale_(learner.optimizer)
+        nn.utils.clip_grad_norm_(learner.model.parameters(), learner.clip_grad_norm)
     learner.scaler.step(learner.optimizer)
     learner.scaler.update()
     learner.optimizer.zero_grad(set_to_none=True)
@@ -197,12 +215,12 @@ class Validation:
 @torch.inference_mode()
 def validate(learner: Learner, data: Images, normalize: Normalize) -> Validation:
     """Loss and scores of the model as it is now."""
-    learner.model.eval()
+    learner.evaluated.eval()
     totals = torch.zeros(3, dtype=torch.float64, device=learner.device)
     predictions = []
     with learner.precision.autocast(learner.device):  # around the loop, so that weights are converted once
         for images, labels in evaluation_batches(data, normalize):
-            logits = learner.model(images)
+            logits = learner.evaluated(images)
             losses, weights = learner.criterion(logits, labels)
             predictions.append(logits.argmax(1))
             totals += torch.stack([losses.sum(), weights.sum(), common_nll(logits, labels).sum()])

@@ -121,6 +121,13 @@ class TestReplays:
         for name, weight in plain.weights.items():
             torch.testing.assert_close(weight, numbers.weights[name], rtol=1e-2, atol=1e-3)
 
+    @pytest.mark.parametrize("optimizer", ["AdamW", "RMSprop", "NAdam", "RAdam"])
+    def test_change_nothing_with_any_optimizer(self, monkeypatch, optimizer):
+        recipe = ADAM.but(optimizer=optimizer, clip_grad_norm=0.5, model_ema_decay=0.9, max_epochs=2)
+        plain = small(recipe)
+        Recorder(monkeypatch)
+        assert same(plain, small(recipe))
+
     def test_a_rate_on_the_device_after_a_resume(self, monkeypatch, tmp_path):
         recipe = SGD.but(lr_scheduler="OneCycleLR")
 
@@ -347,6 +354,11 @@ class TestCuda:
             ADAM.but(activation="softmax", batch_size=15),
             SGD.but(lr_scheduler="CosineAnnealingLR", lr_warmup_epochs=2),
             ADAM.but(lr_scheduler="OneCycleLR"),
+            *(
+                ADAM.but(optimizer=name, lr_scheduler="ExponentialLR")
+                for name in ("AdamW", "RMSprop", "NAdam", "RAdam")
+            ),
+            SGD.but(clip_grad_norm=0.5, model_ema_decay=0.9, layer_decay=0.8, norm_weight_decay=0.0),
         ],
     )
     def test_a_graph_gives_the_bytes_of_the_eager_step(self, recipe, precision):

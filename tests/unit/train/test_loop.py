@@ -263,6 +263,25 @@ class TestMeans:
         assert 0 < accuracy == torch.cat(right).double().mean().item() < 1
 
 
+def test_gradients_are_clipped_as_pytorch_does(monkeypatch):
+    """The norm over all parameters; a larger one becomes the largest allowed, a smaller one stays."""
+    norms: dict[float, list[float]] = {}
+    for largest in (0.0, 0.05, 1e6):
+        seen = norms.setdefault(largest, [])
+        real = torch.optim.SGD.step
+
+        def step(self, *arguments, seen=seen, real=real):
+            gradients = [parameter.grad for group in self.param_groups for parameter in group["params"]]
+            seen.append(torch.cat([gradient.flatten() for gradient in gradients]).norm().item())
+            return real(self, *arguments)
+
+        with monkeypatch.context() as patched:
+            patched.setattr(torch.optim.SGD, "step", step)
+            small_train(RECIPE.but(max_epochs=1, optimizer="SGD", clip_grad_norm=largest))
+    assert norms[0.0] == norms[1e6] and min(norms[0.0]) > 0.05
+    assert norms[0.05] == pytest.approx([0.05] * 4, rel=1e-4)
+
+
 class TestSchedules:
     @pytest.mark.parametrize(
         "columns",
@@ -479,6 +498,8 @@ class TestResume:
             RECIPE.but(max_epochs=7, name="vgg11_bn", freeze="backbone", dropout=0.2),
             RECIPE.but(max_epochs=7, lr_scheduler="CosineAnnealingLR", lr_interval="step", lr_warmup_epochs=1.5),
             RECIPE.but(max_epochs=7, lr_warmup_epochs=2, monitor="val_macro_f1"),
+            RECIPE.but(max_epochs=7, optimizer="NAdam", model_ema_decay=0.9, model_ema_steps=3, clip_grad_norm=0.5),
+            RECIPE.but(max_epochs=7, optimizer="AdamW", weight_decay=0.1, norm_weight_decay=0.0, layer_decay=0.8),
         ],
     )
     @pytest.mark.parametrize("every", [1, 3])

@@ -8,16 +8,38 @@ from small_run import MODEL, RECIPE, SETTINGS, small_data
 
 from study.recipe import HYPERPARAMETERS, Recipe
 from study.train import batches, learner, models
-from study.train.optimizers import OPTIMIZERS, build_optimizer
+from study.train.optimizers import OPTIMIZERS, Optimizer, build_optimizer, set_lr
 
 # A value other than its default for the columns that go to an optimizer; another one is tested at its default.
 VALUES = {"lr": 0.01, "momentum": 0.9, "weight_decay": 1e-4, "nesterov": True}
-VALUES = {name: column.node.get("default") for name, column in HYPERPARAMETERS.items()} | VALUES
+VALUES |= {"betas": [0.8, 0.99], "eps": 1e-6, "alpha": 0.9}
+VALUES = {column.key: column.node.get("default") for column in HYPERPARAMETERS.values()} | VALUES
 
 
 def recipe_of(name: str) -> Recipe:
     """With something in every column that the optimizer takes."""
     return RECIPE.but(optimizer=name, **{column: VALUES[column] for column in OPTIMIZERS[name].takes})
+
+
+def network() -> torch.nn.Module:
+    return models.build(MODEL, 3, 32, 0)
+
+
+def one_step(model: torch.nn.Module, optimizer: torch.optim.Optimizer) -> None:
+    for parameter in model.parameters():
+        parameter.grad = torch.linspace(-1, 2, parameter.numel()).reshape(parameter.shape)
+    optimizer.step()
+
+
+@pytest.mark.parametrize("name", ["Adadelta", "Adamax"])
+def test_one_more_of_pytorchs_is_one_record(monkeypatch, name):
+    monkeypatch.setitem(OPTIMIZERS, name, Optimizer(getattr(torch.optim, name), ("lr", "weight_decay", "eps")))
+    model = network()
+    before = model.head[0].weight.clone()
+    built = build_optimizer(RECIPE.but(optimizer=name), model)
+    one_step(model, built)
+    assert type(built) is getattr(torch.optim, name)
+    assert not torch.equal(model.head[0].weight, before)
 
 
 def test_they_are_those_of_the_schema():
@@ -33,7 +55,7 @@ def test_an_unknown_name_is_an_error():
 class TestEveryOptimizer:
     def test_takes_the_columns_that_the_schema_gives_it(self, name):
         own = {
-            column.name
+            column.key
             for column in HYPERPARAMETERS.values()
             if column.treatment == "optimizer" and name in column.node.get("only_with", {}).get("optimizer", ())
         }
@@ -53,11 +75,46 @@ class TestEveryOptimizer:
             )
 
     def test_gets_what_the_recipe_says(self, name):
-        built = build_optimizer(recipe_of(name), torch.nn.Linear(2, 2))
+        built = build_optimizer(recipe_of(name), network())
         group = built.param_groups[0]
-        assert {column: group[column] for column in OPTIMIZERS[name].takes} == {
-            column: VALUES[column] for column in OPTIMIZERS[name].takes
-        }
+        expected = {column: VALUES[column] for column in OPTIMIZERS[name].takes}
+        expected |= {"betas": tuple(VALUES["betas"])} if "betas" in expected else {}
+        assert {column: group[column] for column in OPTIMIZERS[name].takes} == expected
+
+    def test_steps_are_those_of_pytorchs_own(self, name):
+        """To the last bit, at a learning rate that changes."""
+        optimizer = OPTIMIZERS[name]
+        ours, theirs = network(), network()
+        built = build_optimizer(recipe_of(name), ours)
+        arguments = {column: VALUES[column] for column in optimizer.takes}
+        reference = getattr(torch.optim, name)(theirs.parameters(), **arguments, **optimizer.always)
+        for step in range(4):
+            for one, other in zip(ours.parameters(), theirs.parameters(), strict=True):
+                one.grad = torch.linspace(-2, 3, one.numel()).reshape(one.shape) / (step + 1)
+                other.grad = one.grad.clone()
+            lr = 0.01 / (step + 1)
+            set_lr(built, lr)
+            reference.param_groups[0]["lr"] = lr
+            built.step()
+            reference.step()
+            assert all(torch.equal(*pair) for pair in zip(ours.parameters(), theirs.parameters(), strict=True))
+
+    def test_its_state_begins_as_the_record_says(self, name):
+        """A recording puts the state back to that, see `graphs`: a step from there is a first step."""
+        optimizer = OPTIMIZERS[name]
+        ours, theirs = network(), network()
+        fresh, made = build_optimizer(recipe_of(name), ours), build_optimizer(recipe_of(name), theirs)
+        start = {key: value.clone() for key, value in theirs.state_dict().items()}
+        one_step(theirs, made)
+        for state in made.state.values():
+            for key, value in state.items():
+                if isinstance(value, torch.Tensor):
+                    value.fill_(optimizer.starts.get(key, 0.0))
+        theirs.load_state_dict(start)
+        for _ in range(2):
+            one_step(ours, fresh)
+            one_step(theirs, made)
+        assert all(torch.equal(*pair) for pair in zip(ours.parameters(), theirs.parameters(), strict=True))
 
     def test_takes_a_training_step(self, name):
         data, cpu = small_data(), torch.device("cpu")
