@@ -166,6 +166,16 @@ def missing_weights():
     return {file: model for file, model in files.items() if file and not Path(file).exists()}
 
 
+def missing_model(wildcards):
+    """The model that a missing file of weights is of."""
+    return missing_weights()[wildcards.weights]
+
+
+def class_weight_scheme(wildcards):
+    """Scheme and β of a file of class weights."""
+    return CLASS_WEIGHT_SCHEMES[wildcards.scheme]
+
+
 def initial_weights_file(wildcards):
     """The state dict that training starts from, if it does not start from scratch."""
     if start := started_from(wildcards):

@@ -50,7 +50,7 @@ if MISSING_WEIGHTS := missing_weights():
         conda:
             "../envs/train.yaml"
         params:
-            model=lambda wildcards: MISSING_WEIGHTS[wildcards.weights],
+            model=missing_model,
             url=lookup(dpath="model/weights_url", within=config),
         script:
             "../scripts/fetch_weights.py"
@@ -126,7 +126,7 @@ rule class_weights:
     conda:
         "../envs/data.yaml"
     params:
-        scheme=lambda wildcards: CLASS_WEIGHT_SCHEMES[wildcards.scheme],
+        scheme=class_weight_scheme,
         code=script_digest("class_weights"),
     script:
         "../scripts/class_weights.py"
