@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from study.data.packed import PackedData
+from study.data.packed import PackedData, middle
 from study.recipe import Recipe, column_named
 from study.train.loop import TrainingResult, TrainingSettings, train, write_outputs
 from study.train.models import ModelSettings
@@ -56,6 +56,17 @@ def small_data(channels: int = 1, sizes: dict[str, int] = SIZES) -> PackedData:
         images[split], labels[split] = pixels, classes
         ids[split] = [f"{split}_{i}" for i in range(count)]
     return PackedData(classes=CLASSES, images=images, labels=labels, image_ids=ids, digest="small")
+
+
+def stored_larger(data: PackedData, side: int = 40, keep_aspect: bool = False) -> PackedData:
+    """The same images as the middle of stored ones of `side` pixels, which are black around them."""
+    around = (side - 32) // 2
+    stored = {
+        split: np.pad(images, [(0, 0), (0, 0), (around, around), (around, around)])
+        for split, images in data.images.items()
+    }
+    seen = {split: middle(images, 32) for split, images in stored.items()}
+    return replace(data, images=seen, stored=stored, keep_aspect=keep_aspect)
 
 
 def small_train(

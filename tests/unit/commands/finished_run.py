@@ -5,6 +5,7 @@ from typing import Any
 
 from small_run import NO_AUGMENTATION, RECIPE, SETTINGS, small_data, small_train, write
 
+from study.data.packed import PackedData
 from study.evaluate import metrics
 from study.evaluate.prediction import predict
 from study.files import write_json, write_table
@@ -12,9 +13,17 @@ from study.paths import RunPaths
 from study.planned import PlannedStudy
 
 
-def finish(results: Path, experiment: str, seed: int, epochs: int, channels: int = 1, **columns: Any) -> RunPaths:
+def finish(
+    results: Path,
+    experiment: str,
+    seed: int,
+    epochs: int,
+    channels: int = 1,
+    data: PackedData | None = None,
+    **columns: Any,
+) -> RunPaths:
     """Train and evaluate one small run in the layout of a study."""
-    data, run = small_data(channels), RunPaths(results, experiment, seed)
+    data, run = data or small_data(channels), RunPaths(results, experiment, seed)
     recipe = RECIPE.but(experiment=experiment, max_epochs=epochs, **NO_AUGMENTATION, **columns)
     write(small_train(recipe, data=data, seed=seed), run.trained)
     predictions = predict(run.weights, data, recipe, SETTINGS)

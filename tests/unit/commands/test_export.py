@@ -10,12 +10,14 @@ import pytest
 import torch
 from finished_run import finish
 from PIL import Image
-from small_run import CLASSES, RECIPE, SETTINGS, small_data
+from small_run import CLASSES, RECIPE, SETTINGS, small_data, stored_larger
 
 from study.__main__ import main
 from study.commands.export import Exported, export
 from study.commands.predict import label_images
 from study.commands.trained_run import Classifier
+from study.data.decode import resize
+from study.data.packed import middle
 from study.errors import StudyError
 from study.evaluate import adjustment, metrics
 from study.evaluate.prediction import predict
@@ -78,6 +80,25 @@ def test_the_exported_file_prepares_images_as_the_run_did(tmp_path: Path, channe
         assert torch.equal(network(gray), network(pixels))
     with pytest.raises(torch.jit.Error, match="allowed is uint8"):
         network(torch.zeros(1, 3, 32, 32))
+
+
+@pytest.mark.parametrize(
+    ("size", "keep_aspect"), [((77, 50), True), ((50, 77), True), ((77, 50), False), ((40, 40), True)]
+)
+def test_the_exported_file_cuts_out_what_the_run_saw(tmp_path: Path, size: tuple[int, int], keep_aspect: bool) -> None:
+    run = finish(tmp_path / "small", "a", 0, 1, data=stored_larger(small_data(), keep_aspect=keep_aspect))
+    export(run, tmp_path / "a.pt")
+    random = np.random.default_rng(0).integers(0, 256, (8, 8), dtype=np.uint8)
+    picture = Image.fromarray(random).resize(size, Image.Resampling.BICUBIC)
+    (tmp_path / "images").mkdir()
+    picture.save(tmp_path / "images/x.png")
+    classifier = Classifier.load(run.weights, CPU)
+    assert (classifier.stored_side, classifier.keep_aspect, classifier.image_size) == (40, keep_aspect, 32)
+    own = label_images(classifier, tmp_path / "images", 1_000_000, lambda line: None)
+    pixels = middle(resize(picture, 40, 1, keep_aspect), 32)
+    assert np.allclose(classifier.probabilities(pixels[None])[0], own.iloc[0, 2:].to_numpy(float))
+    exported = torch.jit.load(str(tmp_path / "a.pt"))(torch.from_numpy(np.array(picture))[None, None])
+    assert exported.numpy()[0] == pytest.approx(own.iloc[0, 2:].to_numpy(float), abs=0.01)
 
 
 def test_an_export_that_differs_is_refused(finished: RunPaths, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

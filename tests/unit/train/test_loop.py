@@ -16,7 +16,7 @@ import pytest
 import small_run
 import torch
 from safetensors.torch import load_file
-from small_run import MODEL, NO_AUGMENTATION, RECIPE, SETTINGS, small_data, small_train, write
+from small_run import MODEL, NO_AUGMENTATION, RECIPE, SETTINGS, small_data, small_train, stored_larger, write
 
 from study.errors import StudyError
 from study.evaluate.metrics import evaluate
@@ -560,6 +560,22 @@ class TestResume:
         assert len(list((tmp_path / "t").iterdir())) == 1
         events = EventAccumulator(str(tmp_path / "t")).Reload()
         assert [e.step for e in events.Scalars("train/loss")] == [1, 2, 3, 4, 5, 6]
+
+
+def test_a_run_sees_the_middle_of_larger_stored_images_or_crops_of_them(tmp_path):
+    plain, larger = small_data(), stored_larger(small_data())
+    whole, middles = (small_train(RECIPE.but(max_epochs=2), data=data) for data in (plain, larger))
+    assert all(torch.equal(whole.weights[key], middles.weights[key]) for key in whole.weights)
+    assert "stored_size" not in whole.description and middles.description["stored_size"] == 40
+    cropped = small_train(RECIPE.but(max_epochs=2, random_crop=True), data=larger)
+    assert not all(torch.equal(whole.weights[key], cropped.weights[key]) for key in whole.weights)
+    write(cropped, tmp_path)
+    recipe = RECIPE.but(max_epochs=2, random_crop=True)
+    predicted = predict(tmp_path / "best.safetensors", larger, recipe, SETTINGS)
+    found = evaluate(predicted, 15)["val"]["accuracy"]
+    assert found == pytest.approx(cropped.history[cropped.best_epoch - 1]["val_accuracy"])
+    with pytest.raises(StudyError, match="trained with stored_size 40, used with stored_size 32"):
+        predict(tmp_path / "best.safetensors", plain, recipe, SETTINGS)
 
 
 def test_augmentation_and_order_are_the_same_for_every_recipe_of_a_seed():
