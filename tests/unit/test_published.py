@@ -50,16 +50,21 @@ def test_no_recipe_stands_there_twice(recipes: dict[str, Recipe]) -> None:
 # As the files say that the column `source` names.
 PUBLISHED: dict[str, dict[str, Any]] = {
     "torchvision_v2": {
-        "optimizer": "SGD", "lr": 0.5, "momentum": 0.9, "weight_decay": 2e-5,
+        "optimizer": "SGD", "lr": 0.5, "momentum": 0.9, "weight_decay": 2e-5, "norm_weight_decay": 0,
         "batch_size": 1024, "max_epochs": 600, "lr_scheduler": "CosineAnnealingLR", "lr_warmup_epochs": 5,
         "lr_warmup_method": "linear", "lr_warmup_decay": 0.01, "label_smoothing": 0.1, "mixup_alpha": 0.2,
-        "cutmix_alpha": 1, "auto_augment": "ta_wide", "erasing": 0.1,
-        "random_resized_crop": [0.08, 1], "horizontal_flip": 0.5, **AUGMENTATION_OFF,
+        "cutmix_alpha": 1, "auto_augment": "ta_wide", "erasing": 0.1, "model_ema_decay": 0.998908,
+        "model_ema_steps": 32, "random_resized_crop": [0.08, 1], "horizontal_flip": 0.5, **AUGMENTATION_OFF,
     },
     "timm_defaults": {
         "optimizer": "SGD", "lr": 0.05, "momentum": 0.9, "nesterov": True, "weight_decay": 2e-5, "batch_size": 128,
         "max_epochs": 300, "lr_scheduler": "CosineAnnealingLR", "min_lr": 0, "lr_warmup_epochs": 5,
         "label_smoothing": 0.1, "color_jitter": [0.4, 0.4, 0.4], "erasing": 0, "mixup_alpha": 0, "dropout": 0,
+    },
+    "mmpretrain_swin_tiny": {
+        "optimizer": "AdamW", "lr": 1e-3, "min_lr": 1e-5, "weight_decay": 0.05, "betas": [0.9, 0.999],
+        "clip_grad_norm": 5, "batch_size": 1024, "max_epochs": 300, "lr_warmup_epochs": 20, "label_smoothing": 0.1,
+        "mixup_alpha": 0.8, "cutmix_alpha": 1, "auto_augment": "ra", "ra_num_ops": 2, "erasing": 0.25,
     },
     "ldam_ldam_drw": {
         "optimizer": "SGD", "lr": 0.1, "momentum": 0.9, "nesterov": False, "weight_decay": 2e-4, "batch_size": 128,
