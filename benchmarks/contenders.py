@@ -11,7 +11,7 @@ import shutil
 import sys
 import time
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import repeat
 from pathlib import Path
 from typing import Any
@@ -29,7 +29,7 @@ from study.recipe import RECIPE_SECTIONS, Recipe, values_of
 from study.settings import common
 from study.train import devices, models
 from study.train.augmentation import Augmentation, draw_augmentation
-from study.train.batches import MEAN, STD, Images, Normalize, training_batches
+from study.train.batches import MEAN, STD, Images, Normalize, batch_bounds, training_batches
 from study.train.learner import Learner, TrainingSettings, train_epoch
 from study.train.samplers import draw_order
 
@@ -38,6 +38,7 @@ ABOUT = {
     "ours-eager": "the same without a CUDA graph: every kernel of a step launched from Python",
     "ours-compiled": "the same with the network compiled by `torch.compile` in place of a CUDA graph (on a GPU in its "
     "mode `reduce-overhead`)",
+    "ours-cosine": "the same with another learning rate for every step, half a cosine over a hundred epochs",
     "ours-tf32": "the same in TF32, the precision of PyTorch's convolutions on a GPU when nothing is set",
     "ours-fp32": "the same in full fp32",
     "ours-mixup": "ours with every image blended with another one (`mixup_alpha` 0.2)",
@@ -59,6 +60,7 @@ SYNTHETIC_SIDE, SYNTHETIC_CLASSES = 48, 7
 # Rows and columns of the product's matrices: large enough that a larger one is no faster.
 PRODUCT_SIZE = {"cuda": 8192, "cpu": 2048}
 PROFILED_STEPS, PROFILED_OPERATIONS = 3, 6
+EPOCHS = 100  # of a schedule of the learning rate
 
 
 @dataclass(frozen=True)
@@ -141,7 +143,7 @@ def configuration() -> dict[str, dict[str, Any]]:
     base, overlay = (
         yaml.safe_load((ROOT / "config" / name).read_text(encoding="utf-8")) for name in ("config.yaml", "fer2013.yaml")
     )
-    return {name: {**base[name], **overlay.get(name, {})} for name in RECIPE_SECTIONS}
+    return {name: {**base.get(name, {}), **overlay.get(name, {})} for name in RECIPE_SECTIONS}
 
 
 def settings(cuda_graphs: bool = True) -> TrainingSettings:
@@ -182,11 +184,14 @@ def now(device: torch.device) -> float:
     return time.monotonic()
 
 
-def ours(task: Task, precision: str = "auto", step: str = "graph", **augmented: Any) -> Contender:
+def ours(
+    task: Task, precision: str = "auto", step: str = "graph", schedule: str = "ConstantLR", **augmented: Any
+) -> Contender:
     """The pipeline's own loop. What it draws at the start of an epoch is timed as well.
 
     Args:
         step: "graph", recorded on a GPU; "eager" or "compiled", launched from Python.
+        schedule: of the learning rate, set before every step if it moves; over EPOCHS epochs.
         augmented: keys of the section `augmentation` beside the study's.
     """
     device = task.select_device()
@@ -194,7 +199,8 @@ def ours(task: Task, precision: str = "auto", step: str = "graph", **augmented: 
     side = pixels.shape[-1]
     augmentation = Augmentation(**configuration()["augmentation"] | augmented)
     model, chosen = network(task, classes, side), settings(cuda_graphs=step == "graph")
-    learner = Learner(recipe(task.batch_size, precision=precision), chosen, model, None, device)
+    row = recipe(task.batch_size, precision=precision).but(lr_scheduler=schedule, lr_interval="step", max_epochs=EPOCHS)
+    learner = Learner(row, replace(chosen, max_epochs=None), model, None, device)
     if step == "compiled":
         from torch._inductor import config
 
@@ -208,7 +214,8 @@ def ours(task: Task, precision: str = "auto", step: str = "graph", **augmented: 
         epoch += 1
         order = draw_order(labels, "shuffle", 0, epoch, epoch)[: steps * task.batch_size]
         draws = draw_augmentation(augmentation, len(order), side, 0, epoch)
-        train_epoch(learner, training_batches(images, order, draws, task.batch_size, normalize))
+        rates = learner.rates((epoch - 1) % EPOCHS, len(batch_bounds(len(order), task.batch_size)))
+        train_epoch(learner, training_batches(images, order, draws, task.batch_size, normalize), rates)
 
     return Contender(learner.precision.name, 0, _warm_then_timed(train, task.warmup, device))
 
@@ -440,6 +447,7 @@ BUILDERS: dict[str, Callable[[Task], Contender]] = {
     "ours": ours,
     "ours-eager": lambda task: ours(task, step="eager"),
     "ours-compiled": lambda task: ours(task, step="compiled"),
+    "ours-cosine": lambda task: ours(task, schedule="CosineAnnealingLR"),
     "ours-tf32": lambda task: ours(task, "tf32"),
     "ours-fp32": lambda task: ours(task, "fp32"),
     "ours-mixup": lambda task: ours(task, mixup_alpha=0.2),
