@@ -228,7 +228,8 @@ def table(states: Sequence[State], title: str) -> "Table":
         box=None, padding=(0, 2, 0, 0), pad_edge=False,
     )  # fmt: skip
     shown.add_column("Run", no_wrap=True)
-    shown.add_column("State", no_wrap=True)
+    # As wide as the longest, so that in a narrow terminal notes are cut before them.
+    shown.add_column("State", no_wrap=True, min_width=2 + max([len(state.state) for state in states], default=5))
     for head in ("Epoch", "Best (epoch)", "Images/s", "Left", "Memory"):
         shown.add_column(head, justify="right", no_wrap=True)
     notes = any(state.note for state in states)
