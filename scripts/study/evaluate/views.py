@@ -10,7 +10,6 @@ from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
-from torchvision.transforms.v2 import functional
 
 from study.train.losses import probabilities
 
@@ -33,14 +32,18 @@ def _as_it_is(images: Tensor, side: int) -> Sequence[Tensor]:
 
 
 def _hflip(images: Tensor, side: int) -> Sequence[Tensor]:
-    return images, functional.horizontal_flip(images)
+    return images, images.flip(-1)
 
 
 def _five_crop(images: Tensor, side: int) -> Sequence[Tensor]:
+    from torchvision.transforms.v2 import functional  # loads the compiler, which takes seconds
+
     return tuple(functional.five_crop(images, [side, side]))
 
 
 def _ten_crop(images: Tensor, side: int) -> Sequence[Tensor]:
+    from torchvision.transforms.v2 import functional
+
     return tuple(functional.ten_crop(images, [side, side]))
 
 

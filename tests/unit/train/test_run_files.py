@@ -66,7 +66,7 @@ class TestOutputs:
         for file, digest in run["sha256"].items():
             assert hashlib.sha256((tmp_path / file).read_bytes()).hexdigest() == digest
         assert set(run["sha256"]) == {"history.csv", "best.safetensors"}
-        assert run["recipe"] == RECIPE.but(max_epochs=15, **NO_AUGMENTATION).hyperparameters
+        assert run["recipe"] == RECIPE.but(max_epochs=15, **NO_AUGMENTATION).of_training
         assert run["images_per_second"] > 0
         assert run["peak_memory_bytes"] > 10**7
         assert run["seconds"] == pytest.approx(sum(row["seconds"] for row in learned.history))
