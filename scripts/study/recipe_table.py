@@ -11,7 +11,6 @@ import codecs
 import csv
 import difflib
 import functools
-import math
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence, Set
 from pathlib import Path
@@ -20,7 +19,7 @@ from typing import Any
 from study.errors import StudyError
 from study.recipe import COLUMNS, EVALUATION, HYPERPARAMETERS, KEYS, RECIPE_SECTIONS, Column, Recipe, column_named
 from study.reference import allowed
-from study.schema import SCHEMA
+from study.schema import SCHEMA, validator
 from study.starts import start_of, wrong_start
 
 SEPARATORS = {",": "commas", ";": "semicolons", "|": "bars", " ": "blanks"}  # that others put between columns
@@ -166,6 +165,7 @@ def _read_header(path: Path, row: int, header: list[str]) -> list[str]:
 def _column_of(path: Path, row: int, name: str) -> str:
     if column := column_named(name):
         return column
+    name = _key_named(name)
     section = name.partition(".")[0]
     if name in KEYS:
         why = f"is the same for every recipe: {KEYS[name]['for_all']}"
@@ -179,6 +179,14 @@ def _column_of(path: Path, row: int, name: str) -> str:
         keys = f"and the keys of the sections {', '.join(RECIPE_SECTIONS)} (config/README.md)"
         raise StudyError(f"{path}, row {row}: unknown column {name!r}{hint}: {bare}, {keys}")
     raise StudyError(f"{path}, row {row}: the key '{name}' is no column, it {why}; set it in the study's configuration")
+
+
+def _key_named(name: str) -> str:
+    """The key of the configuration that is no column, by its own name where one section alone has it; else the name."""
+    meant = [
+        f"{section}.{name}" for section, node in SCHEMA["properties"].items() if name in node.get("properties", ())
+    ]
+    return meant[0] if len(meant) == 1 and column_named(meant[0]) is None else name
 
 
 def _read_row(path: Path, row: int, header: list[str], cells: list[str]) -> dict[str, Any]:
@@ -266,9 +274,7 @@ def parse(column: Column, cell: str) -> Any:
     kinds = column.node.get("type", "")
     kind, null = (kinds, False) if isinstance(kinds, str) else (kinds[0], "null" in kinds)
     value = None if null and cell.lower() == "null" else _READ.get(kind, str)(cell)
-    numbers = value if isinstance(value, list) else [value]
-    finite = all(math.isfinite(number) for number in numbers if isinstance(number, float))
-    if not finite or not _validator(column.name).is_valid(value):
+    if not _validator(column.name).is_valid(value):
         raise ValueError
     return value
 
@@ -276,13 +282,24 @@ def parse(column: Column, cell: str) -> Any:
 def _plain_number(column: Column, cell: str) -> str:
     """How a number would be written that has a comma for its point, or a dash for its minus sign."""
     plain = cell.translate(LOOK_ALIKES)
-    if plain == cell or column.node.get("type") not in ("integer", "number"):
+    if plain == cell or not column.numeric:
         return ""
     try:
         parse(column, plain)
     except ValueError:
         return ""
     return f"; write {plain}, with a point and a plain minus sign"
+
+
+def _number(kind: Callable[[str], Any]) -> Callable[[str], Any]:
+    """Reads a number; Python would take "1_0" for 10, and the digits of any script."""
+
+    def read(text: str) -> Any:
+        if not text.isascii() or "_" in text:
+            raise ValueError
+        return kind(text)
+
+    return read
 
 
 def _flag(text: str) -> bool:
@@ -294,17 +311,16 @@ def _flag(text: str) -> bool:
 
 def _numbers(text: str) -> list[int | float]:
     """What a list is written as in a cell: numbers with commas between them."""
-    return [int(part) if part.strip().isdigit() else float(part) for part in text.split(",")]
+    return [_whole(part) if part.strip().isdigit() else _real(part) for part in text.split(",")]
 
 
-_READ: dict[str, Callable[[str], Any]] = {"integer": int, "number": float, "boolean": _flag, "array": _numbers}
+_whole, _real = _number(int), _number(float)
+_READ: dict[str, Callable[[str], Any]] = {"integer": _whole, "number": _real, "boolean": _flag, "array": _numbers}
 
 
 @functools.cache
 def _validator(column: str) -> Any:
-    from jsonschema import Draft202012Validator
-
-    return Draft202012Validator(dict(COLUMNS[column].node))
+    return validator(COLUMNS[column].node)
 
 
 def _disagreements(recipe: Recipe, given: Set[str]) -> Iterable[tuple[str, str, str]]:
@@ -389,6 +405,12 @@ def _of_the_schedule(recipe: Recipe, given: Set[str]) -> Iterable[tuple[str, str
         for name in ("training.lr_warmup_epochs", "training.lr_step_size"):
             if (recipe.meant(name) or 0) % 1:
                 yield name, _spelled(recipe[name]), "allowed is a whole number where the lr_interval is epoch"
+        if any(milestone % 1 for milestone in milestones or ()):
+            yield (
+                "training.lr_milestones",
+                _spelled(milestones),
+                "allowed are whole numbers where the lr_interval is epoch",
+            )
 
 
 def _spelled(value: Any) -> str:

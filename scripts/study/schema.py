@@ -3,8 +3,11 @@
 Entry points:
     SCHEMA                                                 config/schemas/config.schema.yaml as a dict
     choices("training.precision") -> tuple                 the values that a key may have
+    validator(SCHEMA) -> Draft202012Validator              of values as YAML and tables give them
 """
 
+import math
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -42,3 +45,22 @@ def choices(key: str) -> tuple[Any, ...]:
     for part in key.split("."):
         node = node["properties"][part]
     return tuple(node["enum"])
+
+
+def validator(node: Mapping[str, Any]) -> Any:
+    """A validator of `jsonschema` for a part of the schema, for which 2.0 is no whole number and NaN is no number.
+
+    JSON Schema takes both, but no list has 2.0 elements, and NaN lies within any bounds.
+    """
+    from jsonschema import Draft202012Validator
+    from jsonschema.validators import extend
+
+    types = Draft202012Validator.TYPE_CHECKER.redefine_many(
+        {
+            "integer": lambda _, value: isinstance(value, int) and not isinstance(value, bool),
+            "number": lambda _, value: (
+                isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+            ),
+        }
+    )
+    return extend(Draft202012Validator, type_checker=types)(dict(node))

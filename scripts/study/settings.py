@@ -16,7 +16,7 @@ from study.networks import PATCHES, TIMM, problems
 from study.recipe import COLUMNS, EVALUATION, HYPERPARAMETERS, Recipe, column_named, values_of
 from study.recipe_table import read_captions
 from study.reference import allowed
-from study.schema import SCHEMA
+from study.schema import SCHEMA, validator
 
 # Where a file is fetched from, and what it should be, decides nothing about a result.
 FETCH_ONLY = {"data": ("url", "sha256", "expected"), "model": ("weights_url",)}
@@ -68,9 +68,7 @@ def read_numbers(config: dict[str, Any]) -> None:
 
     Snakemake leaves text what stands inside a list or mapping of `--config`, as in `seeds=[0,1,2]`.
     """
-    from jsonschema import Draft202012Validator
-
-    for error in list(Draft202012Validator(SCHEMA).iter_errors(config)):
+    for error in list(validator(SCHEMA).iter_errors(config)):
         of_a_value = error.validator in ("type", "enum") and "propertyNames" not in error.absolute_schema_path
         if of_a_value and isinstance(error.instance, str) and error.absolute_path:
             *parents, last = error.absolute_path
@@ -90,9 +88,7 @@ def validate_config(config: dict[str, Any]) -> None:
     Raises:
         StudyError: one line per problem, each naming the key, the value found and what is allowed.
     """
-    from jsonschema import Draft202012Validator
-
-    errors = sorted(Draft202012Validator(SCHEMA).iter_errors(config), key=lambda e: [str(p) for p in e.absolute_path])
+    errors = sorted(validator(SCHEMA).iter_errors(config), key=lambda e: [str(p) for p in e.absolute_path])
     problems = list(dict.fromkeys(line for error in errors for line in _explain(error)))
     if not problems:
         problems = _cross_checks(config)
@@ -166,7 +162,8 @@ def _explain(error: Any) -> list[str]:
     if "propertyNames" in error.absolute_schema_path:
         return [f"'{key}' has the key {_found(error.instance)}, allowed is {allowed(error.schema)}{_in_quotes(error)}"]
     description = error.schema.get("description", "")
-    words = f"'{key}' is {_found(error.instance)}, allowed is {allowed(error.schema)}{_in_quotes(error)}"
+    how = _in_quotes(error) + _in_brackets(error)
+    words = f"'{key}' is {_found(error.instance)}, allowed is {allowed(error.schema)}{how}"
     return [words + (f" ({description})" if description else "")]
 
 
@@ -181,6 +178,12 @@ def _in_quotes(error: Any) -> str:
         return ""
     where = " (in a file; --config drops quotes)" if len(error.absolute_path) == 1 else ""
     return f"; YAML reads it as {kinds[0]}, so put what was written in quotes{where}"
+
+
+def _in_brackets(error: Any) -> str:
+    """How a list is written that stands here as in a cell of the table, "0.9,0.99"."""
+    as_in_a_cell = error.validator == "type" and "array" in error.schema["type"] and isinstance(error.instance, str)
+    return f"; write a list in brackets, [{error.instance}]" if as_in_a_cell and "," in error.instance else ""
 
 
 def _did_you_mean(name: Any, known: dict[str, Any]) -> str:

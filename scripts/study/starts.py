@@ -29,7 +29,9 @@ def wrong_start(recipe: Recipe, recipes: Mapping[str, Recipe]) -> str | None:
     if start not in recipes:
         close = difflib.get_close_matches(start, recipes, n=1)
         hint = f"did you mean {close[0]}? " if close else ""
-        return f"which is no experiment of the study; {hint}allowed is none or one of {', '.join(recipes)}"
+        return (
+            f"which is no experiment with a training of its own; {hint}allowed is none or one of {', '.join(recipes)}"
+        )
     line = _line(start, recipes)
     if recipe.experiment in line:
         circle = " from ".join([recipe.experiment, *line])

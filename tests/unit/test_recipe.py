@@ -140,6 +140,9 @@ def test_names_that_are_no_folder_everywhere_are_refused(tmp_path: Path, name: s
         ("lr", "0.01\u200b", "found '0.01\\u200b', allowed is a number above 0"),
         ("min_lr", "-1", "column 'min_lr': found '-1', allowed is a number of at least 0"),
         ("min_lr", "0.1", "column 'min_lr': found 0.1, allowed is at most lr = 0.01"),
+        ("lr", "1_0", "column 'lr': found '1_0', allowed is a number above 0"),
+        ("lr", "\uff11", "column 'lr': found '\uff11', allowed is a number above 0"),
+        ("batch_size", "6_4", "column 'batch_size': found '6_4', allowed is a whole number"),
         ("batch_size", "6.5", "column 'batch_size': found '6.5', allowed is a whole number"),
         ("max_epochs", "0", "column 'max_epochs': found '0', allowed is a whole number of at least 1"),
         ("loss", "mse", "column 'loss': found 'mse', allowed is one of cross_entropy, weighted_cross_entropy"),
@@ -263,6 +266,13 @@ def test_a_wrong_cell_is_named(tmp_path: Path, column: str, value: str, message:
             "'data.image_size' is no column, it is the same for every recipe, as recipes are compared on the same "
             "images by the same measures; set it in the study's configuration",
         ),
+        ([ROW + " 48"], HEADER + " stored_size", "the key 'data.stored_size' is no column, it is the same for every"),
+        (
+            [ROW + " x"],
+            HEADER + " weights_url",
+            "'model.weights_url' is no column, it is the same for every recipe: it",
+        ),
+        ([ROW + " 0,1"], HEADER + " norm_weight_decay", "or null; write 0.1, with a point and a plain minus sign"),
     ],
 )
 def test_a_wrong_table_is_explained(tmp_path: Path, rows: list[str], header: str, message: str) -> None:
@@ -408,6 +418,8 @@ SCHEDULES = [
     ({"lr_scheduler": "MultiStepLR"}, "'training.lr_milestones': found nothing, allowed is numbers of epochs"),
     ({"lr_scheduler": "MultiStepLR", "lr_milestones": "9,3"}, "found 9,3, allowed is numbers of epochs that rise"),
     ({"lr_scheduler": "MultiStepLR", "lr_milestones": "3,x"}, "found '3,x', allowed is numbers of epochs that rise"),
+    ({"lr_scheduler": "MultiStepLR", "lr_milestones": "1.5,3"}, "found 1.5,3, allowed are whole numbers where the lr_"),
+    ({"lr_scheduler": "MultiStepLR", "lr_milestones": "1.5,3", "lr_interval": "step"}, ""),
     ({"lr_milestones": "3"}, "found 3, which the schedule ReduceLROnPlateau does not take; allowed is nothing"),
     ({"lr_gamma": "0.5"}, "'training.lr_gamma': found 0.5, which the schedule ReduceLROnPlateau does not take;"),
     ({"lr_scheduler": "StepLR", "scheduler_factor": "0.5"}, "found 0.5, which the schedule StepLR does not take"),

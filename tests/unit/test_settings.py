@@ -1,6 +1,7 @@
 """The configuration: every study is valid, every mistake is named."""
 
 import copy
+import math
 from pathlib import Path
 from typing import Any
 
@@ -105,6 +106,10 @@ def test_every_study_is_valid(path: Path) -> None:
             "'training.lr_warmup_epochs' is 5, allowed is less than",
         ),
         ({"training": {"lr_gamma": 2}}, "'training.lr_gamma' is 2, allowed is a number above 0 and of at most 1"),
+        ({"model": {"head_hidden": 64.0}}, "'model.head_hidden' is 64.0, allowed is a whole number of at least 1"),
+        ({"augmentation": {"mixup_alpha": math.nan}}, "'augmentation.mixup_alpha' is nan, allowed is a number of at"),
+        ({"training": {"clip_grad_norm": math.inf}}, "'training.clip_grad_norm' is inf, allowed is a number of at"),
+        ({"training": {"betas": "0.9,0.99"}}, "with a comma between them; write a list in brackets, [0.9,0.99]"),
         ({"training": {"device": "gpu"}}, "'training.device' is 'gpu', allowed is text matching"),
         ({"training": {"precision": "fp8"}}, "'training.precision' is 'fp8', allowed is one of auto, fp32"),
         ({"data": {"url": "http://localhost/x.zip"}}, "'data.url' is set but 'data.sha256' is not"),

@@ -43,7 +43,7 @@ def test_what_it_does_not_start_from_decides_nothing(tmp_path: Path) -> None:
     [
         (
             {"init_from": "bas"},
-            r"found bas, which is no experiment of the study; did you mean base\? allowed is none or one of base, own$",
+            r"found bas, which is no experiment with a training of its own; did you mean base\? allowed is none or one",
         ),
         ({"init_from": "own"}, r"found own, and so starts from itself \(own from own\); allowed is none or"),
         ({"init_from": "base", "name": "vgg16"}, "found base, whose model.name is vgg19, not vgg16; allowed is an"),
