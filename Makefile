@@ -23,7 +23,7 @@ run: $(INSTALLED) ## the default study, end to end
 	. $(BIN)/activate && snakemake --cores all --resources gpu=1
 	@echo "The report is results/digits/report.html; open it in a browser."
 
-published: $(INSTALLED) ## the published recipes of config/published.tsv, a few epochs of each
+published: $(INSTALLED) ## the published recipes of config/published.tsv, with their epochs cut short
 	. $(BIN)/activate && snakemake --cores all --resources gpu=1 --configfile config/published.yaml
 	@echo "The report is results/published/report.html; open it in a browser."
 

@@ -376,7 +376,7 @@ def differ(one: Recipe, two: Recipe, column: str) -> bool:
 
 def _neutral_in(recipe: Recipe, column: str) -> bool:
     neutral = HYPERPARAMETERS[column].node.get("neutral_with")
-    return neutral is not None and all(recipe[other] in values for other, values in neutral.items())
+    return neutral is not None and all(recipe.has(other, values) for other, values in neutral.items())
 
 
 @only_words

@@ -139,6 +139,9 @@ def _problems(recipe: Recipe, config: dict[str, Any]) -> Iterator[tuple[str, str
         rule = "allowed is false unless 'data.stored_size' is above 'data.image_size'"
         yield "augmentation.random_crop", "true", rule
     epochs = min(recipe.max_epochs, config["training"]["max_epochs"] or recipe.max_epochs)
+    if recipe["loss.defer_until"] > 0 and recipe.acts_from(epochs) == 1:
+        rule = f"which defers nothing in {epochs} epochs; allowed is 0, or at least {math.ceil(100 / epochs) / 100:g}"
+        yield "loss.defer_until", f"{recipe['loss.defer_until']:g}", rule
     if (warm_up := recipe.meant("training.lr_warmup_epochs") or 0) >= epochs:
         yield "training.lr_warmup_epochs", f"{warm_up:g}", f"allowed is less than the {epochs} epochs of the run"
     if config["training"]["device"] == "cpu" and recipe["training.precision"] in ON_GPUS:
@@ -201,6 +204,11 @@ def _cross_checks(config: dict[str, Any]) -> list[str]:
         problems.append(f"'{EVALUATION}.trained_as' is '{of}', allowed is nothing: it is for a row of the table")
     if config["data"]["url"] and not config["data"]["sha256"]:
         problems.append("'data.url' is set but 'data.sha256' is not: a download is used only if its hash is known")
+    if config["data"].get("digits_tail", "all") != "all" and split["method"] != "official":
+        problems.append(
+            f"'data.digits_tail' is '{config['data']['digits_tail']}', which brings a split of its own; allowed with "
+            f"'split.method: {split['method']}' is all"
+        )
     problems += _no_map(config["tables"]["map"])
     for key in config["tables"]["reported_with"]:
         section, _, name = key.partition(".")

@@ -296,6 +296,14 @@ def test_keys_of_the_configuration_are_columns(tmp_path: Path) -> None:
     assert [name for name in shown_columns([recipes["a"]]) if "." in name] == []
 
 
+def test_a_recipe_goes_without_what_the_study_has_for_all(tmp_path: Path) -> None:
+    study = Recipe.of("x", **GIVEN).but(random_resized_crop=[0.5, 1], color_jitter=[0.4, 0.4, 0.4]).hyperparameters
+    path = write(tmp_path, ROW + " null null", header=HEADER + " random_resized_crop color_jitter")
+    recipe = read_recipes(path, study=study)["a"]
+    assert recipe["augmentation.random_resized_crop"] is None and recipe["augmentation.color_jitter"] is None
+    assert not [name for name in recipe.deciding if name.startswith("augmentation.random_resized")]
+
+
 def test_a_key_is_a_column_or_says_why_it_is_none() -> None:
     for name, node in KEYS.items():
         assert (name in COLUMNS) != ("for_all" in node), name
@@ -404,7 +412,7 @@ def test_the_schema_of_the_columns_is_a_schema() -> None:
         for other, values in column.node.get("only_with", {}).items():
             assert column.optional
             if isinstance(values, dict):
-                assert list(values) == ["above"] and HYPERPARAMETERS[other].node["type"] in ("number", "integer")
+                assert list(values) == ["above"] and HYPERPARAMETERS[other].numeric
             else:
                 assert set(values) <= set(HYPERPARAMETERS[other].choices)
 
@@ -430,6 +438,8 @@ SCHEDULES = [
     ({"lr_warmup_epochs": "0.5"}, "found 0.5, allowed is a whole number where the lr_interval is epoch"),
     ({"lr_scheduler": "OneCycleLR", "monitor": "val_nll", "early_stopping_patience": "null"},
      "'training.monitor': found val_nll, which neither a plateau nor early stopping watches here; allowed is val_loss"),
+    ({"early_stopping_patience": "null", "early_stopping_min_delta": "0.1"},
+     "found 0.1, which the early stopping's patience null does not take; allowed is nothing"),
     ({"early_stopping_patience": "0"}, "found '0', allowed is a whole number of at least 1 or null"),
 ]  # fmt: skip
 

@@ -80,6 +80,10 @@ def test_every_study_is_valid(path: Path) -> None:
         ({"data": {"duplicates": "remove"}}, "'data.duplicates' is 'remove', allowed is one of keep, drop, group"),
         ({"split": {"train": 0.9}}, "add up to 1.2, allowed is exactly 1"),
         ({"data": {"stored_size": 24}}, "'data.image_size' is 32, allowed is at most 'data.stored_size' = 24: no crop"),
+        (
+            {"data": {"digits_tail": "train"}},
+            "which brings a split of its own; allowed with 'split.method: stratified'",
+        ),
         ({"data": {"image_size": 24}}, "'data.image_size' is 24, allowed is at least 32 with 'model.name: vgg19'"),
         ({"split": {"seed": 2**32}}, "'split.seed' is 4294967296, allowed is a whole number from 0 to 4294967295"),
         ({"split": {"train": 1.5}}, "'split.train' is 1.5, allowed is a number above 0 and below 1"),
@@ -239,13 +243,17 @@ def test_every_key_is_described_and_the_reference_is_up_to_date() -> None:
         ({"model.weights": "w.bin"}, "column 'model.weights': found 'w.bin', allowed is none, imagenet, or a path"),
         ({"model.weights": "imagenet"}, "configuration: 'model.width' is 0.25, allowed is 1 with 'model.weights: im"),
         (
+            {"sampler": "balanced", "defer_until": 0.1},
+            "column 'loss.defer_until': found 0.1, which defers nothing in 9 epochs; allowed is 0, or at least 0.12",
+        ),
+        (
             {"random_crop": True},
             "column 'augmentation.random_crop': found true, allowed is false unless 'data.stored_size'",
         ),
     ],
 )
 def test_a_recipe_that_does_not_fit_the_study_is_named(columns: dict[str, Any], message: str) -> None:
-    recipe = Recipe.of("a", study=values_of(BASE), **ROW, **columns)
+    recipe = Recipe.of("a", study=values_of(BASE), **{**ROW, **columns})
     with pytest.raises(StudyError) as error:
         check_recipes(BASE, [recipe])
     assert message in str(error.value)

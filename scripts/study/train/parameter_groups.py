@@ -40,9 +40,9 @@ def parameter_groups(recipe: Recipe, model: nn.Module) -> list[dict[str, Any]]:
 def layers(model: nn.Module) -> list[list[str]]:
     """The parameters of a backbone by layer, from the input on: names as `named_parameters` has them.
 
-    A layer is the outermost module that is no container: a convolution of a VGG, a block of a ResNet. Modules without a
-    weight of two dimensions, such as norm layers, belong to the layer before, and what comes ahead of the first layer
-    to that.
+    A layer is the outermost module that neither is a container nor has one of blocks: a convolution of a VGG, a block
+    of a ResNet or of a transformer's encoder. Modules without a weight of two dimensions, such as norm layers, belong
+    to the layer before, and what comes ahead of the first layer to that.
     """
     found: list[list[str]] = []
     early: list[str] = []
@@ -62,7 +62,14 @@ def _modules(module: nn.Module, path: str) -> Iterator[tuple[str, list[tuple[str
     yield "", [(f"{path}{name}", parameter) for name, parameter in module.named_parameters(recurse=False)]
     for name, child in module.named_children():
         inside = f"{path}{name}."
-        if isinstance(child, CONTAINERS):
+        if isinstance(child, CONTAINERS) or any(map(_of_blocks, child.children())):
             yield from _modules(child, inside)
         else:
             yield inside, list(child.named_parameters())
+
+
+def _of_blocks(module: nn.Module) -> bool:
+    """Whether it is a container of blocks: of modules of one class, each with modules of its own."""
+    parts = list(module.children())
+    one_class = len({type(part) for part in parts}) == 1 and not isinstance(parts[0], CONTAINERS)
+    return isinstance(module, CONTAINERS) and one_class and all(any(part.children()) for part in parts)

@@ -116,8 +116,8 @@ def with_a_meaning(column: str) -> Recipe:
     for other, values in needed.items():
         own = 0.5 if isinstance(values, dict) else values[0]
         base = with_a_meaning(other).but(**{other: own})
-    for other in node.get("not_with", {}):
-        base = base.but(**{other: two_values(other)[1]})
+    for other, barred in node.get("not_with", {}).items():
+        base = base.but(**{other: next(value for value in two_values(other) if value not in barred)})
     return base
 
 
@@ -156,3 +156,24 @@ def test_a_schedule_by_the_epochs_changes_with_their_number(column: str) -> None
         one = plateau.but(lr_scheduler=scheduler)
         two = one.but(**{column: 2 * one[column] + 1e-9 if column == "min_lr" else 2 * one[column]})
         assert only_difference(one, two) == told
+
+
+@pytest.mark.parametrize(
+    "columns",
+    [
+        {"sampler": "progressive"},
+        {"sampler": "balanced", "defer_until": 0.8},
+        {"early_stopping_patience": None},
+    ],
+)
+def test_more_epochs_are_a_difference_where_something_goes_by_their_number(columns: dict[str, Any]) -> None:
+    one = recipe("a").but(**columns)
+    two = one.but(max_epochs=2 * one.max_epochs)
+    assert only_difference(one, two) == "schedule"
+    assert only_difference(one, two.but(lr=10 * one.lr)) == ""
+
+
+def test_layers_of_a_frozen_backbone_have_no_rates() -> None:
+    frozen = recipe("a", freeze="backbone", init_from="b")
+    assert only_difference(frozen, frozen.but(layer_decay=0.5)) == ""
+    assert only_difference(frozen, frozen.but(freeze="none", layer_decay=0.5)) == ""

@@ -64,6 +64,8 @@ def test_the_rate_falls_layer_by_layer():
         ("mobilenet_v3_small", 1 + 11 + 1 + 1, "features.0.0.weight", "classifier.0.weight"),
         ("convnext_tiny", 1 + 18 + 3, "features.0.0.weight", "features.7.2.layer_scale"),
         ("swin_t", 1 + 12 + 3, "features.0.0.weight", "norm.weight"),
+        ("mnasnet0_5", 3 + 16 + 1, "layers.0.weight", "layers.15.weight"),
+        ("vit_b_32", 1 + 12, "encoder.pos_embedding", "encoder.ln.weight"),
     ],
 )
 def test_layers_of_networks_are_their_blocks(name, count, first, last):
