@@ -221,8 +221,10 @@ def _advance(learner: Learner, state: RunState, recipe: Recipe, max_epochs: int)
     if not is_finite(row):
         state.finished = True
         return
-    # Epochs before `best_from_epoch` count only among themselves, so that a run that ends early has a best one too.
-    if not state.best_epoch or _rank(row, recipe) > _rank(state.history[state.best_epoch - 1], recipe):
+    # Epochs before `best_from` count only among themselves, so that a run that ends early has a best one too.
+    best_from = _best_from(recipe, max_epochs)
+    best = state.history[state.best_epoch - 1] if state.best_epoch else None
+    if best is None or _rank(row, recipe, best_from) > _rank(best, recipe, best_from):
         state.best_epoch = epoch
         # A copy, on the device: the next step changes the weights in place, and most best epochs are soon outdone.
         state.best_weights = learner.weights()
@@ -236,9 +238,16 @@ def _advance(learner: Learner, state: RunState, recipe: Recipe, max_epochs: int)
     state.finished = state.stopped_early or epoch == max_epochs
 
 
-def _rank(row: dict[str, Any], recipe: Recipe) -> tuple[bool, float]:
+def _best_from(recipe: Recipe, max_epochs: int) -> int:
+    """The first epoch that may be the best one: by the loss, deferred class weights have to act, as they are in it."""
+    first: int = recipe["training.best_from_epoch"]
+    by_weights = recipe["training.best_by"] == "loss" and recipe.weighted
+    return max(first, recipe.acts_from(max_epochs)) if by_weights else first
+
+
+def _rank(row: dict[str, Any], recipe: Recipe, best_from: int) -> tuple[bool, float]:
     """The best epoch has the highest."""
-    return row["epoch"] >= recipe["training.best_from_epoch"], SCORES[recipe["training.best_by"]].rank(row)
+    return row["epoch"] >= best_from, SCORES[recipe["training.best_by"]].rank(row)
 
 
 def _peak_memory(device: torch.device) -> int:
@@ -285,7 +294,7 @@ def _ending(recipe: Recipe, data: "PackedData", learner: Learner, state: RunStat
         stopped_early=state.stopped_early,
         patience=learner.stopping.patience,
         best_by=recipe["training.best_by"],
-        best_from_epoch=recipe["training.best_from_epoch"],
+        best_from_epoch=_best_from(recipe, max_epochs),
     )
 
 

@@ -433,6 +433,12 @@ class TestDeferral:
         assert [row["lr"] for row in result.history[:5]] == pytest.approx([0.003] * 4 + [0.0003])
         assert [row["lr"] for row in result.history[5:]] == pytest.approx([0.0003] * 3 + [3e-5])
 
+    def test_losses_with_and_without_the_weights_do_not_choose_the_best_epoch_between_them(self, monkeypatch):
+        recipe = RECIPE.but(max_epochs=4, loss="weighted_cross_entropy", defer_until=0.5, best_by="loss")
+        for one, best in ((recipe, 4), (recipe.but(loss="cross_entropy", sampler="balanced"), 1)):
+            validated(monkeypatch, loss=[0.1, 0.2, 0.9, 0.8])
+            assert small_train(one, class_weights=self.WEIGHTS).best_epoch == best
+
 
 class TestBadInput:
     def test_a_batch_larger_than_the_training_set(self):
