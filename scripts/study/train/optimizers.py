@@ -1,9 +1,10 @@
-"""The optimizers that the column `optimizer` of a table of recipes names.
+"""The optimizers of `torch.optim` that the column `optimizer` of a table of recipes names.
 
-To add one of `torch.optim`: its name in the schema (config/schemas/config.schema.yaml, `$defs.recipe`), beside the
-columns that only it takes, and its record in OPTIMIZERS. A test compares the two and takes a step with every entry.
+To add one: its name in the schema (config/schemas/config.schema.yaml, `$defs.recipe`), and under `only_with` of the
+columns that it takes. Nothing else; tests compare every entry with PyTorch's, and say if its state begins otherwise.
 """
 
+import inspect
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -11,8 +12,12 @@ from typing import Any
 import torch
 from torch import nn
 
-from study.recipe import Recipe, column_named
+from study.recipe import HYPERPARAMETERS, Recipe, column_named
 from study.train.parameter_groups import parameter_groups
+
+ALL_TAKE = ("lr", "weight_decay")
+# What a tensor of an optimizer's state begins with, by its name there, where that is not zero.
+STARTS = {"NAdam": {"mu_product": 1.0}}
 
 
 @dataclass(frozen=True)
@@ -24,7 +29,7 @@ class Optimizer:
         takes: the columns of a recipe that it is built with, by their own names ("betas"), which are its arguments'.
         always: further arguments.
         on_cuda: further arguments for a model on a GPU.
-        starts: what a tensor of its state begins with, by its name there, where that is not zero; see `graphs`.
+        starts: as in STARTS; see `graphs`.
     """
 
     build: type[torch.optim.Optimizer]
@@ -33,18 +38,25 @@ class Optimizer:
     on_cuda: Mapping[str, Any] = field(default_factory=dict)
     starts: Mapping[str, float] = field(default_factory=dict)
 
+    @classmethod
+    def named(cls, name: str) -> "Optimizer":
+        """The one of torch.optim with this name, with the columns that the schema gives it.
 
-# Fused: one kernel for all parameters. Capturable: the count of steps stays on the GPU, as `graphs` needs it.
-FUSED, CAPTURABLE = {"fused": True}, {"capturable": True}
-ADAMS = ("lr", "weight_decay", "betas", "eps")
-OPTIMIZERS = {
-    "SGD": Optimizer(torch.optim.SGD, ("lr", "momentum", "weight_decay", "nesterov"), FUSED),
-    "Adam": Optimizer(torch.optim.Adam, ADAMS, FUSED, CAPTURABLE),
-    "AdamW": Optimizer(torch.optim.AdamW, ADAMS, FUSED, CAPTURABLE),
-    "RMSprop": Optimizer(torch.optim.RMSprop, ("lr", "weight_decay", "momentum", "alpha", "eps"), on_cuda=CAPTURABLE),
-    "NAdam": Optimizer(torch.optim.NAdam, ADAMS, on_cuda=CAPTURABLE, starts={"mu_product": 1.0}),
-    "RAdam": Optimizer(torch.optim.RAdam, ADAMS, on_cuda=CAPTURABLE),
-}
+        Fused, where there is that: one kernel for all parameters. Capturable, where there is that: the count of steps
+        stays on the GPU, as `graphs` needs it.
+        """
+        build = getattr(torch.optim, name)
+        known = inspect.signature(build).parameters
+        own = [
+            column.key
+            for column in HYPERPARAMETERS.values()
+            if name in column.node.get("only_with", {}).get("optimizer", ())
+        ]
+        fused, capturable = ({word: True} if word in known else {} for word in ("fused", "capturable"))
+        return cls(build, (*ALL_TAKE, *own), fused, capturable, STARTS.get(name, {}))
+
+
+OPTIMIZERS = {name: Optimizer.named(name) for name in HYPERPARAMETERS["optimizer"].choices}
 
 
 def build_optimizer(recipe: Recipe, model: nn.Module, lr_on_device: bool = False) -> torch.optim.Optimizer:
