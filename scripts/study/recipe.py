@@ -197,7 +197,8 @@ class Recipe:
 
         Args:
             columns: by their names; a key of a section by its own ("dropout") where no other column has it.
-            study: `values_of` the study's configuration; those of the shipped one without.
+            study: `values_of` the study's configuration; those of the shipped one without. What it lacks stands at its
+                default, or without one as shipped.
 
         Raises:
             TypeError: a column that does not exist, or one that has no default and is missing.
@@ -207,8 +208,12 @@ class Recipe:
             raise TypeError(f"a recipe has no column {', '.join(sorted(unknown))}")
         if missing := [n for n, column in HYPERPARAMETERS.items() if n not in columns and not column.optional]:
             raise TypeError(f"a recipe needs the column {', '.join(missing)}")
-        defaults = {name: column.node.get("default") for name, column in HYPERPARAMETERS.items()}
-        values = {**defaults, **(_shipped_values() if study is None else study)}
+        shipped = _shipped_values()
+        defaults = {
+            name: column.node["default"] if "default" in column.node else shipped.get(name)
+            for name, column in HYPERPARAMETERS.items()
+        }
+        values = {**defaults, **(shipped if study is None else study)}
         values |= {name: value for name, value in columns.items() if name in HYPERPARAMETERS}
         shown = {name: columns[name] for name in TOLD if name in columns}
         return cls(experiment, case, values, **shown)

@@ -131,6 +131,7 @@ def test_a_recipe_is_refused_in_one_line_or_trains_the_same_after_a_kill(
         assert "\n" not in str(error) and "recipes.tsv, row 2, column '" in str(error)
         assume(False)
     assert written({name: recipe[name] for name in row}, folder).deciding == recipe.deciding
+    recipe = Recipe.of("small", study={}, **recipe.deciding)  # as a job makes it of its params
     event("trained")
     common: dict[str, Any] = {"class_weights": weights_of(recipe), "data": small_data(3)}
     whole = small_train(recipe, **common)
