@@ -143,11 +143,12 @@ def test_a_recipe_is_refused_in_one_line_or_trains_the_same_after_a_kill(
         if len(lines) > kill_after + 1:  # the opening line, then one per epoch, before its checkpoint
             raise Killed
 
+    as_in_params = Recipe.of("small", 1, study={}, **recipe.deciding)
     try:
-        small_train(recipe, checkpoint_dir=folder / "checkpoints", report=report, **common)
+        small_train(as_in_params, checkpoint_dir=folder / "checkpoints", report=report, **common)
     except Killed:
         event("killed")
-    again = small_train(recipe, checkpoint_dir=folder / "checkpoints", **common)
+    again = small_train(as_in_params, checkpoint_dir=folder / "checkpoints", **common)
     assert history(again) == history(whole)
     assert again.outcome == whole.outcome and again.best_epoch == whole.best_epoch
     assert all(torch.equal(again.weights[name], tensor) for name, tensor in whole.weights.items())

@@ -21,6 +21,7 @@ from small_run import MODEL, NO_AUGMENTATION, RECIPE, SETTINGS, small_data, smal
 from study.errors import StudyError
 from study.evaluate.metrics import evaluate
 from study.evaluate.prediction import predict
+from study.recipe import Recipe
 from study.train import augmentation, batches, learner, loop, losses, models, samplers
 from study.train.schedules import schedule_of
 
@@ -140,6 +141,10 @@ class TestRun:
         assert small_train(settings=replace(SETTINGS, max_epochs=2)).epochs == 2
         result = small_train(RECIPE.but(max_epochs=1), settings=replace(SETTINGS, max_epochs=2))
         assert (result.epochs, result.max_epochs) == (1, 1)
+
+    def test_without_early_stopping_its_other_keys_are_not_needed(self):
+        recipe = RECIPE.but(max_epochs=2, early_stopping_patience=None)
+        assert small_train(Recipe.of("small", study={}, **recipe.deciding)).epochs == 2
 
     def test_the_best_epoch_comes_from_a_configured_one_on(self, monkeypatch):
         validated(monkeypatch, accuracy=[0.9, 0.8, 0.5, 0.6, 0.6])
