@@ -41,6 +41,7 @@ def _row(comparison: Comparison, run: Run, columns: Sequence[str]) -> dict[str, 
         row |= {"baseline_class": comparison.baseline.name, "baseline_accuracy": comparison.baseline.accuracy["test"]}
         row["vs_baseline"] = comparison.vs_baseline(RecipeRuns((run,), comparison.confidence))
     row |= {"test_images": comparison.test_images, "confidence": comparison.confidence}
+    row["parameters"] = run.record["parameters"]
     row |= {"images_per_second": run.record["images_per_second"] if run.recipe.trains else None, "seconds": run.seconds}
     if comparison.reported_protocol is not None:
         reported = run.recipe.reported

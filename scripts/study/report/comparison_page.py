@@ -74,6 +74,7 @@ PAGE_COLUMNS = (
     Column("p_vs_best", "p against best", "more", "{:.2g}".format),
     Column("epochs", "Epochs", "more"),
     Column("best_epoch", "Best epoch", "more"),
+    Column("parameters", "Parameters", "more", "{:,.0f}".format),
     Column("images_per_second", "Images/s", "more", "{:,.0f}".format),
     Column("seconds", "Time (s)", "more", "{:,.0f}".format),
 )

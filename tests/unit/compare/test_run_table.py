@@ -24,7 +24,7 @@ def test_comparison_has_a_row_per_run(runs: list[Run]) -> None:
         "experiment", "seed", "case", "optimizer", "lr", "min_lr", "batch_size", "max_epochs", "loss", "activation",
         "sampler", "outcome", "reason", "epochs", "best_epoch", "val_accuracy", "val_accuracy_low",
         "val_accuracy_high", "test_accuracy", "test_accuracy_low", "test_accuracy_high", "test_balanced_accuracy",
-        "test_macro_f1", "test_nll", "test_ece", "images_per_second", "seconds", "vs_best", "reported",
+        "test_macro_f1", "test_nll", "test_ece", "parameters", "images_per_second", "seconds", "vs_best", "reported",
     }  # fmt: skip
     assert promised <= set(table.columns)
     assert len(table) == 14
