@@ -62,6 +62,9 @@ def test_the_second_starts_from_the_first_of_its_own_seed(two_stages: Workspace)
         record, start = run_of(two_stages, "crt", seed), run_of(two_stages, "ce", seed)
         assert record["provenance"]["initial_weights"] == start["sha256"]["best.safetensors"]
         assert record["trained_parameters"] < record["parameters"] == start["trained_parameters"]
+        path = two_stages.root / f"results/small/evaluate/crt/seed_{seed}/metrics.json"
+        evaluated = json.loads(path.read_text(encoding="utf-8"))["val"]["accuracy"]
+        assert evaluated == pytest.approx(record["best_val_accuracy"])
     assert two_stages.planned() == {}
 
 

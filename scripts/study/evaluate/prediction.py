@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -44,7 +45,7 @@ def predict(
     Raises:
         StudyError: if the weights belong to other classes, images or another model.
     """
-    model = models.ModelSettings.of(recipe)
+    model = replace(models.ModelSettings.of(recipe), init_part="all")  # the head that was trained, not one drawn anew
     _check(weights, data, model)
     views = VIEWS[recipe["evaluation.tta"]]
     network = models.build(model, len(data.classes), data.images["val"].shape[-1], seed=0, weights=weights)

@@ -37,7 +37,7 @@ def case_cells(table: pd.DataFrame) -> list[tuple[str, list[tuple[str, bool]]]]:
     for label, values in rows.items():
         part = label.endswith((" spread", " low", " high"))
         column = OF_LABEL.get(label)
-        unused = column is not None and "default" in column.node and set(values) <= {column.node["default"], None}
+        unused = column is not None and all(value in (column.node.get("default"), None) for value in values)
         uncapped = label == "epochs allowed here" and values == rows["maximum epochs"]
         in_the_note = label == "reported with other" and len(set(values)) == 1
         if part or unused or uncapped or in_the_note or all(value is None for value in values):

@@ -158,10 +158,12 @@ def _row(row: dict[Any, Any], columns: list[Column], axis: tuple[float, float]) 
 
 
 def _cell(row: dict[Any, Any], column: Column, axis: tuple[float, float]) -> dict[str, Any]:
-    value = row[column.key]
-    if pd.isna(value):
+    value, several = row[column.key], isinstance(row[column.key], list)
+    if not several and pd.isna(value):
         return {"key": column.key, "text": "–", "sort": "", "numeric": True}
-    cell = {"key": column.key, "text": column.show(value), "sort": value, "numeric": not isinstance(value, str)}
+    text = column.show(value)
+    sort, numeric = text if several else value, not isinstance(value, str | list)
+    cell = {"key": column.key, "text": text, "sort": sort, "numeric": numeric}
     if column.key == "vs_best":
         cell["symbol"] = SYMBOLS[value]
     if column.key == "outcome" and value in FAILURES:

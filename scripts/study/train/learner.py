@@ -84,8 +84,8 @@ class Learner:
         self.scaler = torch.amp.GradScaler(device.type, enabled=self.precision.name == "fp16")
         self.stopping = EarlyStopping(
             recipe["training.early_stopping_patience"],
-            recipe.meant("training.early_stopping_min_delta") or 0.0,
-            bool(recipe.meant("training.early_stopping_equal_improves")),
+            recipe["training.early_stopping_min_delta"],
+            recipe["training.early_stopping_equal_improves"],
         )
         self.batch_size = recipe.batch_size
         self.totals = torch.zeros(3, dtype=torch.float64, device=device)

@@ -86,5 +86,11 @@ def test_a_hyperparameter_that_means_nothing_in_a_recipe_has_no_value(tmp_path: 
     assert "| momentum | 0.9 | – |" in case_markdown(case_table(comparison_of(runs), 1), 1, "", 0.95)
 
 
+def test_lists_stand_in_a_table(tmp_path: Path) -> None:
+    two = [Made(recipe("a", color_jitter=[0.4, 0.4, 0.4])), Made(recipe("b", color_jitter=None))]
+    text = case_markdown(case_table(comparison_of(made_runs.study(tmp_path, two)), 1), 1, "", 0.95)
+    assert "| augmentation: colour jitter | 0.4, 0.4, 0.4 | – |" in text
+
+
 def test_names_and_notes_cannot_break_markdown() -> None:
     assert escape_markdown("a|b <b>\n*x* sgd_ver1") == r"a\|b \<b\> \*x\* sgd_ver1"

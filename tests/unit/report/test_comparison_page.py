@@ -45,6 +45,12 @@ def test_a_row_per_run_best_test_accuracy_first(runs: list[Run]) -> None:
         assert f"{run.test_accuracy:.4f}" in row
 
 
+def test_lists_are_shown_and_sort_as_text(tmp_path: Path) -> None:
+    two = [Made(recipe("a", color_jitter=[0.4, 0.4, 0.4])), Made(recipe("b", color_jitter=None), 0.4)]
+    first, second = Tags(comparison_html(run_table(comparison_of(made_runs.study(tmp_path, two))), "made up")).rows[1:]
+    assert "0.4, 0.4, 0.4" in first and "0.4, 0.4, 0.4" not in second
+
+
 def test_the_baseline_is_named_and_marked_on_the_bars(tmp_path: Path) -> None:
     rare = made_runs.with_rare_class(tmp_path)
     html = comparison_html(run_table(rare), "made up")

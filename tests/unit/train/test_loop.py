@@ -205,6 +205,9 @@ class TestTwoStages:
         assert moved and moved == {key for key in first.weights if key.startswith(f"{head}.")}
         assert second.parameters == first.parameters == first.trained_parameters
         assert second.trained_parameters == sum(first.weights[key].numel() for key in moved)
+        write(second, tmp_path)
+        predicted = predict(tmp_path / "best.safetensors", small_data(), recipe, SETTINGS)
+        assert evaluate(predicted, 15)["val"]["accuracy"] == pytest.approx(second.best_val_accuracy)
 
     def test_the_head_of_the_second_stage_is_drawn_as_that_of_a_first_one(self, tmp_path):
         write(small_train(RECIPE.but(max_epochs=1)), tmp_path)
