@@ -163,7 +163,7 @@ def _cell(row: dict[Any, Any], column: Column, axis: tuple[float, float]) -> dic
         return {"key": column.key, "text": "–", "sort": "", "numeric": True}
     text = column.show(value)
     sort, numeric = text if several else value, not isinstance(value, str | list)
-    cell = {"key": column.key, "text": text, "sort": sort, "numeric": numeric}
+    cell: dict[str, Any] = {"key": column.key, "text": text, "sort": sort, "numeric": numeric}
     if column.key == "vs_best":
         cell["symbol"] = SYMBOLS[value]
     if column.key == "outcome" and value in FAILURES:
