@@ -151,7 +151,9 @@ sys.modules["snakemake"] = None  # importing it fails
 from pathlib import Path
 from study.data import packed
 from study.train import loop
-from study.recipe_table import read_recipes
+from study.files import read_json
+from study.recipe import recipes_of
+recipe = recipes_of(read_json("results/small/study.json")["recipes"])["plain"]
 result = loop.train(
     recipe, seed=0, data=packed.load(Path("results/small/data")),
     class_weights=None,
