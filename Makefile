@@ -44,7 +44,7 @@ verify: $(INSTALLED) ## check a finished study: hashes, tables, predictions (CON
 	$(BIN)/python scripts/study verify $(if $(CONFIG),--configfile $(CONFIG))
 
 dry-run: $(INSTALLED) ## plan every configuration, run nothing, need no data
-	. $(BIN)/activate && for study in config original fer2013 published; do \
+	. $(BIN)/activate && for study in config original fer2013 published imbalance; do \
 	  snakemake -n --quiet --cores 1 --resources gpu=1 --configfile config/$$study.yaml || exit 1; done
 
 # With a GPU: make findings LAYER= SUFFIX= JOBS="--cores all --resources gpu=1"
@@ -59,7 +59,7 @@ findings: $(INSTALLED) ## train on the real FER2013 and write docs/FINDINGS.md (
 	  snakemake $(JOBS) --configfile config/original.yaml $(LAYER) --config study=original$(SUFFIX) && \
 	  python scripts/study findings --suffix=$(SUFFIX) --layer $(LAYER)
 
-imbalance: $(INSTALLED) ## train the treatments of imbalance and write docs/IMBALANCE.md (40 minutes on two cores)
+imbalance: $(INSTALLED) ## train the treatments of imbalance and write docs/IMBALANCE.md (20 minutes on two cores)
 	. $(BIN)/activate && \
 	  snakemake --cores 2 --resources gpu=2 --configfile config/imbalance.yaml --config "resources={train_threads: 1}" && \
 	  python scripts/study imbalance

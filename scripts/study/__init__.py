@@ -4,6 +4,7 @@ Imports run one way, and `make lint` holds that: commands → report → compare
 floor. Each room's __init__ says what comes in, what goes out and what is in which module.
 
     batch_sizes     whether the batches of every recipe fit the training images
+    combinations    which hyperparameters of a recipe fit each other
     errors          the one exception that stands for a mistake of the user
     files           tables, JSON, YAML, hashes, and files that are whole or not there
     names           splits, outcomes, columns of history.csv: words that readers outside rely on

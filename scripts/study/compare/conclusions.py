@@ -86,7 +86,7 @@ def _best_claim(reported: Comparison | None) -> list[dict[str, Any]]:
 def _pair_claims(comparison: Comparison) -> list[dict[str, Any]]:
     pairs = []
     for one, two in itertools.combinations(comparison.recipes.values(), 2):
-        treatment = only_difference(one.recipe, two.recipe, CLAIMED)
+        treatment = only_difference(one.capped, two.capped, CLAIMED)
         values = one.recipe.reported, two.recipe.reported
         if treatment and None not in values and values[0] != values[1]:
             a, b = (one, two) if values[0] > values[1] else (two, one)  # type: ignore[operator]

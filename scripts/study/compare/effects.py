@@ -37,7 +37,7 @@ def effects(comparison: Comparison) -> pd.DataFrame:
     recipes = comparison.recipes
     pairs = []
     for (a, b), rows in comparison.pairs.groupby(["experiment_a", "experiment_b"], sort=False):
-        treatment = only_difference(recipes[a].recipe, recipes[b].recipe)
+        treatment = only_difference(recipes[a].capped, recipes[b].capped)
         if treatment:
             pairs.append((treatment, *_in_order(treatment, recipes[a], recipes[b]), rows))
     pairs.sort(key=lambda pair: list(TREATMENTS).index(pair[0]))

@@ -278,6 +278,11 @@ class RecipeRuns:
         return self.first.recipe
 
     @property
+    def capped(self) -> Recipe:
+        """The recipe with the epochs that its runs were allowed, which the study may have cut; for differences."""
+        return self.recipe.but(max_epochs=min(self.recipe.max_epochs, self.first.record["max_epochs"]))
+
+    @property
     def name(self) -> str:
         """The experiment."""
         return self.recipe.experiment

@@ -177,3 +177,14 @@ def test_layers_of_a_frozen_backbone_have_no_rates() -> None:
     frozen = recipe("a", freeze="backbone", init_from="b")
     assert only_difference(frozen, frozen.but(layer_decay=0.5)) == ""
     assert only_difference(frozen, frozen.but(freeze="none", layer_decay=0.5)) == ""
+
+
+def test_epochs_that_the_study_does_not_allow_are_no_difference(tmp_path: Path) -> None:
+    """Two schedules by the epochs, both cut to the same number: the learning rate is all that differs."""
+    cosine = {"lr_scheduler": "CosineAnnealingLR"}
+    made = [Made(recipe("a", **cosine), 0.6), Made(recipe("b", lr=0.1, max_epochs=200, **cosine), 0.7)]
+    runs = made_runs.study(tmp_path, made)
+    for allowed, told in (((50, 50), ["learning rate"]), ((100, 200), [])):
+        for run, epochs in zip(runs, allowed, strict=True):
+            run.record["max_epochs"] = epochs
+        assert list(effects_of(runs)["treatment"]) == told
