@@ -61,6 +61,13 @@ class Workspace:
         rows = [line.split() for line in table.group(1).splitlines()] if table else []
         return {rule: int(count) for rule, count in rows if rule not in ("total", "all")}
 
+    def command(self, *words: str) -> subprocess.CompletedProcess[str]:
+        """One of the commands beside the rules; all it says comes back as one text in `stdout`."""
+        return subprocess.run(
+            [sys.executable, "scripts/study", *words],
+            cwd=self.root, text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+        )  # fmt: skip
+
     def configure(self, **overlay: object) -> None:
         """Lay values over the workspace's configuration."""
         path = self.root / self.configfile

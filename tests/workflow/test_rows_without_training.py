@@ -2,8 +2,6 @@
 
 import json
 import shutil
-import subprocess
-import sys
 from pathlib import Path
 
 import pandas as pd
@@ -29,13 +27,6 @@ ROWS = (
     "plain_tuned\tplain\ttuned_logit_adjustment\t\t",
     "plain_mirrored\tplain\t\t\thflip",
 )
-
-
-def command(workspace: Workspace, *words: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [sys.executable, "scripts/study", *words],
-        cwd=workspace.root, text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
-    )  # fmt: skip
 
 
 def test_an_empty_column_makes_nothing_again_but_tables(finished_copy: Workspace) -> None:
@@ -103,11 +94,11 @@ def test_tables_and_pages_tell_them_apart_from_what_was_trained(with_rows: Works
 
 
 def test_commands_know_rows_without_training(with_rows: Workspace) -> None:
-    held = command(with_rows, "verify", "--configfile", with_rows.configfile)
+    held = with_rows.command("verify", "--configfile", with_rows.configfile)
     assert held.returncode == 0 and "everything holds" in held.stdout and "note:" not in held.stdout, held.stdout
-    watched = command(with_rows, "watch", "--study", "small", "--once").stdout
+    watched = with_rows.command("watch", "--study", "small", "--once").stdout
     assert watched.count("evaluated") == 4 and "6 of 6 done" in watched
-    exported = command(with_rows, "export", "--study", "small", "--run", "plain_tau", "--out", "tau.pt")
+    exported = with_rows.command("export", "--study", "small", "--run", "plain_tau", "--out", "tau.pt")
     assert exported.returncode == 0 and "plain_tau, seed 0" in exported.stdout, exported.stdout
 
 
@@ -117,9 +108,9 @@ def test_a_changed_row_is_adjusted_anew_alone(with_rows: Workspace, tmp_path: Pa
     table(workspace, *ROWS[:1], ROWS[1].replace("1.5", "0.5"), *ROWS[2:])
     planned = workspace.planned()
     assert planned["adjust"] == 1 and "evaluate" not in planned and "train" not in planned
-    assert "evaluated" in command(workspace, "watch", "--study", "small", "--once").stdout
-    stale = command(workspace, "verify", "--configfile", workspace.configfile)
+    assert "evaluated" in workspace.command("watch", "--study", "small", "--once").stdout
+    stale = workspace.command("verify", "--configfile", workspace.configfile)
     assert stale.returncode and "now logit_adjustment" in stale.stdout
     table(workspace, *ROWS[1:])  # the first row is gone
-    left = command(workspace, "verify", "--configfile", workspace.configfile).stdout
+    left = workspace.command("verify", "--configfile", workspace.configfile).stdout
     assert "plain_T, seed 0: takes part in nothing" in left and "rm -r -- results/small/evaluate/plain_T/seed_0" in left

@@ -109,13 +109,6 @@ def test_in_a_copy_without_records_a_changed_recipe_is_noticed(finished_copy: Wo
     assert notice(finished_copy)[0] == f"plain, seed 0: trained with lr 0.01, now 0.02: {GOES}"
 
 
-def command(workspace: Workspace, *words: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [sys.executable, "scripts/study", *words],
-        cwd=workspace.root, text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
-    )  # fmt: skip
-
-
 def test_what_left_the_table_takes_part_in_nothing(finished_copy: Workspace) -> None:
     """Made by a configuration that no file of the pipeline names."""
     root = finished_copy.root
@@ -130,14 +123,14 @@ def test_what_left_the_table_takes_part_in_nothing(finished_copy: Workspace) -> 
     Image.fromarray(np.zeros((32, 32), np.uint8)).save(root / "images/one.png")
     for removed, kept, row in (("plain", "weighted", weighted), ("weighted", "plain", plain)):
         table.write_text(f"{header}\n{row}\n", encoding="utf-8")
-        said = command(finished_copy, "predict", "images", "--study", "small").stdout
+        said = finished_copy.command("predict", "images", "--study", "small").stdout
         assert f"1 images labelled by {kept}, seed 0" in said
         assert f"note: {removed}, seed 0: takes part in nothing, because its recipe is not in the table" in said
         assert f"rm -r -- results/small/train/{removed}/seed_0 results/small/evaluate/{removed}/seed_0" in said
-    said = command(finished_copy, "predict", "images", "--study", "small", "--run", "weighted").stdout
+    said = finished_copy.command("predict", "images", "--study", "small", "--run", "weighted").stdout
     assert "note: weighted is used because it was asked for by name" in said and "labelled by weighted" in said
-    assert "1 of 1 done" in command(finished_copy, "watch", "--study", "small", "--once").stdout
-    said = command(finished_copy, "verify", "--study", "small").stdout
+    assert "1 of 1 done" in finished_copy.command("watch", "--study", "small", "--once").stdout
+    said = finished_copy.command("verify", "--study", "small").stdout
     assert "run plain/seed_0: holds" in said and "note: weighted, seed 0: takes part in nothing" in said
 
 

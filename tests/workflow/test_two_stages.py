@@ -50,11 +50,6 @@ def copied(two_stages: Workspace, tmp_path: Path) -> Workspace:
     return Workspace(tmp_path / "study")
 
 
-def command(workspace: Workspace, *words: str) -> subprocess.CompletedProcess[str]:
-    call = [sys.executable, "scripts/study", *words]
-    return subprocess.run(call, cwd=workspace.root, capture_output=True, text=True, check=False)
-
-
 def test_the_second_starts_from_the_first_of_its_own_seed(two_stages: Workspace) -> None:
     for seed in (0, 1):
         first, second = (load_file(two_stages.root / WEIGHTS.format(name, seed)) for name in ("ce", "crt"))
@@ -69,15 +64,15 @@ def test_the_second_starts_from_the_first_of_its_own_seed(two_stages: Workspace)
 
 
 def test_verify_and_watch_take_it_and_see_another_start(copied: Workspace) -> None:
-    found = command(copied, "verify", "--study", "small")
-    assert found.returncode == 0 and "everything holds" in found.stdout, found.stdout + found.stderr
+    found = copied.command("verify", "--study", "small")
+    assert found.returncode == 0 and "everything holds" in found.stdout, found.stdout
     for name in ("best.safetensors", "run.json"):  # of another seed: as if the first stage had been trained again
         folder = copied.root / "results/small/train/ce"
         shutil.copy(folder / "seed_1" / name, folder / "seed_0" / name)
-    found = command(copied, "verify", "--study", "small")
+    found = copied.command("verify", "--study", "small")
     assert "crt/seed_0/run.json: started from other weights than those of ce now" in found.stdout
     assert "note: crt, seed 0: takes part in nothing, because it was trained with other weights of ce/" in found.stdout
-    assert "other weights of ce/" in command(copied, "watch", "--study", "small", "--once").stdout
+    assert "other weights of ce/" in copied.command("watch", "--study", "small", "--once").stdout
 
 
 def test_another_second_stage_trains_alone(copied: Workspace) -> None:

@@ -3,7 +3,6 @@
 import json
 import re
 import subprocess
-import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -15,10 +14,7 @@ RUN = "results/small/train/plain/seed_0"
 
 
 def verify(workspace: Workspace) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [sys.executable, "scripts/study", "verify", "--configfile", workspace.configfile],
-        cwd=workspace.root, text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
-    )  # fmt: skip
+    return workspace.command("verify", "--configfile", workspace.configfile)
 
 
 def test_a_finished_study_holds_and_says_what_made_it(finished: Workspace) -> None:
@@ -81,9 +77,15 @@ def a_cell_of_the_ensemble(root: Path) -> None:
     path.write_text(path.read_text(encoding="utf-8").replace(",0.", ",9.", 1), encoding="utf-8")
 
 
+def a_class_weight(root: Path) -> None:
+    """Of the file that trainings read."""
+    edit(root / "results/small/data/class_weights_complement.csv", ",0.", ",1.")
+
+
 CHANGES: dict[Callable[[Path], None], list[str]] = {
     a_pixel: [r"data/test.npy: not the images and labels whose SHA-256 is in pack.json"],
     a_label_in_the_manifest: [r"manifest.csv: not the file whose SHA-256 is in audit.json"],
+    a_class_weight: [r"class_weights_complement.csv: not the weights of the scheme 'complement'"],
     the_recipe: [r"plain/seed_0/run.json: trained with another recipe than the one in the table of recipes"],
     a_history: [
         r"plain/seed_0/history.csv: the columns val_accuracy are missing",

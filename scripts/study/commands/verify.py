@@ -7,6 +7,7 @@ Entry point:
 import argparse
 import csv
 import io
+import itertools
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
@@ -94,7 +95,8 @@ def verify(study: PlannedStudy, scripts: Path, report: Report) -> list[str]:
     config, results, recipes = dict(study.config), study.results, dict(study.recipes)
     problems = []
     data = packed.load(results / "data")
-    problems += _checked("data", _data(config, results / "data", data), report)
+    found = itertools.chain(_data(results / "data", data), _class_weights(study, data))
+    problems += _checked("data", found, report)
     for run in study.runs:
         check = _run if run.trains else _without_training
         problems += _checked(f"run {run.name}", check(config, run, recipes[run.experiment], data, report), report)
@@ -117,8 +119,8 @@ def _columns(path: Path, expected: Sequence[str]) -> Iterator[str]:
         yield f"{path}: the columns {', '.join(missing)} are missing"
 
 
-def _data(config: dict[str, Any], folder: Path, data: PackedData) -> Iterator[str]:
-    """Manifest, packed arrays and class weights against their hashes and each other."""
+def _data(folder: Path, data: PackedData) -> Iterator[str]:
+    """Manifest and packed arrays against their hashes and each other."""
     path = folder / "manifest.csv"
     yield from _columns(path, manifest.MANIFEST_COLUMNS)
     if file_sha256(path) != read_json(folder / "audit.json")["manifest_sha256"]:
@@ -132,13 +134,22 @@ def _data(config: dict[str, Any], folder: Path, data: PackedData) -> Iterator[st
         listed = table[(table["status"] == "kept") & (table["split"] == split)]
         if sorted(zip(listed["image_id"], listed["label"], strict=True)) != sorted(zip(ids, labels, strict=True)):
             yield f"{folder / split}.csv: not the images that manifest.csv keeps for this split"
-    weights = read_class_weights(folder / "class_weights.csv")
+
+
+def _class_weights(study: PlannedStudy, data: PackedData) -> Iterator[str]:
+    """The study's class weights, and those that trainings read, against the training images."""
+    loss = study.config["loss"]
+    schemes = {study.results / "data/class_weights.csv": (loss["class_weights"], loss["effective_number_beta"])}
+    for name, recipe in study.recipes.items():
+        if path := study.class_weights(name):
+            schemes[path] = recipe["loss.class_weights"], recipe["loss.effective_number_beta"]
     counts = np.bincount(data.labels["train"], minlength=len(data.classes)).tolist()
-    expected = class_weights(counts, config["loss"]["class_weights"], config["loss"]["effective_number_beta"])
-    if list(weights["class"]) != list(data.classes) or list(weights["count"]) != counts:
-        yield f"{folder / 'class_weights.csv'}: not the classes and counts of the training split"
-    elif not np.allclose(weights["weight"], expected, rtol=1e-12):
-        yield f"{folder / 'class_weights.csv'}: not the weights of the scheme '{config['loss']['class_weights']}'"
+    for path, (scheme, beta) in schemes.items():
+        weights = read_class_weights(path)
+        if list(weights["class"]) != list(data.classes) or list(weights["count"]) != counts:
+            yield f"{path}: not the classes and counts of the training split"
+        elif not np.allclose(weights["weight"], class_weights(counts, scheme, beta), rtol=1e-12):
+            yield f"{path}: not the weights of the scheme '{scheme}'"
 
 
 def _run(config: dict[str, Any], files: RunPaths, recipe: Recipe, data: PackedData, report: Report) -> Iterator[str]:
