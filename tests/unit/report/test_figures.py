@@ -147,6 +147,13 @@ def test_the_map_says_wall_time_in_words(seconds: float, words: str, runs: list[
     assert f"10 steps · {words}" in shown
 
 
+def test_a_case_of_rows_without_training_shows_the_training_that_they_take(tmp_path: Path) -> None:
+    runs = made_runs.study(tmp_path, [Made(recipe("trained", 1), 0.6), Made(recipe("adjusted", 2), 0.7)])
+    taken = runs[1].recipe.but(trained_as="trained", posthoc="temperature")
+    shown = draw("cases", [runs[0], replace(runs[1], recipe=taken)], tmp_path, 2)
+    assert "trained" in shown and "adjusted" not in shown
+
+
 def test_the_map_takes_any_two_numeric_columns(tmp_path: Path) -> None:
     """A recipe in which one of the two means nothing has no place in it."""
     momenta = [Made(recipe(f"m{k}", optimizer="SGD", momentum=k / 10, dropout=0.1 * (k % 2)), 0.5) for k in range(3)]

@@ -79,9 +79,10 @@ def curves(material: Material, path: str | Path, experiment: str) -> None:
 
 
 def case_curves(material: Material, path: str | Path, case: int) -> None:
-    """Validation accuracy and NLL of every recipe of a case that was trained, listed by final validation accuracy."""
-    within = material.comparison.of_case(case).recipes
-    groups = {experiment: group for experiment, group in within.items() if group.recipe.trains}
+    """Validation accuracy and NLL of every training behind the recipes of a case, by final validation accuracy."""
+    recipes = material.comparison.recipes
+    within = material.comparison.of_case(case).recipes.values()
+    groups = {one: recipes[one] for one in dict.fromkeys(group.recipe.training for group in within)}
     question = material.questions.get(str(case), "")
     position = {experiment: k for k, experiment in enumerate(groups)}
     ordered = sorted(groups, key=lambda e: -max(run.val_accuracy for run in groups[e]))
