@@ -151,7 +151,7 @@ def test_the_frame_is_as_high_as_its_content(opened: Any) -> None:
 def test_links_lead_to_every_section(opened: Any) -> None:
     links = opened.find_elements("css selector", ".study header nav a")
     targets = [link.get_attribute("href").split("#")[1] for link in links]
-    assert {"comparison", "cases", "curves", "lr-batch", "errors", "data", "origin"} <= set(targets)
+    assert {"comparison", "cases", "curves", "map", "errors", "data", "origin"} <= set(targets)
     for target in targets:
         assert opened.find_element("id", target).tag_name == "section"
     opened.find_element("css selector", '.study a[href="#origin"]').click()

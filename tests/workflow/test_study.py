@@ -19,11 +19,7 @@ RUN_COLUMNS = ["epoch", "lr", "train_loss", "train_accuracy", "val_loss", "val_n
 
 
 # of the section `training`, as a program that uses the library alone writes them
-SETTINGS = {
-    "max_epochs": 1, "best_by": "accuracy", "best_from_epoch": 1, "early_stopping_patience": 10,
-    "early_stopping_min_delta": 0.0, "early_stopping_equal_improves": False, "scheduler_factor": 0.1,
-    "scheduler_patience": 5, "scheduler_eps": 1e-8, "precision": "auto", "device": "cpu", "deterministic": True,
-}  # fmt: skip
+SETTINGS = {"max_epochs": None, "device": "cpu", "deterministic": True}
 
 
 def columns(path: Path) -> list[str]:

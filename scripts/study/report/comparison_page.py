@@ -157,13 +157,19 @@ def _row(row: dict[Any, Any], columns: list[Column], axis: tuple[float, float]) 
     }
 
 
+def _same(value: Any) -> str:
+    """What is equal where two runs agree in a setting; one that means nothing in a recipe counts as its default."""
+    return f"{value:g}" if isinstance(value, int | float) else "" if value is None else str(value)
+
+
 def _cell(row: dict[Any, Any], column: Column, axis: tuple[float, float]) -> dict[str, Any]:
     value, several = row[column.key], isinstance(row[column.key], list)
     if not several and pd.isna(value):
-        return {"key": column.key, "text": "–", "sort": "", "numeric": True}
+        default = HYPERPARAMETERS[column.key].node.get("default") if column.group == "recipe" else None
+        return {"key": column.key, "text": "–", "sort": "", "numeric": True, "same": _same(default)}
     text = column.show(value)
     sort, numeric = text if several else value, not isinstance(value, str | list)
-    cell: dict[str, Any] = {"key": column.key, "text": text, "sort": sort, "numeric": numeric}
+    cell: dict[str, Any] = {"key": column.key, "text": text, "sort": sort, "numeric": numeric, "same": _same(sort)}
     if column.key == "vs_best":
         cell["symbol"] = SYMBOLS[value]
     if column.key == "outcome" and value in FAILURES:
