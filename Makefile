@@ -61,7 +61,7 @@ findings: $(INSTALLED) ## train on the real FER2013 and write docs/FINDINGS.md (
 
 imbalance: $(INSTALLED) ## train the treatments of imbalance and write docs/IMBALANCE.md (20 minutes on two cores)
 	. $(BIN)/activate && \
-	  snakemake --cores 2 --resources gpu=2 --configfile config/imbalance.yaml --config "resources={train_threads: 1}" && \
+	  snakemake --cores all --resources gpu=1 --configfile config/imbalance.yaml && \
 	  python scripts/study imbalance
 
 BENCH ?= --name cpu

@@ -18,6 +18,7 @@ if str(WORKFLOW / "scripts") not in sys.path:
 from study.compare.all_tables import TABLES
 from study.data.data_settings import DIGITS, source_fingerprint
 from study.errors import StudyError
+from study.machine import has_gpu, memory_mb, threads_of_each
 from study.names import SPLITS
 from study.paths import RunPaths, class_weights_file
 from study.planned import PlannedStudy, recipe_tables
@@ -71,6 +72,9 @@ CLASS_WEIGHT_SCHEMES = {"": [config["loss"]["class_weights"], config["loss"]["ef
     for recipe in RECIPES.values()
     if recipe.class_weights
 }
+
+# Threads of a training that a GPU or a cluster does, where the configuration names none; clipped by --cores.
+THREADS_BESIDE_A_GPU = 8
 
 RUN = RunPaths(Path(RESULTS))  # with the wildcards {experiment} and {seed}
 TABLES_FOLDER = f"{RESULTS}/tables"
@@ -219,6 +223,31 @@ def settings_of(recipe):
         "training": common(config, "training"),
         "initial_weights": weights if known else source_fingerprint(weights),
     }
+
+
+def on_this_processor():
+    """Whether trainings run on the processor of the machine that Snakemake runs on."""
+    device = config["training"]["device"]
+    return workflow.local_exec and (device == "cpu" or (device == "auto" and not has_gpu()))
+
+
+def gpus_of_a_job(wildcards):
+    """GPUs that a training or evaluation counts for in `--resources gpu=…`: on the processor the cores alone count."""
+    return 0 if on_this_processor() else 1
+
+
+def training_threads(wildcards):
+    """Threads of a training: as configured, or on the processor such that trainings side by side use all cores."""
+    given = config["resources"]["train_threads"]
+    if given is not None or not (workflow.is_main_process and on_this_processor()):
+        return given or THREADS_BESIDE_A_GPU
+    trainings = len(TRAINED) * len(config["seeds"])
+    return threads_of_each(workflow.cores, trainings, memory_mb(), config["resources"]["train_mem_mb"])
+
+
+def evaluation_threads(wildcards):
+    """Threads of an evaluation: one, or on the processor as many as of a training, whose place it takes."""
+    return training_threads(wildcards) if on_this_processor() else 1
 
 
 def planned_study():

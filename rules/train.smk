@@ -26,9 +26,9 @@ rule train:
         experiment=one_of(TRAINED),
     conda:
         "../envs/train.yaml"
-    threads: config["resources"]["train_threads"]
+    threads: training_threads
     resources:
-        gpu=1,
+        gpu=gpus_of_a_job,
         mem_mb=config["resources"]["train_mem_mb"],
         runtime=config["resources"]["train_runtime_minutes"],
     params:
@@ -58,8 +58,9 @@ rule evaluate:
         experiment=one_of(EVALUATED),
     conda:
         "../envs/train.yaml"
+    threads: evaluation_threads
     resources:
-        gpu=1,
+        gpu=gpus_of_a_job,
         mem_mb=8000,
         runtime=60,
     params:

@@ -7,6 +7,7 @@ floor. Each room's __init__ says what comes in, what goes out and what is in whi
     combinations    which hyperparameters of a recipe fit each other
     errors          the one exception that stands for a mistake of the user
     files           tables, JSON, YAML, hashes, and files that are whole or not there
+    machine         whether there is a GPU, and how trainings share the cores
     names           splits, outcomes, columns of history.csv: words that readers outside rely on
     networks        the networks by name, and how small their images may be
     paths           the folder of a run, and every file in it
