@@ -47,16 +47,15 @@ dry-run: $(INSTALLED) ## plan every configuration, run nothing, need no data
 	. $(BIN)/activate && for study in config original fer2013 published imbalance; do \
 	  snakemake -n --quiet --cores 1 --resources gpu=1 --configfile config/$$study.yaml || exit 1; done
 
-# With a GPU: make findings LAYER= SUFFIX= JOBS="--cores all --resources gpu=1"
+# At full width, with a GPU: make findings LAYER= SUFFIX=
 LAYER ?= config/quarter_width.yaml
 SUFFIX ?= _quarter
-JOBS ?= --cores 2 --resources gpu=2
 EVERY_TABLE := experiments=[config/experiments.tsv,config/ablations.tsv,config/lr_batch.tsv]
 
 findings: $(INSTALLED) ## train on the real FER2013 and write docs/FINDINGS.md (two hours on two cores)
 	. $(BIN)/activate && \
-	  snakemake $(JOBS) --configfile config/fer2013.yaml $(LAYER) --config study=fer2013$(SUFFIX) "$(EVERY_TABLE)" && \
-	  snakemake $(JOBS) --configfile config/original.yaml $(LAYER) --config study=original$(SUFFIX) && \
+	  snakemake --cores all --resources gpu=1 --configfile config/fer2013.yaml $(LAYER) --config study=fer2013$(SUFFIX) "$(EVERY_TABLE)" && \
+	  snakemake --cores all --resources gpu=1 --configfile config/original.yaml $(LAYER) --config study=original$(SUFFIX) && \
 	  python scripts/study findings --suffix=$(SUFFIX) --layer $(LAYER)
 
 imbalance: $(INSTALLED) ## train the treatments of imbalance and write docs/IMBALANCE.md (20 minutes on two cores)
@@ -71,6 +70,7 @@ FER2013 := resources/fer2013.zip
 bench: $(INSTALLED) ## time training beside other loops, and the rest, into benchmarks/RESULTS.md (20 minutes, a quiet machine)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r benchmarks/requirements.txt
 	$(BIN)/python -m benchmarks.speed $(if $(PACKED),--data results/fer2013/data) $(BENCH)
+	$(BIN)/python -m benchmarks.load $(if $(PACKED),--data results/fer2013/data) --name load
 	$(BIN)/python -m benchmarks.pipeline $(if $(wildcard $(FER2013)),--source $(FER2013)) --name pipeline
 	$(BIN)/python -m benchmarks.record
 

@@ -1,6 +1,7 @@
 """The speed harness: its check can fail, its ratios are of one round, and it runs without the peers' packages."""
 
 import json
+import os
 import subprocess
 import sys
 from dataclasses import replace
@@ -9,7 +10,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from benchmarks import check, contenders, speed
+from benchmarks import check, contenders, load, record, speed
 from benchmarks.check import Step, compare
 from study.errors import StudyError
 
@@ -110,3 +111,25 @@ def test_a_run_writes_its_record_and_the_page(tmp_path: Path) -> None:
 def test_without_packed_images_it_says_so(tmp_path: Path) -> None:
     with pytest.raises(StudyError, match=r"no pack\.json there"):
         speed.main(speed.arguments(["--data", str(tmp_path)]))
+
+
+def test_trainings_are_timed_quiet_and_beside_a_busy_process(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PYTHONPATH", str(ROOT))
+    sharings = [load.Sharing(1, 1, {"OMP_WAIT_POLICY": "passive"}), load.Sharing(2, 1)]
+    rows = load.measure(TASK, sharings, steps=1, rounds=1)
+    assert [(row["processes"], row["threads"]) for row in rows] == [(1, 1), (2, 1)]
+    assert all(len(row[which]) == 1 and row[which][0] > 0 for row in rows for which in ("quiet", "beside"))
+    assert "OMP_WAIT_POLICY" not in os.environ
+
+
+def test_the_page_judges_what_the_pipeline_does_on_the_processor() -> None:
+    rows = [
+        {"processes": 1, "threads": 2, "environment": {}, "quiet": [100.0, 50.0], "beside": [30.0, 10.0]},
+        {"processes": 2, "threads": 1, "environment": {}, "quiet": [110.0, 60.0], "beside": [50.0, 25.0]},
+    ]
+    fixed = {"date": "", "commit": "", "uncommitted_changes": False, "device": "", "versions": {}, "command": ""}
+    of_the_run = {"kind": "load", "cuda": False, "cores": 2, "width": 1, "batch_size": 8, "images": "", "rounds": 2}
+    page = record.results_page([{**fixed, **of_the_run, "steps": 1, "rows": rows}])
+    assert "| 1 × 2 | – | 75 (50–100) | 1.00 | 20 (10–30) | 0.25 |" in page
+    assert "quiet: at least 1 of one training of 2 threads on a quiet machine: 1.15, reached" in page
+    assert "process: at least 0.55 of one training of 2 threads on a quiet machine: 0.50, missed" in page
