@@ -121,13 +121,11 @@ rule first_page:
         metrics=METRICS_FILES,
         histories=HISTORY_FILES,
         predictions=PREDICTIONS_FILES,
-        page=rules.tables.output.page,
         conclusions=rules.tables.output.conclusions,
         effects=rules.tables.output.effects,
         leakage=rules.tables.output.leakage,
         diagnosis=rules.tables.output.diagnosis,
         ensemble=rules.ensemble.output.ensemble,
-        figures=rules.figures.output,
         template=local(str(TEMPLATES / "first_page.html.j2")),
         class_weights=CLASS_WEIGHTS,
         index=rules.pack.output.index,
@@ -164,6 +162,7 @@ rule report:
     input:
         shown=[*rules.tables.output, rules.ensemble.output.ensemble, *rules.figures.output, *rules.first_page.output],
         stylesheet=local(str(FROM_HERE / "report/style.css")),
+        loader=local(str(TEMPLATES / "report_page.js")),
         texts=[local(str(path)) for path in sorted((FROM_HERE / "report").glob("*.rst"))],
     output:
         f"{RESULTS}/report.html",

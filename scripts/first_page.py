@@ -1,6 +1,5 @@
 """The first page of the report: the answer, then everything it rests on."""
 
-from itertools import islice
 from pathlib import Path
 
 from study.compare.all_tables import read_written
@@ -10,7 +9,6 @@ from study.compare.runs import load_runs
 from study.data.class_weights import read_class_weights
 from study.files import read_json
 from study.recipe import recipes_of
-from study.report.all_figures import FIGURES, keys_of
 from study.report.first_page import FirstPage, as_rst, first_page_html
 from study.rule_log import logged
 
@@ -19,13 +17,10 @@ with logged(snakemake.log[0]):
     recipes = recipes_of(params.recipes)
     runs = load_runs(recipes, files.runs, files.metrics, files.histories, files.predictions)
     audit = read_json(files.audit)
-    drawn = iter(files.figures)  # in the order of FIGURES
     page = FirstPage(
         name=params.study,
         questions=params.cases,
         note=params.note,
-        figures={figure.name: list(islice(drawn, len(keys_of(figure, recipes)) or 1)) for figure in FIGURES},
-        all_runs=Path(files.page).read_text(encoding="utf-8"),
         conclusions=read_written(str(files.conclusions)),
         ensemble=read_written(str(files.ensemble)),
         effects=read_written(str(files.effects)),

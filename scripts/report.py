@@ -1,4 +1,4 @@
-"""Let Snakemake build its report of the finished study, and put it in place whole."""
+"""Let Snakemake build its report of the finished study, make it small, and put it in place whole."""
 
 import subprocess
 import sys
@@ -8,6 +8,7 @@ from pathlib import Path
 import yaml
 
 from study.errors import StudyError
+from study.report.report_page import small
 from study.rule_log import logged
 
 with logged(snakemake.log[0]) as say, tempfile.TemporaryDirectory() as scratch:
@@ -23,6 +24,7 @@ with logged(snakemake.log[0]) as say, tempfile.TemporaryDirectory() as scratch:
         raise StudyError(f"Snakemake could not build the report:\n{run.stdout}")
     target = Path(snakemake.output[0])
     part = target.with_name(f".{target.name}.part")
-    part.write_bytes(page.read_bytes())
+    loader = Path(snakemake.input.loader).read_text(encoding="utf-8")
+    part.write_text(small(page.read_text(encoding="utf-8"), target.parent, loader), encoding="utf-8")
     part.replace(target)
     say(f"{target}: {target.stat().st_size / 1e6:.1f} MB")

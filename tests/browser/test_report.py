@@ -1,8 +1,12 @@
 """The report that Snakemake wrote, in a real Chromium: a small study whose classes are called by HTML."""
 
-from collections.abc import Iterator
+import threading
+from collections.abc import Callable, Iterator
+from functools import partial
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
+from urllib.parse import parse_qs, urlencode, urlsplit
 
 import numpy as np
 import pandas as pd
@@ -10,6 +14,9 @@ import pytest
 from browser import SIZES, column, needed, requests, resize, start
 from conftest import Workspace, copy_pipeline
 from PIL import Image
+from selenium.webdriver.support.wait import WebDriverWait
+
+from study.report.report_page import ALLOWED, WITHOUT_SCRIPTS
 
 pytestmark = needed
 HOSTILE = "<img src=x onerror=\"document.title='broken'\">"
@@ -60,9 +67,14 @@ def opened(chromium: Any, page: Path) -> Any:
 @pytest.fixture
 def comparison(opened: Any) -> Iterator[Any]:
     """Inside the frame of the comparison."""
-    opened.switch_to.frame(opened.find_element("css selector", "iframe.comparison"))
+    opened.switch_to.frame(opened.find_element("css selector", "study-result iframe"))
     yield opened
     opened.switch_to.default_content()
+
+
+def wait(browser: Any, until: Callable[[Any], object]) -> None:
+    """Until something is so, a minute at most."""
+    WebDriverWait(browser, 60).until(until)
 
 
 def best(study: Workspace) -> dict[str, Any]:
@@ -141,11 +153,11 @@ def test_chosen_runs_show_only_what_differs(comparison: Any) -> None:
 
 
 def test_the_frame_is_as_high_as_its_content(opened: Any) -> None:
-    frame = opened.find_element("css selector", "iframe.comparison")
+    frame = opened.find_element("css selector", "study-result iframe")
     opened.switch_to.frame(frame)
     inside = opened.execute_script("return document.body.getBoundingClientRect().height")
     opened.switch_to.default_content()
-    assert frame.size["height"] == pytest.approx(inside, abs=4)
+    wait(opened, lambda b: frame.size["height"] == pytest.approx(inside, abs=4))
 
 
 def test_links_lead_to_every_section(opened: Any) -> None:
@@ -166,3 +178,96 @@ def test_it_prints_the_text_without_the_menu(opened: Any) -> None:
         assert opened.execute_script("return document.documentElement.scrollHeight") >= height
     finally:
         opened.execute_cdp_cmd("Emulation.setEmulatedMedia", {"media": ""})
+
+
+def pictures(browser: Any, where: str = "") -> list[int]:
+    """Widths in pixels of the figures that were put in; 0 for one that does not show."""
+    script = "return [...document.querySelectorAll(arguments[0])].map(image => image.complete && image.naturalWidth)"
+    return list(browser.execute_script(script, f".study {where} study-result img"))
+
+
+def shows_figures(browser: Any) -> bool:
+    browser.find_element("css selector", ".study study-result img")
+    wait(browser, lambda b: len(pictures(b)) > 5 and all(pictures(b)))
+    return True
+
+
+def test_a_figure_in_a_fold_is_put_in_when_it_is_opened(opened: Any, study: Workspace) -> None:
+    assert shows_figures(opened)
+    other = ({"plain", "weighted"} - {best(study)["experiment"]}).pop()
+    fold = opened.find_element("xpath", f"//section[@id='curves']//details[summary='{other}']")
+    opened.implicitly_wait(0)
+    assert fold.find_elements("tag name", "img") == []
+    opened.execute_script("arguments[0].open = true", fold)
+    wait(opened, lambda b: fold.find_elements("tag name", "img"))
+    opened.implicitly_wait(10)
+    wait(opened, lambda b: all(pictures(b)))
+
+
+def test_the_menu_shows_figures_and_pages_and_offers_tables(opened: Any, study: Workspace, tmp_path: Path) -> None:
+    opened.execute_cdp_cmd("Browser.setDownloadBehavior", {"behavior": "allow", "downloadPath": str(tmp_path)})
+    choose(opened, "4 Errors", "reliability diagram")
+    wait(opened, lambda b: b.execute_script("return document.querySelector('#app > div > .grow img')?.naturalWidth"))
+    choose(opened, "1 Tables", "page that sorts and filters")
+    opened.switch_to.frame(opened.find_element("css selector", "#app > div > .grow iframe"))
+    assert opened.find_element("tag name", "h1").text == "small: all runs"
+    opened.switch_to.default_content()
+    choose(opened, "1 Tables", "every pair of recipes")
+    wait(opened, lambda b: (tmp_path / "pairwise.csv").exists())
+    assert (tmp_path / "pairwise.csv").read_bytes() == (study.root / "results/small/tables/pairwise.csv").read_bytes()
+
+
+def choose(browser: Any, category: str, label: str) -> None:
+    """Click on a result in the menu."""
+    browser.execute_script("app.setView({ navbarMode: 'menu' })")
+    browser.find_element("xpath", f"//nav//*[text()='{category}']").click()
+    row = f"//nav//tr[td[text()='{label}']]//a"
+    browser.execute_script("arguments[0].click()", browser.find_element("xpath", row))
+
+
+@pytest.fixture
+def served(page: Path) -> Iterator[str]:
+    """Address of a server of the study's folder: /report.html, under a policy if one is asked for as ?policy=…"""
+
+    class Handler(SimpleHTTPRequestHandler):
+        def end_headers(self) -> None:
+            if policy := parse_qs(urlsplit(self.path).query).get("policy"):
+                self.send_header("Content-Security-Policy", policy[0])
+            super().end_headers()
+
+        def log_message(self, format: str, *words: object) -> None: ...
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), partial(Handler, directory=str(page.parent))) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        yield f"http://127.0.0.1:{server.server_port}/"
+        server.shutdown()
+
+
+def test_it_works_in_the_sandbox_of_jupyter(chromium: Any, page: Path, served: str) -> None:
+    """JupyterLab shows an HTML file in a frame with `sandbox="allow-scripts"`, which has no origin and no storage."""
+    (page.parent / "frame.html").write_text('<iframe sandbox="allow-scripts" src="report.html" width="1300"></iframe>')
+    chromium.get(f"{served}frame.html")
+    chromium.switch_to.frame(chromium.find_element("tag name", "iframe"))
+    assert shows_figures(chromium)
+    frame = chromium.find_element("css selector", "study-result iframe")
+    wait(chromium, lambda b: frame.get_attribute("style"))  # its height, which it said itself
+    chromium.switch_to.frame(frame)
+    assert column(chromium, "experiment") == ["plain", "weighted"]
+    chromium.switch_to.default_content()
+
+
+def test_where_scripts_are_blocked_it_says_so_and_shows_text_and_figures(chromium: Any, served: str) -> None:
+    """Jenkins' policy for archived files, https://www.jenkins.io/doc/book/security/configuring-content-security-policy/."""
+    policy = "sandbox allow-same-origin; default-src 'none'; img-src 'self'; style-src 'self';"
+    chromium.get(f"{served}report.html?{urlencode({'policy': policy})}")
+    text = chromium.find_element("tag name", "body").text
+    assert text.startswith("Scripts are blocked here")
+    assert "Best recipe: " in text and "tables/comparison.html" in text and "95% interval" in text
+    assert chromium.find_element("css selector", 'img[src="figures/comparison.svg"]').size["height"] > 100
+    assert "".join(WITHOUT_SCRIPTS.split()).endswith(f'{"".join(ALLOWED.split())}".</p>')
+
+
+def test_with_the_policy_that_it_names_it_works(chromium: Any, served: str) -> None:
+    chromium.get(f"{served}report.html?{urlencode({'policy': ALLOWED})}")
+    assert shows_figures(chromium)
+    assert not chromium.find_element("id", "jswarning").is_displayed()

@@ -9,6 +9,7 @@ docs/FINDINGS.md.
     case_text           a case's table as Markdown and as cells
     comparison_page     the page that sorts and filters: comparison.html
     first_page          the first page of the report: summary.rst
+    report_page         Snakemake's report made small: report.html
     findings            docs/FINDINGS.md
     imbalance           docs/IMBALANCE.md
     symbols             the signs that stand before a verdict

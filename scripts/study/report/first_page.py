@@ -4,17 +4,15 @@ Snakemake's report reads its first page as reStructuredText. Tables that scroll,
 sorts need HTML, so the page is rendered by a template that escapes what it is given, and handed over as one raw block.
 
 Entry points:
-    first_page_html(comparison, page) -> str               a fragment; everything it shows is inside
+    first_page_html(comparison, page) -> str               a fragment; figures are named in it
     as_rst(html) -> str                                    the fragment as a raw block
     provenance_rows(runs) -> [(what, value)]               what made the runs
 """
 
-import base64
 import textwrap
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import pandas as pd
@@ -34,8 +32,6 @@ from study.report.answer import answer, audit_facts, caution, plain
 from study.report.case_text import case_cells, case_note, case_remarks
 from study.report.comparison_page import environment
 from study.report.symbols import SYMBOLS
-
-BASE64_LINE = 2000  # docutils refuses lines of more than 10,000 characters
 
 # Anchors of the page's sections, which figures name as their place, and what the navigation calls them.
 SECTIONS = {
@@ -61,8 +57,6 @@ class FirstPage:
         name: of the study.
         questions: what each case asks, by case number as text; cases without a question are shown too.
         note: sentence below the case tables; may be empty.
-        figures: name of each of `FIGURES` -> its files.
-        all_runs: the page that sorts and filters, whole.
         conclusions, ensemble, effects, leakage, diagnosis: the tables of these names.
         choices: the questionable choices in force, see `study.compare.questionable`.
         pack, audit: the content of pack.json and audit.json.
@@ -71,8 +65,6 @@ class FirstPage:
     name: str
     questions: Mapping[str, str]
     note: str
-    figures: Mapping[str, Sequence[str | Path]]
-    all_runs: str
     conclusions: pd.DataFrame
     ensemble: pd.DataFrame
     effects: pd.DataFrame
@@ -86,7 +78,8 @@ class FirstPage:
 def first_page_html(comparison: Comparison, page: FirstPage) -> str:
     """The fragment: answer, comparison, conclusions, cases, curves, learning rate × batch size, errors, data, origin.
 
-    Text from the data is escaped by the template; figures are data URIs, so nothing comes from outside.
+    Text from the data is escaped by the template. Figures and the page that sorts are named by their paths beside the
+    report, which holds them once: see `study.report.report_page`.
     """
     best = comparison.best
     low, high = best.interval("test")
@@ -102,7 +95,7 @@ def first_page_html(comparison: Comparison, page: FirstPage) -> str:
         sentences=[Markup(sentence) for sentence in sentences],  # escaped by `answer`
         caution=caution(comparison),
         sections={anchor: name for anchor, name in SECTIONS.items() if anchor != "conclusions" or conclusions},
-        figures=_figures(comparison, page),
+        figures=_figures(comparison),
         diagnoses=_diagnoses(page.diagnosis),
         conclusions=conclusions,
         shows_reported=comparison.reported_protocol is not None,
@@ -130,18 +123,18 @@ def _strong(text: str) -> str:
     return f"<strong>{text}</strong>"
 
 
-def _figures(comparison: Comparison, page: FirstPage) -> dict[str, list[dict[str, Any]]]:
+def _figures(comparison: Comparison) -> dict[str, list[dict[str, Any]]]:
     """The figures of each section, in their order, as the template shows them."""
     sections: dict[str, list[dict[str, Any]]] = {}
     recipes = {name: group.recipe for name, group in comparison.recipes.items()}
     for figure in FIGURES:
         keys: list[Key] = keys_of(figure, recipes) or [""]
-        for key, path in zip(keys, page.figures[figure.name], strict=True):
+        for key in keys:
             mark = "✕ " if key in comparison.recipes and comparison.recipes[str(key)].failed else ""
             sections.setdefault(figure.section, []).append(
                 {
                     "key": key,
-                    "uri": _data_uri(path),
+                    "file": f"figures/{figure.path(key)}",
                     "alt": figure.alt.format(key=key),
                     "heading": figure.heading,
                     "folded": figure.folded.format(key=key, mark=mark),
@@ -150,11 +143,6 @@ def _figures(comparison: Comparison, page: FirstPage) -> dict[str, list[dict[str
                 }
             )
     return sections
-
-
-def _data_uri(path: str | Path) -> str:
-    data = base64.b64encode(Path(path).read_bytes()).decode("ascii")
-    return "\n".join(textwrap.wrap("data:image/svg+xml;base64," + data, BASE64_LINE, break_on_hyphens=False))
 
 
 def _diagnoses(table: pd.DataFrame) -> list[dict[str, Any]]:

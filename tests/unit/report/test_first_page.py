@@ -16,14 +16,11 @@ from study.compare.effects import effects
 from study.compare.ensemble import ensemble_table
 from study.compare.leakage import leakage
 from study.compare.questionable import Choice
-from study.compare.run_table import run_table
 from study.compare.runs import Run
 from study.report.all_figures import FIGURES, keys_of
-from study.report.comparison_page import comparison_html
 from study.report.first_page import SECTIONS, FirstPage, as_rst, first_page_html, provenance_rows
 
 HOSTILE = ["<script>alert(1)</script>", "\"x' onload=alert(1)", "|x|", "{{ 1 }}", "..", "&lt;b&gt;", "a\u2028<b>x</b>"]
-SVG = '<svg xmlns="http://www.w3.org/2000/svg"/>'
 
 CONFIG = Path(__file__).parents[3] / "config"
 
@@ -35,19 +32,15 @@ def manifest(runs: list[Run]) -> pd.DataFrame:
     return pd.DataFrame(rows, columns=["image_id", "split", "sha256"]).assign(status="kept")
 
 
-def page(runs: list[Run], folder: Path, classes: list[str], question: str = "Which?") -> str:
+def page(runs: list[Run], classes: list[str], question: str = "Which?") -> str:
     """The first page of made-up runs."""
     split = {"images": 10 * len(classes), "counts": dict.fromkeys(classes, 10)}
     splits = dict.fromkeys(("train", "val", "test"), split)
-    (folder / "figure.svg").write_text(SVG)
     comparison = compared(runs)
-    recipes = {name: group.recipe for name, group in comparison.recipes.items()}
     shown = FirstPage(
         name="made up",
         questions={"1": question},
         note="",
-        figures={one.name: [folder / "figure.svg"] * max(1, len(keys_of(one, recipes))) for one in FIGURES},
-        all_runs=comparison_html(run_table(comparison), "made up"),
         conclusions=conclusions(comparison),
         ensemble=ensemble_table(comparison),
         effects=effects(comparison),
@@ -75,18 +68,24 @@ def runs(tmp_path_factory: pytest.TempPathFactory) -> list[Run]:
     return made_runs.study(tmp_path_factory.mktemp("runs"), fourteen())
 
 
-def test_it_opens_on_the_answer(runs: list[Run], tmp_path: Path) -> None:
-    html = through_docutils(page(runs, tmp_path, list(CLASSES)))
+def test_it_opens_on_the_answer(runs: list[Run]) -> None:
+    html = through_docutils(page(runs, list(CLASSES)))
     order = [
         compared(runs).best.name,
         "95% interval",
         "always answering “angry”: ",
         "The baseline, always answering &#39;angry&#39;, the largest class in training, has ",
         "Not distinguishable from it",
-        "data:image/svg+xml",
+        'src="figures/comparison.svg"',
         "What happened in each",
     ]
-    order += ["<iframe", "treatment does by itself", "conclusions hold here", "Case 1: Which?", ">Ensemble</h2>"]
+    order += [
+        'src="tables/comparison.html"',
+        "treatment does by itself",
+        "conclusions hold here",
+        "Case 1: Which?",
+        ">Ensemble</h2>",
+    ]
     order += ["The data", ">Provenance</h2>"]
     places = [html.index(text) for text in order]
     assert places == sorted(places)
@@ -95,17 +94,10 @@ def test_it_opens_on_the_answer(runs: list[Run], tmp_path: Path) -> None:
     assert "http" not in html.replace("http-equiv", "")
 
 
-def test_the_comparison_comes_through_whole(runs: list[Run], tmp_path: Path) -> None:
-    whole = comparison_html(run_table(compared(runs)), "made up")
-    html = through_docutils(page(runs, tmp_path, list(CLASSES)))
-    inside = unescape(html.split('srcdoc="')[1].split('"></iframe>')[0])
-    assert [line.strip() for line in inside.splitlines()] == [line.strip() for line in whole.splitlines()]
-
-
 def test_names_from_the_data_are_text(tmp_path: Path) -> None:
     runs = made_runs.study(tmp_path / "runs", [Made(recipe("a")), Made(recipe("b"), 0.0, "collapsed")], HOSTILE)
     runs[1].record["facts"]["only_class"]["name"] = "<b>*x*</b>.\n\n.. raw:: html\n\n   <i>"
-    html = through_docutils(page(runs, tmp_path, HOSTILE, question="<u>|x|</u>"))
+    html = through_docutils(page(runs, HOSTILE, question="<u>|x|</u>"))
     for tag in ("<script", "<b>", "<u>", "<i>", ' onload=alert(1)">'):
         assert tag not in html
     text = unescape(html)
@@ -114,21 +106,21 @@ def test_names_from_the_data_are_text(tmp_path: Path) -> None:
     assert "Predicts '<b>*x*</b>" in text
 
 
-def test_no_line_is_longer_than_docutils_takes(runs: list[Run], tmp_path: Path) -> None:
-    text = as_rst(page(runs, tmp_path, list(CLASSES)))
+def test_no_line_is_longer_than_docutils_takes(runs: list[Run]) -> None:
+    text = as_rst(page(runs, list(CLASSES)))
     assert max(map(len, text.splitlines())) < 10_000
 
 
-def test_a_study_of_one_recipe_and_of_failures_alone(runs: list[Run], tmp_path: Path) -> None:
+def test_a_study_of_one_recipe_and_of_failures_alone(runs: list[Run]) -> None:
     for few in (runs[:1], [run for run in runs if run.failed]):
-        assert few[0].experiment in through_docutils(page(few, tmp_path, list(CLASSES)))
+        assert few[0].experiment in through_docutils(page(few, list(CLASSES)))
 
 
 def test_several_seeds(tmp_path: Path) -> None:
     made = [Made(recipe(name, reported=r), skill, seed=seed) for name, r, skill in (("a", 0.7, 0.8), ("b", 0.6, 0.5))
             for seed in (0, 1, 2)]  # fmt: skip
     runs = made_runs.study(tmp_path / "runs", made)
-    html = through_docutils(page(runs, tmp_path, list(CLASSES)))
+    html = through_docutils(page(runs, list(CLASSES)))
     assert "over 3 seeds" in html and "cannot give a p value below 0.25" in html
     assert "standard deviation over seeds" in html and "±" in html
     assert "a, seed " in html  # members of the vote
@@ -143,12 +135,13 @@ def test_provenance_counts_what_differs_between_runs(runs: list[Run]) -> None:
     assert rows["torch"] == "2" and rows["device"] == "cpu"
 
 
-def test_every_figure_is_on_the_page_and_every_section_is_reached(runs: list[Run], tmp_path: Path) -> None:
-    html = through_docutils(page(runs, tmp_path, list(CLASSES)))
+def test_every_figure_is_on_the_page_and_every_section_is_reached(runs: list[Run]) -> None:
+    html = through_docutils(page(runs, list(CLASSES)))
     recipes = {name: group.recipe for name, group in compared(runs).recipes.items()}
     for figure in FIGURES:
         for key in keys_of(figure, recipes) or [""]:
-            assert f'alt="{figure.alt.format(key=key)}"' in html, f"{figure.name}: its section shows no figures"
+            placed = f'<study-result src="figures/{figure.path(key)}" alt="{figure.alt.format(key=key)}">'
+            assert html.count(placed) == 1, f"{figure.name}: its section shows no figures"
     for anchor, name in SECTIONS.items():
         assert f'<section id="{anchor}">' in html and f'<a href="#{anchor}">{name}</a>' in html
     assert {figure.section for figure in FIGURES} <= {"answer", *SECTIONS}
