@@ -52,6 +52,7 @@ rule tables:
         metrics=lookup(dpath="metrics", within=config),
         note=shown_note,
         reported_protocol=shown_protocol,
+        all_pairs_up_to=lookup(dpath="tables/all_pairs_up_to", within=config),
         study=config["study"],
         code=script_digest("tables"),
     script:

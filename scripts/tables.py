@@ -1,4 +1,4 @@
-"""The case tables, the comparison of all runs as a table and as a page, and the tests between all pairs."""
+"""The case tables, the comparison of all runs as a table and as a page, and the tests between pairs of recipes."""
 
 from pathlib import Path
 
@@ -23,6 +23,7 @@ with logged(snakemake.log[0]) as say:
         read_class_weights(Path(str(files.class_weights))),
         read_manifest(Path(files.manifest)),
         params.reported_protocol,
+        params.all_pairs_up_to,
     )
     folder = Path(snakemake.output.comparison).parent
     tables = all_tables(comparison, rule="tables")

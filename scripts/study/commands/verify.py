@@ -266,6 +266,7 @@ def _tables(config: dict[str, Any], results: Path, recipes: dict[str, Recipe]) -
         read_class_weights(results / "data/class_weights.csv"),
         manifest.read_manifest(results / "data/manifest.csv"),
         reported_protocol(config) if config["tables"]["reported"] else None,
+        config["tables"]["all_pairs_up_to"],
     )
     for name, table in all_tables(comparison).items():
         yield from _cells(folder / name, table_text(table))

@@ -6,11 +6,14 @@ In come run.json, history.csv, metrics.json and predictions.csv of every run. Ou
     comparison          all runs beside each other, made once: resamples, verdicts, every pair of recipes
     baseline            what always answering the largest class reaches
     statistics          intervals (Wilson's, Student's, bootstrap), paired tests, Holm's correction
+    seeds_and_images    two recipes over several seeds: one test, its power, the seeds and images it needs
+    tested_pairs        which pairs of recipes are tested; those that differ in one treatment alone
     verdicts            the words that comparisons end in
     all_tables          every table, declared once
     case_table          the recipes of a case side by side
     run_table           every run in a row: comparison.csv
     effects             what each treatment does by itself
+    power               what the study could have found; the seeds and images that a smaller difference needs
     conclusions         whether the reported findings hold here
     comparability       what the reported accuracies were made with, and what is here
     diagnosis           what happened in a run: saturation, plateaus, divergence, over-fitting

@@ -54,7 +54,11 @@ class Table:
 TABLES = (
     Table("cases", "study.compare.case_table.case_table", "case {case}", "case.rst", per_case=True),
     Table("comparison", "study.compare.run_table.run_table", "all runs", "comparison.rst"),
-    Table("pairwise", "study.compare.comparison.pairwise", "every pair of recipes", "pairwise.rst"),
+    Table("pairwise", "study.compare.comparison.pairwise", "pairs of recipes", "pairwise.rst"),
+    Table(
+        "power", "study.compare.power.power_table", "seeds and images needed", "power.rst",
+        text=("question", "answer", "speaks_of"),
+    ),
     Table(
         "effects", "study.compare.effects.effects", "effects of single treatments", "effects.rst",
         text=("treatment", "change", "experiment_from", "experiment_to", "verdict", "failed"),

@@ -37,10 +37,10 @@ def case_table(comparison: Comparison, case: int) -> pd.DataFrame:
     With several seeds a measure is the mean, followed by a row "… spread" (standard deviation over seeds). The
     interval of the accuracy is Student's over seeds, or Wilson's over the test images for one seed; that of the other
     test scores is a bootstrap interval over images, or over seeds and images. The verdict compares with the best recipe
-    of this case. What always answering the largest class reaches on the test images follows, and whether the recipe
-    does better. Where the study shows reported values, they follow: the reported validation accuracy, the measured one
-    minus it, what of the settings was otherwise, and the note. Last come where a published recipe stands and what of it
-    is left out, where a recipe of the case has a source.
+    of this case, and the tiers are those of the case alone. What always answering the largest class reaches on the test
+    images follows, and whether the recipe does better. Where the study shows reported values, they follow: the reported
+    validation accuracy, the measured one minus it, what of the settings was otherwise, and the note. Last come where a
+    published recipe stands and what of it is left out, where a recipe of the case has a source.
 
     Returns:
         column "property", then one column per experiment; cells are numbers, text or None.
@@ -86,6 +86,7 @@ def _column(comparison: Comparison, group: RecipeRuns, recipe_columns: Sequence[
             interval = percentile_interval(values_of_samples, comparison.confidence)
             cells[f"{label} low"], cells[f"{label} high"] = interval
     cells["compared with best"] = group.verdict
+    cells["tier"] = group.tier
     if comparison.baseline is not None:
         reached = comparison.baseline.accuracy["test"], comparison.baseline.balanced_accuracy["test"]
         cells["baseline"] = f"always {comparison.baseline.name}"

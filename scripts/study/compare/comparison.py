@@ -4,13 +4,13 @@ Entry points (runs come from `study.compare.runs.load_runs`, with predictions):
     Comparison(runs, metrics, …)
         .recipes, .best                                    the runs of each recipe with its verdict; the recipe chosen
         .baseline                                          what always answering the largest class reaches
-        .verdicts                                          every run beside the best recipe's run of its seed
+        .p_value(a, b)                                     one test of two recipes, over all their runs
+        .verdicts, .tiers                                  beside the best recipe; groups not told apart
         .bootstrap.scores(run), .over_seeds_and_images     resampled scores
-        .pairs                                             every pair of recipes: tables/pairwise.csv
+        .pairs                                             pairs of recipes: tables/pairwise.csv
         .among(names)                                      the same within some of the recipes, such as a case
 """
 
-import itertools
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -23,6 +23,7 @@ from numpy.typing import NDArray
 
 from study.compare.baseline import Baseline, baseline_of
 from study.compare.runs import RecipeRuns, Run, by_recipe, choose
+from study.compare.seeds_and_images import crossed_test
 from study.compare.statistics import (
     RESAMPLED,
     draw_counts,
@@ -31,8 +32,8 @@ from study.compare.statistics import (
     over_seeds_and_images,
     percentile_interval,
     resampled_scores,
-    sign_flips,
 )
+from study.compare.tested_pairs import pairs_to_test
 from study.compare.verdicts import BEST, BETTER, NOT_BETTER, NOT_DISTINGUISHABLE, WORSE
 
 BOOTSTRAP_SEED = 0  # the same resamples in every table and every run of the pipeline
@@ -41,7 +42,7 @@ EVERY_SEED = "all"  # in the column "seed" of the pairs: the seeds together
 PAIR_COLUMNS = [
     *("experiment_a", "experiment_b", "seed", "images", "accuracy_a", "accuracy_b"),
     *(f"{name}_{end}" for name in RESAMPLED for end in ("difference", "low", "high")),
-    *("only_a_correct", "only_b_correct", "p_mcnemar", "p_seeds", "p_holm", "distinguishable"),
+    *("only_a_correct", "only_b_correct", "p_mcnemar", "p_seeds_and_images", "p_holm", "distinguishable"),
 ]
 
 
@@ -89,6 +90,7 @@ class Comparison:
         manifest: as `read_manifest` gives it; for the leakage.
         reported_protocol: what the reported accuracies were made with, see `study.settings.reported_protocol`; None
             leaves the reported values out.
+        all_pairs_up_to: recipes of which every pair is tested, see `study.compare.tested_pairs`.
     """
 
     runs: Sequence[Run]
@@ -96,6 +98,7 @@ class Comparison:
     class_weights: pd.DataFrame | None = None
     manifest: pd.DataFrame | None = None
     reported_protocol: Mapping[str, Sequence[Any]] | None = None
+    all_pairs_up_to: int = 30
     _bootstrap: Bootstrap | None = None
 
     @property
@@ -139,9 +142,9 @@ class Comparison:
 
     @cached_property
     def recipes(self) -> dict[str, RecipeRuns]:
-        """The runs of each recipe, with its verdict: it differs from the best only if it does so with every seed."""
+        """The runs of each recipe, with its verdict and its tier."""
         return {
-            name: replace(group, verdict=agreed([self.verdicts[run.experiment, run.seed][0] for run in group]))
+            name: replace(group, verdict=self.verdicts[name][0], tier=self.tiers[name])
             for name, group in self._groups.items()
         }
 
@@ -159,26 +162,57 @@ class Comparison:
             return ""
         return BETTER if group.interval("test")[0] > self.baseline.accuracy["test"] else NOT_BETTER
 
+    def p_value(self, a: RecipeRuns, b: RecipeRuns) -> float:
+        """One test of "both recipes are right equally often", over all their runs, the seeds paired.
+
+        With one seed McNemar's exact test of the two trained networks; with several `crossed_test` of the recipes, over
+        seeds and images.
+        """
+        if a.several_seeds:
+            return crossed_test(paired_differences(a, b))
+        return mcnemar(a.first.correct, b.first.correct)
+
     @cached_property
-    def verdicts(self) -> dict[tuple[str, int], tuple[str, float]]:
-        """Each run beside the best recipe's run of the same seed, on the same test images.
+    def verdicts(self) -> dict[str, tuple[str, float]]:
+        """Each recipe beside the best one, on the same test images.
 
         The best recipe is chosen on validation, so the test images are fresh and comparing every other recipe with it
-        is one family of tests: exact McNemar, adjusted by Holm. A run is "worse" or "better" if its adjusted p value
+        is one family of tests: `p_value`, adjusted by Holm. A recipe is "worse" or "better" if its adjusted p value
         is at most 1 − confidence, else "not distinguishable". "better" can happen: validation chose, test disagrees.
 
-        (experiment, seed) -> (verdict, adjusted p value); p is nan for the best recipe itself.
+        experiment -> (verdict, adjusted p value); p is nan for the best recipe itself.
         """
-        winner = self._chosen
-        best = {run.seed: run for run in winner}
-        others = [run for run in self.runs if run.experiment != winner.name]
-        p_values = holm([mcnemar(run.correct, best[run.seed].correct) for run in others])
-        verdicts = {(winner.name, seed): (BEST, math.nan) for seed in best}
-        for run, p in zip(others, p_values, strict=True):
-            higher = run.test_accuracy > best[run.seed].test_accuracy
-            verdict = NOT_DISTINGUISHABLE if p > 1 - self.confidence else BETTER if higher else WORSE
-            verdicts[run.experiment, run.seed] = verdict, p
+        return self._beside(self._chosen, self._groups.values())
+
+    def _beside(self, best: RecipeRuns, groups: Iterable[RecipeRuns]) -> dict[str, tuple[str, float]]:
+        """Verdict and adjusted p value of each recipe beside one of them."""
+        others = [group for group in groups if group.name != best.name]
+        verdicts = {best.name: (BEST, math.nan)}
+        for group, p in zip(others, holm([self.p_value(group, best) for group in others]), strict=True):
+            higher = group.accuracy("test") > best.accuracy("test")
+            verdicts[group.name] = NOT_DISTINGUISHABLE if p > 1 - self.confidence else BETTER if higher else WORSE, p
         return verdicts
+
+    @cached_property
+    def tiers(self) -> dict[str, int | None]:
+        """Groups of recipes that cannot be told apart, the best first: experiment -> tier, counted from 1.
+
+        Tier 1 is the best recipe and all that are not worse than it. Of the rest, validation chooses the best again,
+        and tier 2 is all of them that are not worse than that one, Holm's correction over the tests of this step; and
+        so on. Every step keeps its own error rate; that some tier is wrong is likelier than that. A recipe of which
+        every run failed has none, unless all failed.
+        """
+        groups = list(self._groups.values())
+        alive = [group for group in groups if not group.failed] or groups
+        tiers: dict[str, int | None] = dict.fromkeys(self._groups)
+        verdicts, tier = self.verdicts, 1
+        while alive:
+            rest = [group for group in alive if verdicts[group.name][0] == WORSE]
+            tiers |= {group.name: tier for group in alive if group not in rest}
+            alive, tier = rest, tier + 1
+            if alive:
+                verdicts = self._beside(choose(alive), alive)
+        return tiers
 
     def among(self, names: Iterable[str]) -> "Comparison":
         """The comparison of these recipes alone: another best one, other verdicts, the same resamples."""
@@ -207,8 +241,16 @@ class Comparison:
         return over_seeds_and_images(np.array(differences), BOOTSTRAP_SEED)
 
     @cached_property
+    def tested(self) -> list[tuple[RecipeRuns, RecipeRuns]]:
+        """The pairs of recipes that have rows in `pairs`."""
+        names = pairs_to_test(self.recipes, self.best.name, self.all_pairs_up_to)
+        return [(self.recipes[a], self.recipes[b]) for a, b in names]
+
+    @cached_property
     def pairs(self) -> pd.DataFrame:
-        """Every pair of recipes with the same seed, on the same test images; no row, but columns, for one recipe.
+        """Pairs of recipes with the same seed, on the same test images; no row, but columns, for one recipe.
+
+        Every pair of up to `all_pairs_up_to` recipes; of more, those of `study.compare.tested_pairs`.
 
         Columns: experiment_a, experiment_b, seed, images, accuracy_a, accuracy_b, then for accuracy,
         balanced_accuracy, macro_f1 and nll the difference a − b with its paired bootstrap interval, only_a_correct,
@@ -216,22 +258,18 @@ class Comparison:
         (p_holm ≤ 1 − confidence).
 
         With several seeds there is one more row per pair, with seed "all": means over the seeds, bootstrap intervals
-        over seeds and images, and in p_seeds the exact paired test over seeds, with p_holm adjusted over those rows
+        over seeds and images, and in p_seeds_and_images the test of `p_value`, with p_holm adjusted over those rows
         alone.
         """
         rows = [
-            self._pair(replace(self.recipes[a.experiment], runs=(a,)), replace(self.recipes[b.experiment], runs=(b,)))
-            | _mcnemar_cells(a, b)
-            for a, b in itertools.combinations(self.runs, 2)
-            if a.seed == b.seed
+            self._pair(replace(a, runs=(one,)), replace(b, runs=(two,))) | _mcnemar_cells(one, two)
+            for a, b in self.tested
+            for one, two in zip(a, b, strict=True)
         ]
         _adjust(rows, "p_mcnemar", self.confidence)
         if self.several_seeds:
-            over_seeds = [
-                self._pair(a, b) | {"p_seeds": sign_flips(_accuracy_differences(a, b))}
-                for a, b in itertools.combinations(self.recipes.values(), 2)
-            ]
-            _adjust(over_seeds, "p_seeds", self.confidence)
+            over_seeds = [self._pair(a, b) | {"p_seeds_and_images": self.p_value(a, b)} for a, b in self.tested]
+            _adjust(over_seeds, "p_seeds_and_images", self.confidence)
             rows += over_seeds
         return pd.DataFrame(rows, columns=PAIR_COLUMNS)
 
@@ -253,10 +291,9 @@ def pairwise(comparison: Comparison) -> pd.DataFrame:
     return comparison.pairs
 
 
-def agreed(verdicts_of_seeds: Sequence[str]) -> str:
-    """One verdict for a recipe with several seeds: that of all of them, else that it cannot be told apart."""
-    first = verdicts_of_seeds[0]
-    return first if all(verdict == first for verdict in verdicts_of_seeds) else NOT_DISTINGUISHABLE
+def paired_differences(a: RecipeRuns, b: RecipeRuns) -> NDArray[np.int8]:
+    """Correct of `a` minus correct of `b` for each seed and test image, (S, N)."""
+    return np.array([one.correct.astype(np.int8) - two.correct for one, two in zip(a, b, strict=True)], np.int8)
 
 
 def mean_or_none(values: Sequence[float | None]) -> float | None:
@@ -270,10 +307,6 @@ def _mcnemar_cells(a: Run, b: Run) -> dict[str, Any]:
         "only_b_correct": int(np.sum(b.correct & ~a.correct)),
         "p_mcnemar": mcnemar(a.correct, b.correct),
     }
-
-
-def _accuracy_differences(a: RecipeRuns, b: RecipeRuns) -> list[float]:
-    return [one.test_accuracy - two.test_accuracy for one, two in zip(a, b, strict=True)]
 
 
 def _adjust(rows: list[dict[str, Any]], test: str, confidence: float) -> None:

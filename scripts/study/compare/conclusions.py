@@ -8,16 +8,14 @@ Entry point:
     conclusions(comparison) -> DataFrame                   tables/conclusions.csv
 """
 
-import itertools
-import math
 from typing import Any
 
 import pandas as pd
 
 from study.compare.comparison import Comparison
-from study.compare.effects import only_difference
 from study.compare.runs import RecipeRuns
-from study.compare.statistics import holm, mcnemar, percentile_interval
+from study.compare.statistics import holm, percentile_interval
+from study.compare.tested_pairs import alone
 from study.compare.verdicts import BEST, HOLDS, NOT_BETTER, NOT_DISTINGUISHABLE, REVERSED, UNJUDGED
 from study.recipe import TREATMENTS, difference_in_words
 
@@ -40,8 +38,8 @@ CONCLUSION_COLUMNS = [
 def conclusions(comparison: Comparison) -> pd.DataFrame:
     """Every claim with what was measured: the accuracy of `a` (reported better) minus that of `b`, on the test images.
 
-    A claim about a pair "holds" or is "reversed" only if every seed says so by exact McNemar tests with Holm's
-    correction over all claims and seeds; otherwise it is "not distinguishable". Where both recipes failed it
+    A claim about a pair "holds" or is "reversed" if the p value of `Comparison.p_value`, adjusted by Holm over all
+    claims, is at most 1 − confidence; otherwise it is "not distinguishable". Where both recipes failed it
     "cannot be judged". The sentences say which accuracy is not better than always answering the largest class; a recipe
     reported as failed that gets no further does not count as one that learns. The interval is a paired bootstrap over
     the images (and seeds, if there are several).
@@ -84,26 +82,22 @@ def _best_claim(reported: Comparison | None) -> list[dict[str, Any]]:
 
 
 def _pair_claims(comparison: Comparison) -> list[dict[str, Any]]:
+    known = {name: group for name, group in comparison.recipes.items() if group.recipe.reported is not None}
     pairs = []
-    for one, two in itertools.combinations(comparison.recipes.values(), 2):
-        treatment = only_difference(one.capped, two.capped, CLAIMED)
-        values = one.recipe.reported, two.recipe.reported
-        if treatment and None not in values and values[0] != values[1]:
-            a, b = (one, two) if values[0] > values[1] else (two, one)  # type: ignore[operator]
+    for treatment, one, two in alone(known, len(known), CLAIMED):
+        a, b = sorted((known[one], known[two]), key=lambda group: -(group.recipe.reported or 0))
+        if a.recipe.reported != b.recipe.reported:
             pairs.append((treatment, a, b))
-    pairs.sort(key=lambda pair: list(CLAIMED).index(pair[0]))
-    tests = [mcnemar(x.correct, y.correct) for _, a, b in pairs for x, y in zip(a, b, strict=True)]
-    p_values = iter(holm(tests))
-    return [_pair_row(comparison, treatment, a, b, max(next(p_values) for _ in a)) for treatment, a, b in pairs]
+    p_values = holm([comparison.p_value(a, b) for _, a, b in pairs])
+    return [_pair_row(comparison, *pair, p) for pair, p in zip(pairs, p_values, strict=True)]
 
 
 def _pair_row(comparison: Comparison, treatment: str, a: RecipeRuns, b: RecipeRuns, p: float) -> dict[str, Any]:
     difference = a.accuracy("test") - b.accuracy("test")
     low, high = percentile_interval(comparison.differences(a, b, "accuracy"), comparison.confidence)
-    signs = {math.copysign(1, x.test_accuracy - y.test_accuracy) for x, y in zip(a, b, strict=True)}
     if a.failed and b.failed:
         verdict = UNJUDGED
-    elif p > 1 - comparison.confidence or len(signs) > 1:
+    elif p > 1 - comparison.confidence:
         verdict = NOT_DISTINGUISHABLE
     else:
         verdict = HOLDS if difference > 0 else REVERSED

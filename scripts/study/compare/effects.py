@@ -4,7 +4,7 @@ Entry point:
     effects(comparison) -> DataFrame                       tables/effects.csv
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
 import pandas as pd
@@ -12,8 +12,9 @@ import pandas as pd
 from study.compare.comparison import EVERY_SEED, Comparison
 from study.compare.runs import RecipeRuns
 from study.compare.statistics import holm
+from study.compare.tested_pairs import alone
 from study.compare.verdicts import HIGHER, LOWER, NOT_DISTINGUISHABLE, UNJUDGED
-from study.recipe import HYPERPARAMETERS, TREATMENTS, Recipe, differ, difference_in_words
+from study.recipe import HYPERPARAMETERS, TREATMENTS, Recipe, difference_in_words
 
 DIFFERENCES = [f"{name}_{end}" for name in ("accuracy", "balanced_accuracy") for end in ("difference", "low", "high")]
 EFFECT_COLUMNS = [
@@ -26,8 +27,8 @@ EFFECT_COLUMNS = [
 def effects(comparison: Comparison) -> pd.DataFrame:
     """Test scores of the recipe with the treatment minus those of the recipe without (the smaller number is without).
 
-    The effect is "higher" or "lower" only if every seed says so by exact McNemar tests with Holm's correction over
-    all effects and seeds, else "not distinguishable"; where both recipes failed it "cannot be judged". Intervals are
+    The effect is "higher" or "lower" if the p value of `Comparison.p_value`, adjusted by Holm over all effects, is at
+    most 1 − confidence, else "not distinguishable"; where both recipes failed it "cannot be judged". Intervals are
     those of `Comparison.pairs`: paired bootstrap over images, and over seeds if there are several.
 
     Returns:
@@ -35,30 +36,26 @@ def effects(comparison: Comparison) -> pd.DataFrame:
         how.
     """
     recipes = comparison.recipes
-    pairs = []
-    for (a, b), rows in comparison.pairs.groupby(["experiment_a", "experiment_b"], sort=False):
-        treatment = only_difference(recipes[a].capped, recipes[b].capped)
-        if treatment:
-            pairs.append((treatment, *_in_order(treatment, recipes[a], recipes[b]), rows))
-    pairs.sort(key=lambda pair: list(TREATMENTS).index(pair[0]))
-    p_values = iter(holm([p for *_, rows in pairs for p in rows["p_mcnemar"].dropna()]))
-    table = []
-    for treatment, before, after, rows in pairs:
-        p = max(next(p_values) for _ in rows["p_mcnemar"].dropna())
-        table.append(_row(treatment, before, after, rows, p, comparison.confidence))
+    pairs = [
+        (treatment, *_in_order(treatment, recipes[a], recipes[b]))
+        for treatment, a, b in alone(recipes, comparison.all_pairs_up_to)
+    ]
+    tested = _tested(comparison)
+    cells = [tested[frozenset((before.name, after.name))] for _, before, after in pairs]
+    p_values = holm([pair["p_seeds_and_images" if comparison.several_seeds else "p_mcnemar"] for pair in cells])
+    table = [
+        _row(treatment, before, after, pair, p, comparison.confidence)
+        for (treatment, before, after), pair, p in zip(pairs, cells, p_values, strict=True)
+    ]
     return pd.DataFrame(table, columns=EFFECT_COLUMNS)
 
 
-def only_difference(one: Recipe, two: Recipe, treatments: Mapping[str, Sequence[str]] = TREATMENTS) -> str:
-    """The one treatment in which two recipes differ; "" if they differ in none or in several.
-
-    Args:
-        treatments: treatment -> the columns that make it up. Columns that the schema calls neutral are in none.
-    """
-    differing = [
-        treatment for treatment, columns in treatments.items() if any(differ(one, two, column) for column in columns)
-    ]
-    return differing[0] if len(differing) == 1 else ""
+def _tested(comparison: Comparison) -> dict[frozenset[str], dict[Any, Any]]:
+    """The row of each pair of recipes, with several seeds the one of all of them."""
+    rows = comparison.pairs
+    if comparison.several_seeds:
+        rows = rows[rows["seed"] == EVERY_SEED]
+    return {frozenset((row["experiment_a"], row["experiment_b"])): row for row in rows.to_dict("records")}
 
 
 def _in_order(treatment: str, one: RecipeRuns, two: RecipeRuns) -> tuple[RecipeRuns, RecipeRuns]:
@@ -72,12 +69,10 @@ def _in_order(treatment: str, one: RecipeRuns, two: RecipeRuns) -> tuple[RecipeR
 
 
 def _row(
-    treatment: str, before: RecipeRuns, after: RecipeRuns, rows: pd.DataFrame, p: float, confidence: float
+    treatment: str, before: RecipeRuns, after: RecipeRuns, shown: Mapping[Any, Any], p: float, confidence: float
 ) -> dict[str, Any]:
     columns = TREATMENTS[treatment]
     words = [difference_in_words(x.recipe, y.recipe, columns) for x, y in ((before, after), (after, before))]
-    over_seeds = rows["seed"] == EVERY_SEED
-    shown = rows[over_seeds].iloc[0] if over_seeds.any() else rows.iloc[0]
     first_is_after = shown["experiment_a"] == after.name
     row: dict[str, Any] = {"treatment": treatment, "change": _arrow(*words)}
     row |= {"experiment_from": before.name, "experiment_to": after.name}
@@ -87,11 +82,10 @@ def _row(
         if not first_is_after:
             difference, low, high = -difference, -high, -low
         row |= {f"{name}_difference": difference, f"{name}_low": low, f"{name}_high": high}
-    signs = set(rows.loc[~over_seeds, "accuracy_difference"] > 0)
     verdict = NOT_DISTINGUISHABLE
     if before.failed and after.failed:
         verdict = UNJUDGED
-    elif p <= 1 - confidence and len(signs) == 1:
+    elif p <= 1 - confidence:
         verdict = HIGHER if row["accuracy_difference"] > 0 else LOWER
     lost = [f"{group.name} {group.failure}" for group in (before, after) if group.failure]
     return row | {"p_holm": p, "verdict": verdict, "failed": "; ".join(lost)}

@@ -17,17 +17,17 @@ from study.recipe import shown_columns
 
 
 def run_table(comparison: Comparison) -> pd.DataFrame:
-    """Recipe, outcome, validation and test scores with intervals, how the run compares with the best, what it cost.
+    """Recipe, outcome, validation and test scores with intervals, how the recipe compares with the best, what it cost.
 
-    Accuracies have Wilson's interval, the other test scores a bootstrap interval over images. `vs_best` and
-    `p_vs_best` are explained at `Comparison.verdicts`. Where the training images of each class are known, there are
-    `baseline_class`, the largest of them, `baseline_accuracy`, its share of the test images, and `vs_baseline`, see
-    `Comparison.vs_baseline`. Where the study shows reported values there are the columns
-    `reported` and `reported_difference` (validation accuracy minus reported) as well.
+    Accuracies have Wilson's interval, the other test scores a bootstrap interval over images. `vs_best`, `p_vs_best`
+    and `tier` are those of the recipe, the same for all its seeds: see `Comparison.verdicts` and `.tiers`. Where the
+    training images of each class are known, there are `baseline_class`, the largest of them, `baseline_accuracy`, its
+    share of the test images, and `vs_baseline`, see `Comparison.vs_baseline`. Where the study shows reported values
+    there are the columns `reported` and `reported_difference` (validation accuracy minus reported) as well.
     """
     columns = shown_columns(run.recipe for run in comparison.runs)
     table = pd.DataFrame([_row(comparison, run, columns) for run in comparison.runs])
-    return table.astype({"best_epoch": "Int64"})
+    return table.astype({"best_epoch": "Int64", "tier": "Int64"})
 
 
 def _row(comparison: Comparison, run: Run, columns: Sequence[str]) -> dict[str, Any]:
@@ -36,7 +36,8 @@ def _row(comparison: Comparison, run: Run, columns: Sequence[str]) -> dict[str, 
     row |= {"outcome": run.outcome, "reason": run.reason}
     row |= {name: run.record[name] for name in ("epochs", "best_epoch")}
     row |= _scores(comparison, run)
-    row["vs_best"], row["p_vs_best"] = comparison.verdicts[run.experiment, run.seed]
+    row["vs_best"], row["p_vs_best"] = comparison.verdicts[run.experiment]
+    row["tier"] = comparison.tiers[run.experiment]
     if comparison.baseline is not None:
         row |= {"baseline_class": comparison.baseline.name, "baseline_accuracy": comparison.baseline.accuracy["test"]}
         row["vs_baseline"] = comparison.vs_baseline(RecipeRuns((run,), comparison.confidence))

@@ -255,11 +255,13 @@ class RecipeRuns:
         runs: at least one, in the order of the seeds.
         confidence: level of the intervals, a share.
         verdict: how the recipe compares with the best one, see `study.compare.verdicts`; "" outside a comparison.
+        tier: of the recipes that it cannot be told apart from, see `study.compare.comparison.Comparison.tiers`.
     """
 
     runs: tuple[Run, ...]
     confidence: float
     verdict: str = ""
+    tier: int | None = None
 
     def __iter__(self) -> Iterator[Run]:
         return iter(self.runs)

@@ -7,8 +7,6 @@ Entry points:
     wilson_interval(correct, images, confidence) -> (low, high)
     mean_interval(values, confidence) -> (low, high)       over seeds
     mcnemar(correct_a, correct_b) -> p                     exact, paired
-    sign_flips(differences) -> p                           exact, paired over seeds
-    smallest_p(seeds), seeds_needed(confidence, tests)     what so many seeds can show at all
     holm(p_values) -> adjusted p values
     draw_counts(images, samples, seed)                     how often each image is drawn, shared by all runs
     resampled_scores(labels, predicted, nll, classes, counts) -> {metric: (samples,)}
@@ -23,13 +21,10 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 from scipy.sparse import csr_matrix
-from scipy.stats import permutation_test, t
+from scipy.stats import t
 from statsmodels.stats.contingency_tables import mcnemar as _mcnemar
 from statsmodels.stats.multitest import multipletests
 from statsmodels.stats.proportion import proportion_confint
-
-# 2^13 sign patterns are all looked at; of more, as many are drawn at random.
-SIGN_PATTERNS = 8192
 
 RESAMPLED = ("accuracy", "balanced_accuracy", "macro_f1", "nll")
 
@@ -66,30 +61,6 @@ def mcnemar(correct_a: NDArray[np.bool_], correct_b: NDArray[np.bool_]) -> float
     only_a = int(np.sum(correct_a & ~correct_b))
     only_b = int(np.sum(~correct_a & correct_b))
     return float(_mcnemar([[0, only_a], [only_b, 0]], exact=True).pvalue)
-
-
-def sign_flips(differences: Sequence[float]) -> float:
-    """Two-sided p value of "both recipes are equally good", from their differences with the same seeds.
-
-    If they are, each seed's difference could as well have had the other sign. All patterns of signs are compared with
-    the one found, so the test is exact and assumes no distribution; nan for a single seed.
-    Source: Fisher 1935, The Design of Experiments, section 21; `scipy.stats.permutation_test`.
-    """
-    if len(differences) < 2:
-        return math.nan
-    values = np.asarray(differences, float)
-    test = permutation_test((values,), np.mean, permutation_type="samples", n_resamples=SIGN_PATTERNS, rng=0)
-    return float(test.pvalue)
-
-
-def smallest_p(seeds: int) -> float:
-    """The least p value that `sign_flips` can give: all differences on one side are 2 of 2^n patterns."""
-    return 2.0 ** (1 - seeds)
-
-
-def seeds_needed(confidence: float, tests: int = 1) -> int:
-    """Fewest seeds with which `sign_flips` can find a difference at all, as one of `tests` corrected by Holm."""
-    return 1 + math.ceil(math.log2(tests / (1 - confidence)) - 1e-9)
 
 
 def holm(p_values: Sequence[float]) -> list[float]:

@@ -12,6 +12,7 @@ docs/FINDINGS.md.
     report_page         Snakemake's report made small: report.html
     findings            docs/FINDINGS.md
     imbalance           docs/IMBALANCE.md
+    shown               which of many recipes are shown
     symbols             the signs that stand before a verdict
     templates/          the HTML and Markdown of these pages
 """

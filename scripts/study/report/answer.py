@@ -3,17 +3,23 @@
 Entry points:
     headline(comparison) -> str                            one plain paragraph
     answer(comparison, escape, strong) -> sentences
-    caution(comparison) -> str                             what the tests can say at all
+    caution(comparison) -> str                             what the tests can say, and what they could have found
+    some(names) -> str                                     names in a row, of many the first ones
     audit_facts(audit) -> sentences                        of what `study.data.audit` counted
 """
 
-from collections.abc import Callable, Mapping
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from study.compare.comparison import Comparison
+from study.compare.power import IMAGES, SEEDS, UNKNOWN, power_table
 from study.compare.runs import choose
-from study.compare.statistics import level, seeds_needed, smallest_p
+from study.compare.seeds_and_images import POWER
+from study.compare.statistics import level
 from study.compare.verdicts import BETTER, NOT_BETTER, NOT_DISTINGUISHABLE, WORSE
+
+NAMED = 12  # names in a sentence
 
 
 def plain(text: str) -> str:
@@ -43,23 +49,42 @@ def answer(comparison: Comparison, escape: Callable[[str], str], strong: Callabl
         f"({level(confidence)} interval {low:.1%} to {high:.1%}, {over}).".replace("%", escape("%"))
     ]
     sentences += [_against_the_baseline(comparison, escape), _chosen_otherwise(comparison, escape)]
-    names: dict[str, list[str]] = {}
+    sentences += _verdicts(comparison, escape)
+    failed: dict[str, list[str]] = {}
     for group in groups.values():
-        if group is not best and not group.failed:
+        if group.failure:
+            failed.setdefault(group.failure, []).append(escape(group.name))
+    sentences += [f"{outcome.capitalize()}: {some(lost)}." for outcome, lost in failed.items()]
+    return [sentence for sentence in sentences if sentence]
+
+
+def some(names: Sequence[str]) -> str:
+    """Names in a row; of more than `NAMED` the first ones and how many more there are."""
+    if len(names) <= NAMED:
+        return ", ".join(names)
+    return f"{', '.join(names[: NAMED - 1])} and {len(names) - NAMED + 1:,} more"
+
+
+def _verdicts(comparison: Comparison, escape: Callable[[str], str]) -> list[str]:
+    """What the best recipe cannot be told apart from, what is better or worse, and in how many tiers."""
+    names: dict[str, list[str]] = {}
+    for group in sorted(comparison.recipes.values(), key=lambda group: -group.accuracy("val")):
+        if group is not comparison.best and not group.failed:
             names.setdefault(group.verdict, []).append(escape(group.name))
+    sentences = []
     for verdict, words in (
         (NOT_DISTINGUISHABLE, "Not distinguishable from it"),
         (BETTER, "Better on the test images, though validation chose otherwise"),
         (WORSE, "Worse"),
     ):
         if verdict in names:
-            sentences.append(f"{words}: {', '.join(names[verdict])}.")
-    failed: dict[str, list[str]] = {}
-    for group in groups.values():
-        if group.failure:
-            failed.setdefault(group.failure, []).append(escape(group.name))
-    sentences += [f"{outcome.capitalize()}: {', '.join(lost)}." for outcome, lost in failed.items()]
-    return [sentence for sentence in sentences if sentence]
+            count = f" ({len(names[verdict]):,} recipes)" if len(names[verdict]) > NAMED else ""
+            sentences.append(f"{words}{count}: {some(names[verdict])}.")
+    tiers = Counter(group.tier for group in comparison.recipes.values() if group.tier is not None)
+    if len(tiers) > 2:
+        sizes = [f"{tiers[tier]:,}" for tier in sorted(tiers)]
+        sentences.append(f"In {len(tiers)} tiers of recipes that cannot be told apart, the best first: {some(sizes)}.")
+    return sentences
 
 
 def _against_the_baseline(comparison: Comparison, escape: Callable[[str], str]) -> str:
@@ -78,7 +103,7 @@ def _against_the_baseline(comparison: Comparison, escape: Callable[[str], str]) 
     lost = [escape(group.name) for group in groups if comparison.vs_baseline(group) == NOT_BETTER]
     if len(lost) > 1 and len(lost) == len(groups):
         return f"{text} No recipe is better than {answering}."
-    return f"{text} Not better than {answering}: {', '.join(lost)}." if lost else text
+    return f"{text} Not better than {answering}: {some(lost)}." if lost else text
 
 
 # metric of metrics.json that counts every class alike -> it in sentences
@@ -101,24 +126,47 @@ def _chosen_otherwise(comparison: Comparison, escape: Callable[[str], str]) -> s
 
 def caution(comparison: Comparison) -> str:
     """What the comparison can and cannot say, in words."""
-    seeds, confidence = len({run.seed for run in comparison.runs}), comparison.confidence
+    seeds = len(comparison.best)
     if seeds == 1:
-        return (
+        text = (
             "Each recipe was trained once. The tests compare these trained networks on the same test images (exact "
             "McNemar test, Holm's correction); how much another seed would change is not measured."
         )
-    tests = len(comparison.recipes) - 1
-    text = (
-        f"Every recipe was trained with {seeds} seeds. A recipe counts as worse or better only if every one of its "
-        "runs is, on the same test images (exact McNemar test, Holm's correction)."
-    )
-    if tests * smallest_p(seeds) > 1 - confidence:
-        many = f" and {seeds_needed(confidence, tests)} for {tests} corrected ones" if tests > 1 else ""
-        text += (
-            f" A paired test over {seeds} seeds cannot give a p value below {smallest_p(seeds):.3g}, so by itself it "
-            f"shows nothing; it takes at least {seeds_needed(confidence)} seeds for one pair of recipes{many}."
+    else:
+        text = (
+            f"Every recipe was trained with {seeds} seeds. The tests compare recipes, over further seeds and further "
+            "images: one p value for all runs of a pair, from the variance between seeds and between images, with "
+            "Holm's correction."
         )
-    return text
+    return f"{text} {_power(comparison)}".strip()
+
+
+def _power(comparison: Comparison) -> str:
+    """The smallest difference that the study finds, and what a wished one would take; "" for one recipe."""
+    table = power_table(comparison)
+    if table.empty:
+        return ""
+    smallest = float(table["difference"].iloc[0])
+    of = "between two of these networks" if len(comparison.best) == 1 else "between the best recipe and another"
+    if smallest >= 1:
+        text = f"No difference {of} would have been found with a power of {POWER:.0%}."
+    else:
+        text = f"A true difference {of} is found in {POWER:.0%} of such studies if it is {_points(smallest)} or more."
+    wished = table[table["difference"] < smallest].iloc[1:]
+    if wished.empty:
+        return text
+    difference = wished["difference"].max()
+    needs = wished[wished["difference"] == difference].set_index("question")["answer"]
+    parts = []
+    if (answer := needs[SEEDS]) != UNKNOWN:
+        parts.append(f"with these test images {answer}")
+    parts.append(f"with {'this seed' if len(comparison.best) == 1 else 'these seeds'} {needs[IMAGES]}")
+    return f"{text} To find {_points(difference)}: {', '.join(parts)}."
+
+
+def _points(difference: float) -> str:
+    points = f"{100 * difference:.2g}"
+    return f"{points} point{'s' * (points != '1')}"
 
 
 def audit_facts(audit: Mapping[str, Any]) -> list[str]:

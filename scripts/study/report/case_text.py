@@ -113,12 +113,14 @@ def case_note(several_seeds: bool, confidence: float) -> str:
         if several_seeds
         else "from the test images (accuracy: Wilson; the others: bootstrap)"
     )
+    test = "one test over seeds and images" if several_seeds else "exact McNemar test"
     spread = " ±: standard deviation over seeds." if several_seeds else ""
     return (
         f"Bold: best of the row, failed recipes aside.{spread} In brackets: {level(confidence)} interval {source}. "
         "Compared with best: against the recipe of the case with the highest validation accuracy, on the same test "
-        "images (exact McNemar test, Holm's correction). Baseline: always answering the largest class in training; a "
-        "recipe is better than that if the interval of its test accuracy lies above."
+        f"images ({test}, Holm's correction). Recipes of one tier cannot be told from its best. Baseline: always "
+        "answering the largest class in training; a recipe is better than that if the interval of its test accuracy "
+        "lies above."
     )
 
 

@@ -58,6 +58,7 @@ PAGE_COLUMNS = (
     Column("case", "Case", "main"),
     Column("outcome", "Outcome", "main", _words),
     Column("vs_best", "Compared with best", "main"),
+    Column("tier", "Tier", "main"),
     Column("test_accuracy", "Test accuracy", "main", _score, bar=True),
     Column("val_accuracy", "Validation accuracy", "main", _score, bar=True),
     Column("vs_baseline", "Against the baseline", "main"),
@@ -82,10 +83,14 @@ PAGE_COLUMNS = (
 OPTIONAL = ("reported", "reported_difference", "vs_baseline")
 
 
+MANY = 100
+
+
 def comparison_html(table: pd.DataFrame, study: str) -> str:
     """One HTML page with a row per run, best test accuracy first; text from the data is escaped.
 
     Without JavaScript the table is complete; with it, it sorts by any column, filters, and hides what does not differ.
+    Of more than `MANY` runs settings that are the same in all are left out: the page would be tens of megabytes.
 
     Args:
         table: as returned by `run_table`.
@@ -95,6 +100,7 @@ def comparison_html(table: pd.DataFrame, study: str) -> str:
         KeyError: if the table lacks a column of `PAGE_COLUMNS`, other than the `OPTIONAL` ones.
     """
     absent = {"seed"} if len(set(table["seed"])) == 1 else set()
+    absent |= _alike(table) if len(table) > MANY else set()
     absent |= (set(OPTIONAL) | {name for name in HYPERPARAMETERS if "." in name}) - set(table.columns)
     columns = [column for column in PAGE_COLUMNS if column.key not in absent]
     axis = _axis(table)
@@ -111,8 +117,15 @@ def comparison_html(table: pd.DataFrame, study: str) -> str:
             confidence=level(table["confidence"].iloc[0]),
             baseline=_baseline(table),
             failures=sum(row["outcome"] in FAILURES for row in rows),
+            left_out=len(table) > MANY,
         )
     )
+
+
+def _alike(table: pd.DataFrame) -> set[str]:
+    """Hyperparameters that have one value in all runs, also where they mean something in some runs alone."""
+    columns = [name for name in HYPERPARAMETERS if name in table.columns]
+    return {name for name in columns if len({str(value) for value in table[name]}) == 1}
 
 
 def _baseline(table: pd.DataFrame) -> tuple[str, str] | None:

@@ -84,6 +84,7 @@ def load(
         read_class_weights(results / "data/class_weights.csv"),
         read_manifest(results / "data/manifest.csv"),
         reported_protocol(dict(config)),
+        config["tables"]["all_pairs_up_to"],
     )
     audit = read_json(results / "data/audit.json")
     return FinishedStudy(results.name, config, recipes, captions, comparison, audit, all_tables(comparison))

@@ -11,7 +11,7 @@ Entry points:
 
 import textwrap
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -31,7 +31,10 @@ from study.report.all_figures import FIGURES, Key, keys_of
 from study.report.answer import answer, audit_facts, caution, plain
 from study.report.case_text import case_cells, case_note, case_remarks
 from study.report.comparison_page import environment
+from study.report.shown import MOST, failures_counted, largest_effects, shown
 from study.report.symbols import SYMBOLS
+
+LOOKED_AT = 5  # of many recipes, those with figures of their own on the page, and as many failures reported on
 
 # Anchors of the page's sections, which figures name as their place, and what the navigation calls them.
 SECTIONS = {
@@ -85,6 +88,8 @@ def first_page_html(comparison: Comparison, page: FirstPage) -> str:
     low, high = best.interval("test")
     sentences = answer(comparison, lambda text: str(escape(plain(text))), _strong)
     conclusions = page.conclusions.to_dict("records")
+    names = {group.name for group in shown(comparison.recipes.values())}
+    effects, effects_left_out = largest_effects(page.effects)
     return environment().get_template("first_page.html.j2").render(
         page=page,
         best=best.name,
@@ -96,17 +101,21 @@ def first_page_html(comparison: Comparison, page: FirstPage) -> str:
         caution=caution(comparison),
         sections={anchor: name for anchor, name in SECTIONS.items() if anchor != "conclusions" or conclusions},
         figures=_figures(comparison),
-        diagnoses=_diagnoses(page.diagnosis),
+        diagnoses=_diagnoses(page.diagnosis, names),
+        undiagnosed=_undiagnosed(comparison, page.diagnosis, names),
         conclusions=conclusions,
         shows_reported=comparison.reported_protocol is not None,
         symbols=SYMBOLS,
-        effects=[_effect_row(row) for row in page.effects.to_dict("records")],
+        effects=[_effect_row(row) for row in effects.to_dict("records")],
+        effects_left_out=effects_left_out,
+        recipes=len(comparison.recipes),
         notes=[note for note in (comparability.note(comparison), page.note) if note],
         cases=[_case(comparison, case, page) for case in comparison.cases],
         case_note=case_note(comparison.several_seeds, comparison.confidence),
         ensemble=[_vote_row(row) for row in page.ensemble.to_dict("records")],
         audit=audit_facts(page.audit) + leakage_facts(page.leakage, best.name),
-        leakage=[_leakage_row(row) for row in page.leakage.to_dict("records") if row["copied"]],
+        leakage=[_leakage_row(row) for row in page.leakage.to_dict("records")
+                 if row["copied"] and row["experiment"] in names],
         provenance=provenance_rows(comparison.runs),
     )  # fmt: skip
 
@@ -124,12 +133,19 @@ def _strong(text: str) -> str:
 
 
 def _figures(comparison: Comparison) -> dict[str, list[dict[str, Any]]]:
-    """The figures of each section, in their order, as the template shows them."""
+    """The figures of each section, in their order, as the template shows them.
+
+    Of many recipes those `LOOKED_AT` have their own; the menu of the report has all.
+    """
+    groups = comparison.recipes.values()
+    own = {group.name for group in (groups if len(groups) <= MOST else shown(groups, LOOKED_AT))}
     sections: dict[str, list[dict[str, Any]]] = {}
     recipes = {name: group.recipe for name, group in comparison.recipes.items()}
     for figure in FIGURES:
         keys: list[Key] = keys_of(figure, recipes) or [""]
         for key in keys:
+            if key in comparison.recipes and key not in own:
+                continue
             mark = "✕ " if key in comparison.recipes and comparison.recipes[str(key)].failed else ""
             sections.setdefault(figure.section, []).append(
                 {
@@ -145,8 +161,8 @@ def _figures(comparison: Comparison) -> dict[str, list[dict[str, Any]]]:
     return sections
 
 
-def _diagnoses(table: pd.DataFrame) -> list[dict[str, Any]]:
-    """What happened in every run, failures first."""
+def _diagnoses(table: pd.DataFrame, names: Collection[str]) -> list[dict[str, Any]]:
+    """What happened in the runs of these recipes, failures first."""
     several_seeds = len(set(table["seed"])) > 1
     rows = [
         {
@@ -155,9 +171,18 @@ def _diagnoses(table: pd.DataFrame) -> list[dict[str, Any]]:
             "failed": row["outcome"] in FAILURES,
             "text": row["what_happened"],
         }
-        for row in table.to_dict("records")
+        for row in table[table["experiment"].isin(names)].to_dict("records")
     ]
     return sorted(rows, key=lambda row: not row["failed"])
+
+
+def _undiagnosed(comparison: Comparison, table: pd.DataFrame, names: Collection[str]) -> str:
+    """How many runs are not among the `_diagnoses`, and which failed, in words; "" if all are."""
+    hidden = int((~table["experiment"].isin(names)).sum())
+    if not hidden:
+        return ""
+    failed = failures_counted(group for group in comparison.recipes.values() if group.name not in names)
+    return f"{hidden:,} more runs are in tables/diagnosis.csv" + (f" (recipes: {failed})." if failed else ".")
 
 
 def points(row: Mapping[Any, Any], name: str) -> str:
@@ -187,7 +212,11 @@ def _leakage_row(row: Mapping[Any, Any]) -> dict[str, str]:
 
 def _case(comparison: Comparison, case: int, page: FirstPage) -> dict[str, Any]:
     table = case_table(comparison, case)
+    names = {group.name for group in shown(comparison.of_case(case).recipes.values())}
+    kept = [0, *(k for k, name in enumerate(table.columns) if k and name in names)]
+    table, left_out = table.iloc[:, kept], len(table.columns) - len(kept)
     return {
+        "left_out": left_out,
         "number": case,
         "question": page.questions.get(str(case), ""),
         "names": list(table.columns[1:]),

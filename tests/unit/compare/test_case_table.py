@@ -37,7 +37,7 @@ def test_case_table_has_the_studys_arrangement(runs: list[Run]) -> None:
         "best epoch", "validation accuracy", "test accuracy", "test accuracy low", "test accuracy high",
         "test balanced accuracy", "test balanced accuracy low", "test balanced accuracy high",
         "test macro-F1", "test macro-F1 low", "test macro-F1 high", "test NLL", "test NLL low", "test NLL high",
-        "compared with best", "reported accuracy", "measured minus reported",
+        "compared with best", "tier", "reported accuracy", "measured minus reported",
         "reported with other", "note",
     ]  # fmt: skip
     assert table.loc["learning rate", "sgd_ver1"] == 0.01

@@ -3,13 +3,14 @@
 from pathlib import Path
 
 import made_runs
+import numpy as np
 import pytest
 from made_runs import Made, comparison_of, fourteen, recipe
 from statsmodels.stats.multitest import multipletests
 
 from study.compare import comparison
-from study.compare.comparison import agreed
 from study.compare.runs import Run
+from study.compare.seeds_and_images import crossed_test
 from study.compare.statistics import mcnemar
 from study.compare.verdicts import BEST, BETTER, NOT_DISTINGUISHABLE, WORSE
 
@@ -27,31 +28,42 @@ def seeds(tmp_path_factory: pytest.TempPathFactory) -> list[Run]:
 def test_verdicts_compare_with_the_winner_of_validation_on_test(runs: list[Run]) -> None:
     verdicts = comparison_of(runs).verdicts
     best = max((run for run in runs if not run.failed), key=lambda run: run.val_accuracy)
-    assert verdicts[best.experiment, 0][0] == BEST
+    assert verdicts[best.experiment][0] == BEST
     others = [run for run in runs if run is not best]
     raw = [mcnemar(run.correct, best.correct) for run in others]
     adjusted = multipletests(raw, method="holm")[1]
     for run, p in zip(others, adjusted, strict=True):
-        verdict, shown = verdicts[run.experiment, 0]
+        verdict, shown = verdicts[run.experiment]
         assert shown == pytest.approx(p)
         assert verdict == (
             NOT_DISTINGUISHABLE if p > 0.05 else WORSE if run.test_accuracy < best.test_accuracy else BETTER
         )
-    assert verdicts["adam_ver1", 0][0] == WORSE
+    assert verdicts["adam_ver1"][0] == WORSE
 
 
 def test_test_may_contradict_validation(tmp_path: Path) -> None:
     runs = made_runs.study(tmp_path, [Made(recipe("a"), 0.3), Made(recipe("b"), 0.9)])
     runs[0].metrics["val"]["accuracy"] = 1.0
-    assert comparison_of(runs).verdicts["b", 0][0] == BETTER
+    assert comparison_of(runs).verdicts["b"][0] == BETTER
 
 
-def test_a_recipe_differs_only_if_every_seed_does(seeds: list[Run]) -> None:
+def test_several_seeds_are_one_test_over_seeds_and_images(seeds: list[Run]) -> None:
     verdicts = comparison_of(seeds).verdicts
-    assert {verdicts["a", seed][0] for seed in (0, 1, 2)} == {BEST}
-    assert agreed([WORSE, WORSE, WORSE]) == WORSE
-    assert agreed([WORSE, NOT_DISTINGUISHABLE, WORSE]) == NOT_DISTINGUISHABLE
-    assert agreed([WORSE, BETTER]) == NOT_DISTINGUISHABLE
+    correct = {name: np.array([run.correct for run in seeds if run.experiment == name], np.int8) for name in "abc"}
+    raw = [crossed_test(correct[name] - correct["a"]) for name in "bc"]
+    assert [verdicts[name][1] for name in "bc"] == pytest.approx(list(multipletests(raw, method="holm")[1]))
+    assert verdicts["a"][0] == BEST and verdicts["c"][0] == WORSE
+    assert verdicts["b"][0] == NOT_DISTINGUISHABLE  # one of its three seeds diverged: the next may as well
+
+
+def test_tiers_step_down_to_the_best_of_the_rest(tmp_path: Path) -> None:
+    skills = {"a": 0.95, "b": 0.94, "c": 0.7, "d": 0.69, "e": 0.3}
+    made = [Made(recipe(name), skill) for name, skill in skills.items()]
+    whole = comparison_of(made_runs.study(tmp_path, [*made, Made(recipe("f"), 0.0, "collapsed")]))
+    assert whole.tiers == {"a": 1, "b": 1, "c": 2, "d": 2, "e": 3, "f": None}
+    assert whole.recipes["d"].tier == 2
+    assert whole.among("cde").tiers == {"c": 1, "d": 1, "e": 2}
+    assert whole.among("f").tiers == {"f": 1}
 
 
 def test_pairwise_lists_every_pair_once(runs: list[Run]) -> None:
@@ -75,14 +87,12 @@ def test_several_seeds_are_tested_over_seeds_as_well(seeds: list[Run]) -> None:
     over = table[table["seed"] == "all"]
     assert len(over) == 3
     for row in over.itertuples():
-        a, b = (
-            [r.test_accuracy for r in seeds if r.experiment == name] for name in (row.experiment_a, row.experiment_b)
-        )
+        names = row.experiment_a, row.experiment_b
+        a, b = ([run.test_accuracy for run in seeds if run.experiment == name] for name in names)
         assert row.accuracy_difference == pytest.approx(sum(a) / len(a) - sum(b) / len(b))
         assert row.accuracy_low <= row.accuracy_difference <= row.accuracy_high
-        assert row.p_seeds >= 2.0 ** (1 - len(a))
-    assert not over["distinguishable"].any()  # so few seeds cannot show anything
-    assert table.loc[table["seed"] != "all", "p_seeds"].isna().all()
+    assert list(over["p_holm"]) == pytest.approx(list(multipletests(over["p_seeds_and_images"], method="holm")[1]))
+    assert table.loc[table["seed"] != "all", "p_seeds_and_images"].isna().all()
 
 
 def test_resamples_are_drawn_and_scored_once(runs: list[Run], monkeypatch: pytest.MonkeyPatch) -> None:
@@ -108,8 +118,8 @@ def test_a_part_of_the_study_has_its_own_best_recipe(runs: list[Run]) -> None:
 def test_every_column_of_the_pairs_is_filled_and_none_is_dropped(seeds: list[Run]) -> None:
     whole = comparison_of(seeds)
     a, b, _ = whole.recipes.values()
-    cells = {**whole._pair(a, b), **comparison._mcnemar_cells(a.first, b.first), "p_seeds": 0.5}
+    cells = {**whole._pair(a, b), **comparison._mcnemar_cells(a.first, b.first), "p_seeds_and_images": 0.5}
     rows = [cells]
-    comparison._adjust(rows, "p_seeds", whole.confidence)
+    comparison._adjust(rows, "p_seeds_and_images", whole.confidence)
     assert set(rows[0]) == set(comparison.PAIR_COLUMNS)
     assert not whole.pairs.isna().all().any()

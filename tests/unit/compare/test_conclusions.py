@@ -10,8 +10,8 @@ from statsmodels.stats.contingency_tables import mcnemar
 from statsmodels.stats.multitest import multipletests
 
 from study.compare.conclusions import CLAIMED, conclusions
-from study.compare.effects import only_difference
 from study.compare.runs import Run
+from study.compare.tested_pairs import only_difference
 from study.recipe_table import read_recipes
 
 TABLE = Path(__file__).parents[3] / "config/experiments.tsv"

@@ -8,8 +8,9 @@ import pytest
 from made_runs import Made, comparison_of, recipe
 from statsmodels.stats.multitest import multipletests
 
-from study.compare.effects import EFFECT_COLUMNS, effects, only_difference
+from study.compare.effects import EFFECT_COLUMNS, effects
 from study.compare.runs import Run
+from study.compare.tested_pairs import only_difference
 from study.recipe import HYPERPARAMETERS, NEUTRAL, Recipe
 from study.recipe_table import read_recipes
 
@@ -76,8 +77,8 @@ def test_several_seeds_must_agree(tmp_path: Path) -> None:
     made = [Made(recipe("a"), 0.6, seed=seed) for seed in (0, 1)]
     made += [Made(recipe("b", batch_size=128), skill, seed=seed) for seed, skill in ((0, 0.8), (1, 0.4))]
     row = effects_of(made_runs.study(tmp_path, made)).iloc[0]
-    assert row["verdict"] == "not distinguishable"
-    assert row["p_holm"] < 0.05  # each seed by itself is certain, of the contrary
+    assert row["verdict"] == "not distinguishable"  # though each seed by itself is certain, of the contrary
+    assert row["p_holm"] > 0.5
 
 
 def test_one_recipe_has_no_effects(tmp_path: Path) -> None:

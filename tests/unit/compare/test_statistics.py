@@ -1,11 +1,10 @@
 """Intervals and tests against independent implementations, closed formulas and simulation."""
 
-import itertools
 import math
 
 import numpy as np
 import pytest
-from scipy.stats import binomtest, bootstrap, multivariate_normal, t, wilcoxon
+from scipy.stats import binomtest, bootstrap, multivariate_normal, t
 from sklearn.metrics import balanced_accuracy_score, f1_score
 
 from study.compare.statistics import (
@@ -16,9 +15,6 @@ from study.compare.statistics import (
     over_seeds_and_images,
     percentile_interval,
     resampled_scores,
-    seeds_needed,
-    sign_flips,
-    smallest_p,
     wilson_interval,
 )
 
@@ -133,40 +129,6 @@ def test_a_diverged_network_has_no_nll_interval(answers: tuple[np.ndarray, ...])
     labels, predicted, _ = answers
     scores = resampled_scores(labels, predicted, np.full(250, np.nan), 4, draw_counts(250, 10, 0))
     assert np.isnan(percentile_interval(scores["nll"], 0.95)).all()
-
-
-@pytest.mark.parametrize("differences", [[0.1, 0.2], [0.01, -0.02, 0.03, 0.005], [0.02, 0.01, 0.03, 0.01, 0.02, -0.01]])
-def test_sign_flips_count_the_patterns_that_are_as_extreme(differences: list[float]) -> None:
-    """A loop over all 2^n patterns of signs."""
-    found = abs(sum(differences))
-    patterns = list(itertools.product((1, -1), repeat=len(differences)))
-    extreme = sum(
-        abs(sum(s * d for s, d in zip(signs, differences, strict=True))) >= found - 1e-12 for signs in patterns
-    )
-    assert sign_flips(differences) == pytest.approx(extreme / len(patterns))
-
-
-def test_few_seeds_cannot_show_anything() -> None:
-    """The least p value is that of Wilcoxon's exact test as well."""
-    for seeds in range(2, 9):
-        one_sided = [0.01 * (k + 1) for k in range(seeds)]
-        assert sign_flips(one_sided) == pytest.approx(smallest_p(seeds))
-        assert wilcoxon(one_sided, method="exact").pvalue == pytest.approx(smallest_p(seeds))
-    assert math.isnan(sign_flips([0.1]))
-
-
-@pytest.mark.parametrize(("tests", "needed"), [(1, 6), (2, 7), (13, 10), (91, 12)])
-def test_seeds_needed_is_the_first_number_that_suffices(tests: int, needed: int) -> None:
-    assert seeds_needed(0.95, tests) == needed
-    assert tests * smallest_p(needed) <= 0.05 < tests * smallest_p(needed - 1)
-
-
-def test_sign_flips_raise_false_alarms_at_the_stated_rate() -> None:
-    """Seven seeds without any difference between the recipes, of a skewed and of a normal distribution."""
-    random = np.random.default_rng(3)
-    for draw in (lambda: random.normal(size=7), lambda: random.exponential(size=7) - random.exponential(size=7)):
-        alarms = np.mean([sign_flips(draw()) <= 0.05 for _ in range(300)])
-        assert 0.015 < alarms < 0.085  # 0.047 is what 128 patterns allow; two standard errors are 0.024
 
 
 def test_crossed_bootstrap_is_the_naive_loop_over_seeds_and_images() -> None:

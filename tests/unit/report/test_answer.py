@@ -7,7 +7,9 @@ import made_runs
 import pytest
 from made_runs import AUDIT, Made, comparison_of, fourteen, recipe
 
+from study.compare.power import smallest_found
 from study.compare.runs import Run
+from study.compare.verdicts import WORSE
 from study.report.answer import audit_facts, caution, headline
 
 
@@ -77,15 +79,37 @@ def test_one_seed_is_owned_up_to(runs: list[Run]) -> None:
     assert "Each recipe was trained once" in caution(comparison_of(runs))
 
 
-def test_few_seeds_are_said_to_show_nothing_and_enough_are_not(tmp_path: Path) -> None:
-    def study(seeds: int) -> list[Run]:
-        made = [Made(recipe(name), seed=seed) for name in ("a", "b", "c") for seed in range(seeds)]
-        return made_runs.study(tmp_path / str(seeds), made, images=40)
+def test_caution_says_what_could_have_been_found_and_what_more_would_take(tmp_path: Path) -> None:
+    made = [Made(recipe(name), 0.8, seed=seed) for name in ("a", "b", "c") for seed in range(3)]
+    whole = comparison_of(made_runs.study(tmp_path, made))
+    text = caution(whole)
+    assert "over further seeds and further images" in text
+    assert f"is found in 80% of such studies if it is {100 * smallest_found(whole):.2g} points or more" in text
+    assert "To find 5 points: with these test images " in text and " with these seeds " in text
 
-    text = caution(comparison_of(study(3)))
-    assert "cannot give a p value below 0.25" in text
-    assert "at least 6 seeds for one pair of recipes and 7 for 2 corrected ones" in text
-    assert "cannot" not in caution(comparison_of(study(7)))
+
+def test_one_seed_does_not_say_how_many_are_needed(runs: list[Run]) -> None:
+    text = caution(comparison_of(runs))
+    assert "between two of these networks" in text and "with this seed " in text
+    assert "with these test images" not in text
+    assert "found" not in caution(comparison_of(runs[:1]))
+
+
+def test_many_names_are_counted(tmp_path: Path) -> None:
+    made = [Made(recipe(f"r{k:02d}"), 0.9 if k < 15 else 0.5) for k in range(40)]
+    made += [Made(recipe(f"lost{k:02d}"), 0.0, "collapsed") for k in range(20)]
+    whole = comparison_of(made_runs.study(tmp_path, made, images=300))
+    text = headline(whole)
+    worse = sum(group.verdict == WORSE and not group.failed for group in whole.recipes.values())
+    assert f"Worse ({worse} recipes): " in text and f" and {worse - 11} more." in text
+    assert text.endswith("lost10 and 9 more.")
+    assert "tiers" not in text  # two need no list
+
+
+def test_tiers_are_counted(tmp_path: Path) -> None:
+    made = [Made(recipe(name), skill) for name, skill in {"a": 0.95, "b": 0.94, "c": 0.7, "d": 0.3}.items()]
+    text = headline(comparison_of(made_runs.study(tmp_path, made)))
+    assert "In 3 tiers of recipes that cannot be told apart, the best first: 2, 1, 1." in text
 
 
 def test_data_in_words() -> None:

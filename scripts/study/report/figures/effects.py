@@ -12,6 +12,7 @@ from matplotlib.ticker import FuncFormatter, MaxNLocator
 from study.compare.verdicts import HIGHER, LOWER, NOT_DISTINGUISHABLE, UNJUDGED
 from study.report.figures.material import Material
 from study.report.figures.style import BLACK, BLUE, FAILED, GREY, ORANGE, PALE, drawing, grid, headed, name
+from study.report.shown import largest_effects
 from study.report.symbols import SYMBOLS
 
 DISTINGUISHABLE = (HIGHER, LOWER)
@@ -28,11 +29,12 @@ def effects(material: Material, path: str | Path) -> None:
     Percentage points, the recipe right of the arrow minus the one left of it. The axis spans the pairs in which no
     recipe failed; where a failure lies beyond, its cross stands at the edge and the number beside it.
     """
-    pairs = material.effects
+    pairs, left_out = largest_effects(material.effects)
     positions, headers, depth = _layout(pairs)
     with drawing(path, 11.6, 1.5 + INCHES * depth) as figure:
         axes = figure.subplots()
-        headed(figure, "Effect of each treatment by itself on test accuracy")
+        more = f" (the largest; {left_out:,} more are in tables/effects.csv)" if left_out else ""
+        headed(figure, f"Effect of each treatment by itself on test accuracy{more}")
         if pairs.empty:
             _nothing(axes)
             return

@@ -21,6 +21,7 @@ from study.errors import StudyError
 from study.recipe import HYPERPARAMETERS
 from study.report.figures.material import Material
 from study.report.figures.style import BASELINE, BLUE, FAILED, GREY, ORANGE, PALE, SHADES, drawing, grid, name
+from study.report.shown import failures_counted, shown
 from study.report.symbols import SYMBOLS
 
 VERDICTS = {
@@ -30,21 +31,26 @@ VERDICTS = {
     BETTER: f"{SYMBOLS[BETTER]} better on test",
 }
 
+CELL_NAMES = 8  # recipes that a cell of the map names
+
 
 def comparison(material: Material, path: str | Path) -> None:
-    """Test accuracy of every recipe with its interval, sorted; validation beside it; failures crossed out.
+    """Test accuracy of every recipe with its interval, sorted by tier; validation beside it; failures crossed out.
 
-    A line marks what always answering the largest class reaches on the test images. The reported validation accuracies
-    are marked as well where the study shows them.
+    Bands set off the tiers. Of many recipes `shown` has the best ones, and the title says how many there are. A line
+    marks what always answering the largest class reaches on the test images. The reported validation accuracies are
+    marked as well where the study shows them.
     """
     study = material.comparison
     best, reported = study.best, study.reported_protocol is not None
-    order = sorted(study.recipes.values(), key=lambda g: (not g.failed, g.accuracy("test"), g is best))
+    groups = shown(study.recipes.values())
+    order = sorted(groups, key=lambda g: (not g.failed, -(g.tier or 0), g.accuracy("test"), g is best))
     with drawing(path, 10.2, 1.75 + 0.34 * len(order)) as figure:
         axes = figure.subplots()
         axes.axvspan(*best.interval("test"), color=BLUE, alpha=0.08, linewidth=0)
         if study.baseline is not None:
             axes.axvline(study.baseline.accuracy["test"], zorder=0, **BASELINE)
+        _tiers(axes, order)
         for y, group in enumerate(order):
             _row(axes, y, group, reported)
         axes.set_yticks(range(len(order)), [name(group.name, 28) for group in order])
@@ -56,9 +62,35 @@ def comparison(material: Material, path: str | Path) -> None:
         _legend(figure, axes, study, reported)
         seeds = len({run.seed for run in study.runs})
         axes.set_title(
-            f"Accuracy of {len(order)} recipe{'s' * (len(order) > 1)} on {study.test_images:,} test images"
+            f"Accuracy of {_counted(order, study)} on {study.test_images:,} test images"
             + (f", {seeds} seeds" if seeds > 1 else "")
         )
+
+
+def _counted(order: Sequence[RecipeRuns], study: Comparison) -> str:
+    """ "14 recipes", or what of them is shown, and how many failures are not."""
+    if len(order) == len(study.recipes):
+        return f"{len(order)} recipe{'s' * (len(order) > 1)}"
+    names = {group.name for group in order}
+    hidden = failures_counted(group for group in study.recipes.values() if group.name not in names)
+    alive = sum(not group.failed for group in order)
+    return f"the best {alive or len(order)} of {len(study.recipes):,} recipes" + f" (not shown: {hidden})" * bool(
+        hidden
+    )
+
+
+def _tiers(axes: Axes, order: Sequence[RecipeRuns]) -> None:
+    """A band behind every second tier, with its number at the left edge; none where there is one tier alone."""
+    tiers = [group.tier for group in order]
+    numbers = sorted({tier for tier in tiers if tier is not None})
+    if len(numbers) < 2:
+        return
+    right = axes.get_yaxis_transform()
+    for tier in numbers:
+        rows = [y for y, one in enumerate(tiers) if one == tier]
+        if tier % 2 == 0:
+            axes.axhspan(min(rows) - 0.5, max(rows) + 0.5, color=GREY, alpha=0.1, linewidth=0, zorder=0)
+        axes.text(0.005, max(rows), f"tier {tier}", transform=right, va="center", fontsize=8, color=GREY)
 
 
 def _row(axes: Axes, y: int, group: RecipeRuns, reported: bool) -> None:
@@ -125,7 +157,7 @@ def map_of_two(material: Material, path: str | Path, optimizer: str) -> None:
     for group in placed:
         place = alongs.index(group.recipe[along.name]), ups.index(group.recipe[up.name])
         cells.setdefault(place, []).append(group)
-    tallest = 0.95 + 0.19 * max([len(cell) for cell in cells.values()], default=1)
+    tallest = 0.95 + 0.19 * max([min(len(cell), CELL_NAMES + 1) for cell in cells.values()], default=1)
     with drawing(path, 2.6 + 2.7 * max(len(alongs), 1), 1.5 + tallest * max(len(ups), 1)) as figure:
         axes = figure.subplots()
         norm = _accuracy_scale(runs)
@@ -177,7 +209,10 @@ def _cell(
     top = y + 0.5 - 0.32 / height
     axes.text(x, top, f"{'✕ ' * failed}{accuracy:.1%}", fontsize=14, fontweight="bold", **look)
     axes.text(x, top - 0.29 / height, _cost(best, train_images), fontsize=8.5, **look)
-    for k, group in enumerate(ordered):
+    if len(ordered) > CELL_NAMES:
+        more = f"and {len(ordered) - CELL_NAMES:,} more"
+        axes.text(x, top - (0.53 + 0.19 * CELL_NAMES) / height, more, fontsize=8.5, **look)
+    for k, group in enumerate(ordered[:CELL_NAMES]):
         share = f" {group.accuracy('test'):.1%}" if len(cell) > 1 else ""
         line = name(group.name, 22) + (f" ✕ {group.failure}" if group.failure else share)
         axes.text(x, top - (0.53 + 0.19 * k) / height, line, fontsize=8.5, **look)

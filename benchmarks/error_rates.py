@@ -1,0 +1,135 @@
+"""How often the tests between two recipes err, and how often they find a difference, in simulated studies.
+
+    python -m benchmarks.error_rates [--studies 1000]      the tables of docs/STATISTICS.md, to the terminal
+
+Every image has a difficulty that both recipes share and one for each recipe; every seed makes a recipe better or worse;
+a network is right about an image if the sum, with noise, is above a threshold. Both recipes have the same distribution,
+so whatever a test finds is an error; for the power the one has a higher threshold.
+"""
+
+import argparse
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.stats import t
+
+from study.compare.seeds_and_images import _MeanSquares, crossed_test
+from study.compare.statistics import mcnemar
+
+SKILL = 1.0  # thresholds, in standard deviations of all that varies: four of five images are right
+
+
+@dataclass(frozen=True)
+class World:
+    """What varies, as standard deviations beside the noise of 1.
+
+    Attributes:
+        seeds: between seeds of a recipe, as a share of all that varies.
+        own: between images, of one recipe alone; the less, the more alike both recipes are.
+        common: between images, the same for both recipes.
+        images: test images.
+        shared: share of the variance between seeds that both recipes have in common, as a seed is the same for both.
+    """
+
+    seeds: float
+    own: float
+    images: int = 1000
+    common: float = 2.0
+    shared: float = 0.0
+
+    def draw(self, seeds: int, random: np.random.Generator, advantage: float = 0.0) -> list[NDArray[np.bool_]]:
+        """Whether two recipes are right, (seeds, images) each; the second has its threshold lower by so much."""
+        spread = float(np.sqrt(1 + self.common**2 + self.own**2))
+        image = random.normal(0, self.common, self.images)
+        seed = random.normal(0, spread * self.seeds * self.shared**0.5, (seeds, 1))
+        right = []
+        for skill in (SKILL, SKILL + advantage):
+            own = random.normal(0, self.own, self.images)
+            of_seed = random.normal(0, spread * self.seeds * (1 - self.shared) ** 0.5, (seeds, 1))
+            noise = random.normal(size=(seeds, self.images))
+            right.append(spread * skill + image + seed + own + of_seed + noise > 0)
+        return right
+
+
+def one_seed(a: NDArray[np.bool_], b: NDArray[np.bool_]) -> float:
+    """McNemar's test of the first seed's networks."""
+    return mcnemar(a[0], b[0])
+
+
+def every_seed(a: NDArray[np.bool_], b: NDArray[np.bool_]) -> float:
+    """The largest of the p values of the seeds; 1 if they disagree about which recipe is better."""
+    signs = {int(np.sign(one.sum() - two.sum())) for one, two in zip(a, b, strict=True)}
+    return max(mcnemar(one, two) for one, two in zip(a, b, strict=True)) if len(signs) == 1 else 1.0
+
+
+def satterthwaite(a: NDArray[np.bool_], b: NDArray[np.bool_]) -> float:
+    """The same variance as `crossed_test`, with Satterthwaite's degrees of freedom (Hillis 2007)."""
+    squares, (seeds, images) = _MeanSquares.of(a.astype(np.int8) - b), a.shape
+    of_images = max(squares.images - squares.rest, 0.0)
+    total = squares.seeds + of_images
+    if total == 0:
+        return 1.0
+    freedom = total**2 / (squares.seeds**2 / (seeds - 1) + of_images**2 / (images - 1))
+    return float(2 * t.sf(abs(squares.mean) / (total / seeds / images) ** 0.5, freedom))
+
+
+def crossed(a: NDArray[np.bool_], b: NDArray[np.bool_]) -> float:
+    """What the pipeline does."""
+    return crossed_test(a.astype(np.int8) - b)
+
+
+TESTS: dict[str, Callable[[NDArray[np.bool_], NDArray[np.bool_]], float]] = {
+    "one seed (McNemar)": one_seed,
+    "every seed (McNemar)": every_seed,
+    "Satterthwaite": satterthwaite,
+    "crossed_test": crossed,
+}
+WORLDS = {
+    "no seed variance": World(0.0, 1.0),
+    "little": World(0.03, 1.0),
+    "much": World(0.1, 1.0),
+    "much, 5,000 images": World(0.1, 1.0, images=5000),
+    "much, alike recipes": World(0.1, 0.1),
+    "much, half shared": World(0.1, 1.0, shared=0.5),
+}
+
+
+def rates(
+    world: World, seeds: int, studies: int, alpha: float = 0.05, advantage: float = 0.0, tests: Sequence[str] = ()
+) -> dict[str, float]:
+    """Share of simulated studies in which each test finds a difference."""
+    random = np.random.default_rng([seeds, studies])
+    found = dict.fromkeys(tests or TESTS, 0)
+    for _ in range(studies):
+        a, b = world.draw(seeds, random, advantage)
+        for name in found:
+            found[name] += TESTS[name](a, b) <= alpha
+    return {name: count / studies for name, count in found.items()}
+
+
+def rows(seeds: Sequence[int], studies: int, alpha: float, advantage: float) -> Iterator[str]:
+    """The rates as a table in Markdown, line by line, in percent."""
+    yield "| seeds | variance between seeds | " + " | ".join(TESTS) + " |"
+    yield "| --- | --- |" + " ---: |" * len(TESTS)
+    for count in seeds:
+        for name, world in WORLDS.items():
+            found = rates(world, count, studies, alpha, advantage)
+            yield f"| {count} | {name} | " + " | ".join(f"{100 * rate:.1f}" for rate in found.values()) + " |"
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--studies", type=int, default=1000, help="simulated studies of each row")
+    parser.add_argument("--seeds", type=int, nargs="+", default=[2, 3, 5, 10])
+    arguments = parser.parse_args()
+    for alpha, advantage in ((0.05, 0.0), (0.05, 0.15), (0.005, 0.0)):
+        what = "no difference" if not advantage else f"a threshold lower by {advantage:g}"
+        print(f"\nSignificant at {alpha:.1%} with {what}, % of {arguments.studies:,} studies\n")
+        for row in rows(arguments.seeds, arguments.studies, alpha, advantage):
+            print(row, flush=True)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,108 @@
+"""How many seeds, how many test images: what this study could have found, and what a smaller difference needs.
+
+Entry points:
+    power_table(comparison) -> DataFrame                   tables/power.csv
+    smallest_found(comparison) -> float | None             the least difference that it finds with `POWER`
+"""
+
+import math
+from typing import Any
+
+import pandas as pd
+
+from study.compare.comparison import Comparison, paired_differences
+from study.compare.seeds_and_images import (
+    POWER,
+    Variances,
+    images_needed,
+    network_difference,
+    network_images_needed,
+    seeds_needed,
+    smallest_difference,
+)
+
+WISHED = (0.005, 0.01, 0.02, 0.05)  # differences in accuracy
+RECIPES, NETWORKS = "the recipes: further seeds, further images", "these trained networks: further images"
+SMALLEST, SEEDS, IMAGES = "smallest difference found", "seeds needed", "test images needed"
+UNREACHABLE, UNKNOWN = "not reachable with any number", "unknown: one seed says nothing about others"
+
+POWER_COLUMNS = [
+    *("question", "difference", "seeds", "test_images", "answer", "speaks_of", "power", "alpha", "tests"),
+    *("sd_seeds", "sd_images", "sd_rest"),
+]
+
+
+def power_table(comparison: Comparison) -> pd.DataFrame:
+    """What the study finds with `POWER`, and what the `WISHED` differences in test accuracy need.
+
+    One row for the smallest difference of this study; then for each wished one the seeds that it takes with these test
+    images, and the test images that it takes with these seeds. A difference is found if its p value is at most alpha,
+    (1 − confidence) / tests, what Holm's correction asks of the first of so many tests. The standard deviations are
+    those of the difference between the best recipe and another, in shares of the images, see `Variances`. With one seed
+    the answers are about the trained networks, and how many seeds are needed is not known.
+
+    Returns:
+        POWER_COLUMNS; seeds and test_images are whole numbers, missing where no number suffices or it is not known;
+        `answer` says which. Empty for one recipe.
+    """
+    variances = _variances(comparison)
+    if variances is None:
+        return pd.DataFrame(columns=POWER_COLUMNS)
+    seeds, images, alpha = len(comparison.best), comparison.test_images, alpha_of(comparison)
+    smallest = smallest_found(comparison)
+    assert smallest is not None
+    rows = [_row(SMALLEST, smallest, seeds, images, f"{100 * smallest:.2g} points")]
+    for wished in WISHED:
+        if seeds == 1:
+            rows.append(_row(SEEDS, wished, None, images, UNKNOWN))
+            rows.append(_counted(IMAGES, wished, 1, network_images_needed(wished, variances, alpha)))
+        else:
+            rows.append(_counted(SEEDS, wished, seeds_needed(wished, variances, images, alpha), images))
+            rows.append(_counted(IMAGES, wished, seeds, images_needed(wished, variances, seeds, alpha)))
+    table = pd.DataFrame(rows).assign(
+        speaks_of=NETWORKS if seeds == 1 else RECIPES,
+        power=POWER,
+        alpha=alpha,
+        tests=len(comparison.recipes) - 1,
+        sd_seeds=math.sqrt(variances.seeds),
+        sd_images=math.sqrt(variances.images),
+        sd_rest=math.sqrt(variances.rest),
+    )
+    return table.astype({"seeds": "Int64", "test_images": "Int64"})[POWER_COLUMNS]
+
+
+def smallest_found(comparison: Comparison) -> float | None:
+    """The least true difference in test accuracy to the best recipe that this study finds with `POWER`; None for one.
+
+    With one seed a difference between the trained networks.
+    """
+    variances = _variances(comparison)
+    if variances is None:
+        return None
+    if not comparison.several_seeds:
+        return network_difference(variances, comparison.test_images, alpha_of(comparison))
+    return smallest_difference(variances, len(comparison.best), comparison.test_images, alpha_of(comparison))
+
+
+def alpha_of(comparison: Comparison) -> float:
+    """The p value that the first of all tests against the best recipe needs under Holm's correction."""
+    return (1 - comparison.confidence) / (len(comparison.recipes) - 1)
+
+
+def _variances(comparison: Comparison) -> Variances | None:
+    """Of the best recipe beside the others that did not fail, or beside all if they did; None if there is no other."""
+    others = [group for group in comparison.recipes.values() if group is not comparison.best]
+    others = [group for group in others if not group.failed] or others
+    return Variances.of(paired_differences(group, comparison.best) for group in others) if others else None
+
+
+def _counted(question: str, difference: float, seeds: int | None, images: int | None) -> dict[str, Any]:
+    count = seeds if question == SEEDS else images
+    words = "seeds" if question == SEEDS else "test images"
+    return _row(question, difference, seeds, images, UNREACHABLE if count is None else f"{count:,} {words}")
+
+
+def _row(question: str, difference: float, seeds: int | None, images: int | None, answer: str) -> dict[str, Any]:
+    return {
+        "question": question, "difference": difference, "seeds": seeds, "test_images": images, "answer": answer,
+    }  # fmt: skip

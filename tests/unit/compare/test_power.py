@@ -1,0 +1,54 @@
+"""tables/power.csv: what a study could have found."""
+
+from pathlib import Path
+
+import made_runs
+import numpy as np
+import pytest
+from made_runs import Made, comparison_of, recipe
+
+from study.compare.power import (
+    IMAGES,
+    NETWORKS,
+    POWER_COLUMNS,
+    RECIPES,
+    SEEDS,
+    UNKNOWN,
+    UNREACHABLE,
+    WISHED,
+    power_table,
+    smallest_found,
+)
+
+
+def table_of(folder: Path, seeds: int, skill: float = 0.8):
+    made = [Made(recipe(name), skill, seed=seed) for name in ("a", "b", "c") for seed in range(seeds)]
+    return comparison_of(made_runs.study(folder, made))
+
+
+def test_several_seeds_speak_of_the_recipes(tmp_path: Path) -> None:
+    whole = table_of(tmp_path, 3)
+    table = power_table(whole)
+    assert list(table.columns) == POWER_COLUMNS and len(table) == 1 + 2 * len(WISHED)
+    first = table.iloc[0]
+    assert first["difference"] == smallest_found(whole) and set(table["speaks_of"]) == {RECIPES}
+    assert (first["seeds"], first["test_images"], first["tests"]) == (3, 400, 2)
+    assert first["alpha"] == pytest.approx(0.025)
+    unreached = table[table["answer"] == UNREACHABLE]
+    assert unreached["seeds"].where(unreached["question"] == SEEDS).isna().all()
+    five = table[(table["difference"] == 0.05) & (table["question"] == SEEDS)].iloc[0]
+    assert five["answer"] == f"{five['seeds']:,} seeds" and five["test_images"] == 400
+
+
+def test_one_seed_speaks_of_the_networks_and_does_not_know_the_seeds(tmp_path: Path) -> None:
+    table = power_table(table_of(tmp_path, 1))
+    assert set(table["speaks_of"]) == {NETWORKS}
+    assert set(table.loc[table["question"] == SEEDS, "answer"]) == {UNKNOWN}
+    images = table.loc[table["question"] == IMAGES, "test_images"].astype(float)
+    assert (np.diff(images) < 0).all() and images.notna().all()
+    assert np.isnan(table["sd_seeds"]).all()
+
+
+def test_one_recipe_has_no_power(tmp_path: Path) -> None:
+    runs = made_runs.study(tmp_path, [Made(recipe("a"))])
+    assert power_table(comparison_of(runs)).empty and smallest_found(comparison_of(runs)) is None
