@@ -108,7 +108,6 @@ def first_page_html(comparison: Comparison, page: FirstPage) -> str:
         symbols=SYMBOLS,
         effects=[_effect_row(row) for row in effects.to_dict("records")],
         effects_left_out=effects_left_out,
-        recipes=len(comparison.recipes),
         notes=[note for note in (comparability.note(comparison), page.note) if note],
         cases=[_case(comparison, case, page) for case in comparison.cases],
         case_note=case_note(comparison.several_seeds, comparison.confidence),

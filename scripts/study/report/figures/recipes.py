@@ -72,11 +72,9 @@ def _counted(order: Sequence[RecipeRuns], study: Comparison) -> str:
     if len(order) == len(study.recipes):
         return f"{len(order)} recipe{'s' * (len(order) > 1)}"
     names = {group.name for group in order}
+    alive = sum(not group.failed for group in order) or len(order)
     hidden = failures_counted(group for group in study.recipes.values() if group.name not in names)
-    alive = sum(not group.failed for group in order)
-    return f"the best {alive or len(order)} of {len(study.recipes):,} recipes" + f" (not shown: {hidden})" * bool(
-        hidden
-    )
+    return f"the best {alive} of {len(study.recipes):,} recipes" + f" (not shown: {hidden})" * bool(hidden)
 
 
 def _tiers(axes: Axes, order: Sequence[RecipeRuns]) -> None:
