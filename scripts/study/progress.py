@@ -2,8 +2,10 @@
 
 import sys
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections import deque
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from contextlib import contextmanager
+from itertools import islice
 from typing import Any, TypeVar
 
 from rich.console import Console
@@ -15,6 +17,7 @@ Item = TypeVar("Item")
 Result = TypeVar("Result")
 
 CHUNK = 64  # items per task of the pool: large enough that the pool costs nothing beside the decoding
+WAITING = 8  # tasks per process that are handed over before their results are taken
 SECONDS_ALONE = 0.5  # of work, after which the rest is estimated
 SECONDS_TO_START = 2.0  # processes have to save more: starting them and handing over results takes one to two
 SECONDS_BETWEEN_LINES = 10.0
@@ -51,43 +54,58 @@ def _lines(title: str, total: int | None) -> Callable[[int], None]:
     return advance
 
 
-def in_parallel(title: str, work: Callable[[Item], Result], items: Sequence[Item], workers: int) -> list[Result]:
+def in_parallel(
+    title: str, work: Callable[[Item], Result], items: Iterable[Item], workers: int, total: int | None = None
+) -> Iterator[Result]:
     """`work` of every item, in their order, over processes, with a progress bar; stops at the first exception.
+
+    Items are taken and results given one by one: only those of a few tasks are in memory at once, however many there
+    are. Nothing is done before the first result is asked for.
 
     Processes are started once the first items show that they save time. Threads would not do: most of the work on a
     small image is Python's, and two threads are slower at it than one.
 
     Args:
         work: goes to every process once, so what it refers to has to be picklable.
+        total: number of items; None where `items` has a length.
 
     Raises:
         StudyError: a process was killed, for lack of memory most likely.
     """
-    parts = [items[start : start + CHUNK] for start in range(0, len(items), CHUNK)]
-    results: list[Result] = []
-    with progress(title, len(items)) as advance:
+    if total is None:
+        assert isinstance(items, Collection)
+        total = len(items)
+    left = iter(items)
+    parts = iter(lambda: list(islice(left, CHUNK)), [])
+    finished = 0
+    with progress(title, total) as advance:
         started = time.monotonic()
-        while parts and not _processes_pay(time.monotonic() - started, len(results), len(items), workers):
-            part = [work(item) for item in parts.pop(0)]
-            results += part
+        while finished < total and not _processes_pay(time.monotonic() - started, finished, total, workers):
+            part = [work(item) for item in next(parts)]
+            finished += len(part)
             advance(len(part))
-        if parts:
+            yield from part
+        if finished < total:
             from loky import BrokenProcessPool, ProcessPoolExecutor
 
-            pool = ProcessPoolExecutor(min(workers, len(parts)), initializer=_take, initargs=(work,))
+            processes = min(workers, -(-(total - finished) // CHUNK))
+            pool = ProcessPoolExecutor(processes, initializer=_take, initargs=(work,))
             try:
-                for part in pool.map(_work_on, parts):
-                    results += part
+                waiting = deque(pool.submit(_work_on, part) for part in islice(parts, WAITING * processes))
+                while waiting:
+                    part = waiting.popleft().result()
+                    waiting += [pool.submit(_work_on, part) for part in islice(parts, 1)]
+                    finished += len(part)
                     advance(len(part))
+                    yield from part
             except BrokenProcessPool:
                 raise StudyError(
-                    f"{title}: a process was killed after {len(results):,} of {len(items):,} were done, most likely "
-                    f"because the machine or the job ran out of memory; use fewer processes than {workers} (config key "
+                    f"{title}: a process was killed after {finished:,} of {total:,} were done, most likely because the "
+                    f"machine or the job ran out of memory; use fewer processes than {workers} (config key "
                     "resources.workers) or give the job more memory, and run the same command again"
                 ) from None
             finally:
                 pool.shutdown(wait=True, kill_workers=True)  # nothing is left to do, or nothing is to be done any more
-    return results
 
 
 def _processes_pay(seconds: float, done: int, total: int, workers: int) -> bool:

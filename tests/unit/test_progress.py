@@ -20,7 +20,9 @@ def pay(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None
 @pytest.mark.parametrize("workers", [1, 3])
 @pytest.mark.parametrize("count", [0, 1, CHUNK, 3 * CHUNK + 1])
 def test_results_keep_the_order_of_the_items(workers: int, count: int) -> None:
-    assert in_parallel("Squaring", lambda number: number**2, range(count), workers) == [n**2 for n in range(count)]
+    assert list(in_parallel("Squaring", lambda number: number**2, range(count), workers)) == [
+        n**2 for n in range(count)
+    ]
 
 
 def test_processes_are_started_for_work_that_takes_long(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -30,7 +32,7 @@ def test_processes_are_started_for_work_that_takes_long(monkeypatch: pytest.Monk
         time.sleep(0.01)
         return os.getpid()
 
-    found = in_parallel("Working", work, range(10 * CHUNK), 2)
+    found = list(in_parallel("Working", work, range(10 * CHUNK), 2))
     assert found[0] == os.getpid() and len(set(found[CHUNK:]) - {os.getpid()}) == 2
     assert set(in_parallel("Working", work, range(CHUNK), 2)) == {os.getpid()}
 
@@ -43,7 +45,7 @@ def test_the_exception_of_the_first_wrong_item_is_raised() -> None:
         return number
 
     with pytest.raises(ValueError, match=f"item {CHUNK + 1}"):
-        in_parallel("Working", work, range(10 * CHUNK), 4)
+        list(in_parallel("Working", work, range(10 * CHUNK), 4))
 
 
 def test_a_process_that_is_killed_is_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -55,11 +57,11 @@ def test_a_process_that_is_killed_is_one_line(monkeypatch: pytest.MonkeyPatch) -
         return number
 
     with pytest.raises(StudyError, match=r"^Reading images: a process was killed after \d+ of 256 .* fewer .* than 2 "):
-        in_parallel("Reading images", work, range(4 * CHUNK), 2)
+        list(in_parallel("Reading images", work, range(4 * CHUNK), 2))
 
 
 def test_a_log_gets_a_line_at_the_end(capsys: pytest.CaptureFixture[str]) -> None:
-    in_parallel("Reading images", str, range(500), 2)
+    list(in_parallel("Reading images", str, range(500), 2))
     lines = capsys.readouterr().err.splitlines()
     assert len(lines) == 1
     assert lines[0].startswith("Reading images: 500 of 500, ")

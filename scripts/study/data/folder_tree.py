@@ -4,6 +4,7 @@ import sys
 from collections import defaultdict
 from collections.abc import Iterable
 from dataclasses import dataclass, field
+from typing import Any
 
 from study.data.data_settings import DataSettings
 from study.data.layout import Folder, folder_inside, read_layout, tree_of
@@ -15,13 +16,28 @@ OFFICIAL_SPLITS = "folders (train, val, test), file names (Training_…, PublicT
 USAGES = {"Training": "train", "PublicTest": "val", "PrivateTest": "test"}  # FER2013's names for its splits
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Entry:
     """One image of a source: its id, its class, and its original split ("train", "val", "test" or "" for none)."""
 
     image_id: str
     label: str
     split: str
+
+
+class Listing:
+    """What a source lists. It stays where it was listed: the source in another process can only read.
+
+    Attributes:
+        entries, ignored, notes: as `study.data.sources.Source` has them.
+    """
+
+    entries: list[Entry]
+    ignored: dict[str, list[str]]
+    notes: list[str]
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {name: value for name, value in vars(self).items() if name not in Listing.__annotations__}
 
 
 @dataclass(frozen=True)

@@ -1,5 +1,10 @@
 """manifest.csv, where every source ends: its columns, how it is written and read, and which of its images leak.
 
+Entry points:
+    write_manifest(manifest, path), read_manifest(path)    the table as CSV
+    write_rows(table, path)                                any table with a row per image, in little memory
+    leaked(images) -> Series                               which evaluated images have a copy in training
+
 Light, for whoever reads a manifest; `study.data.manifest_building` makes one.
 """
 
@@ -7,7 +12,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from study.files import read_table, write_table
+from study.files import read_table, table_text
 from study.names import EVALUATED_SPLITS
 
 MANIFEST_COLUMNS = (
@@ -16,9 +21,21 @@ MANIFEST_COLUMNS = (
 )
 
 
+ROWS_AT_ONCE = 2**16  # of a table that are Python objects or text at one time
+
+
 def write_manifest(manifest: pd.DataFrame, path: Path) -> None:
     """Write a manifest as CSV."""
-    write_table(manifest, path)
+    write_rows(manifest, path)
+
+
+def write_rows(table: pd.DataFrame, path: Path) -> None:
+    """The file that `study.files.write_table` writes, made piece by piece."""
+    head = table_text(table.head(0))
+    with path.open("w", encoding="utf-8", newline="") as file:
+        file.write(head)
+        for start in range(0, len(table), ROWS_AT_ONCE):
+            file.write(table_text(table.iloc[start : start + ROWS_AT_ONCE]).removeprefix(head))
 
 
 def read_manifest(path: Path) -> pd.DataFrame:
@@ -32,5 +49,5 @@ def leaked(images: pd.DataFrame) -> pd.Series:
     Args:
         images: columns sha256 and split, such as a manifest.
     """
-    trained = set(images.loc[images["split"] == "train", "sha256"]) - {""}
+    trained = images.loc[(images["split"] == "train") & (images["sha256"] != ""), "sha256"]
     return images["split"].isin(EVALUATED_SPLITS) & images["sha256"].isin(trained)

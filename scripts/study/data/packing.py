@@ -6,6 +6,7 @@ import json
 import re
 import tempfile
 from collections import Counter
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -15,13 +16,14 @@ import pandas as pd
 from study.data.data_settings import DataSettings
 from study.data.decode import FULL_DEPTH, GRAYSCALE, pixels_sha256, resize
 from study.data.file_kinds import UnreadableError
+from study.data.manifest import write_rows
 from study.data.sources import Source, open_source
 from study.errors import StudyError
-from study.files import write_json, write_table
+from study.files import write_json
 from study.names import SPLITS
 from study.progress import in_parallel
 
-ROWS_AT_ONCE = 4096  # hashed together
+HASHED_AT_ONCE = 2**24  # bytes
 
 
 def pack(manifest: pd.DataFrame, data: DataSettings, directory: Path, workers: int) -> dict[str, Any]:
@@ -81,26 +83,32 @@ def _pack_split(
     shape, array_file = (len(rows), channels, data.stored_side, data.stored_side), base.with_suffix(".npy")
     array = np.lib.format.open_memmap(array_file, mode="w+", dtype=np.uint8, shape=shape)
     known = {entry.image_id for entry in source.entries}
-    ids, hashes = list(rows["image_id"]), list(rows["sha256"])
 
-    def fill(index: int) -> None:
-        image_id = ids[index] if ids[index] in known else re.sub(r"#\d+$", "", ids[index])  # an oversampled copy
+    def places() -> Iterator[tuple[int, str, bool, str]]:
+        """Of each image its place in the array, its id in the source, whether it is still there, and its hash."""
+        for index, (image_id, sha256) in enumerate(zip(rows["image_id"], rows["sha256"], strict=True)):
+            name = image_id if image_id in known else re.sub(r"#\d+$", "", image_id)  # an oversampled copy
+            yield index, name, name in known, sha256
+
+    def fill(place: tuple[int, str, bool, str]) -> None:
+        index, image_id, there, sha256 = place
         try:
-            picture = source.read(image_id, bit_depth) if image_id in known else None
+            picture = source.read(image_id, bit_depth) if there else None
         except UnreadableError:
             picture = None
         pixels = resize(picture.image, data.stored_side, channels, data.keep_aspect) if picture else None
-        if pixels is None or pixels_sha256(pixels) != hashes[index]:
+        if pixels is None or pixels_sha256(pixels) != sha256:
             raise StudyError(
                 f"{data.source}: '{image_id}' has changed since the manifest was made; make the manifest again"
             )
         _writable(array_file)[index] = pixels
 
-    in_parallel(f"Packing {base.name}", fill, range(len(ids)), workers)
-    write_table(rows[["image_id", "label"]], base.with_suffix(".csv"))
+    for _ in in_parallel(f"Packing {base.name}", fill, places(), workers, total=len(rows)):
+        pass
+    write_rows(rows[["image_id", "label"]], base.with_suffix(".csv"))
     labels = list(rows["label"])
     counts = dict(sorted(Counter(labels).items()))
-    return {"images": len(ids), "counts": counts, "sha256": array_digest(array, labels)}
+    return {"images": len(rows), "counts": counts, "sha256": array_digest(array, labels)}
 
 
 @functools.lru_cache(maxsize=1)
@@ -110,7 +118,9 @@ def _writable(file: Path) -> np.ndarray:
 
 
 def array_digest(array: np.ndarray, labels: list[str]) -> str:
+    """SHA-256 of an array (N, …) and its N labels."""
     digest = hashlib.sha256(json.dumps([array.shape, labels]).encode())
-    for start in range(0, len(array), ROWS_AT_ONCE):
-        digest.update(array[start : start + ROWS_AT_ONCE].tobytes())
+    rows = max(1, HASHED_AT_ONCE // max(1, array[:1].nbytes))
+    for start in range(0, len(array), rows):
+        digest.update(np.ascontiguousarray(array[start : start + rows]).data)
     return digest.hexdigest()

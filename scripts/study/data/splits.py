@@ -136,14 +136,16 @@ def _with_validation(images: pd.DataFrame, settings: SplitSettings) -> pd.Series
     in_test = images["group"].isin(images.loc[split == "test", "group"])
     groups = images[~in_test].drop_duplicates("group")
     share = settings.val / (settings.train + settings.val)
+    taken = []
     for label, rows in groups.groupby("label"):
         if len(rows) < 2:
             raise StudyError(
                 f"class '{label}': {len(rows)} training images found (copies of an image counted once), needed are "
                 "at least 2 to take validation images from them; add images, or remove the class"
             )
-        _, taken = train_test_split(list(rows["group"]), test_size=_ceil(len(rows) * share), random_state=settings.seed)
-        split[images["group"].isin(taken)] = "val"
+        size = _ceil(len(rows) * share)
+        taken += train_test_split(list(rows["group"]), test_size=size, random_state=settings.seed)[1]
+    split[images["group"].isin(taken)] = "val"
     return split
 
 

@@ -1,6 +1,7 @@
 """The table that Kaggle has FER2013 as: `fer2013.csv` or `icml_face_data.csv`."""
 
 import csv
+from array import array
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -9,7 +10,7 @@ from PIL import Image
 
 from study.data.data_settings import DataSettings
 from study.data.decode import FULL_DEPTH, Picture
-from study.data.folder_tree import USAGES, Entry, check_labels
+from study.data.folder_tree import USAGES, Entry, Listing, check_labels
 from study.errors import StudyError
 
 SIDE = 48  # pixels of an image
@@ -23,7 +24,7 @@ def recognises(source: str) -> bool:
     return path.suffix.lower() == ".csv" and path.is_file() and path.stat().st_size > 0
 
 
-class Fer2013Source:
+class Fer2013Source(Listing):
     """One image of 48×48 gray values per row, `row_<n>` in row n of the file.
 
     The header is row 1. Columns are found by name, in any order and with spaces around them; `Usage` may be missing.
@@ -31,12 +32,10 @@ class Fer2013Source:
 
     def __init__(self, data: DataSettings) -> None:
         self.path = Path(data.source)
-        self.ignored: dict[str, list[str]] = {}
-        self.notes: list[str] = []
-        self.entries: list[Entry] = []
-        self.offsets: dict[str, int] = {}  # of a row in the file, in bytes
+        self.ignored, self.notes, self.entries = {}, [], []
+        self.offsets = array("q")  # of each row in the file, in bytes, the header first; −1 for an empty one
         rows = self._rows()
-        _, _, header = next(rows, (1, 0, []))
+        _, header = next(rows, (1, []))
         columns = [name.strip().lower() for name in header]
         for name in ("emotion", "pixels"):
             if name not in columns:
@@ -45,25 +44,24 @@ class Fer2013Source:
                     f"{self.path}, row 1: missing column '{name}'; found {found}, allowed is emotion, pixels, Usage"
                 )
         self.columns = {name: columns.index(name) for name in columns}
-        for row, offset, cells in rows:
-            image_id = f"row_{row}"
-            self.offsets[image_id] = offset
-            self.entries.append(Entry(image_id, self._label(row, cells), self._split(row, cells)))
+        for row, cells in rows:
+            self.entries.append(Entry(f"row_{row}", self._label(row, cells), self._split(row, cells)))
         if not self.entries:
             raise StudyError(f"{self.path}: no row of pixels below the header; each row is one image")
         check_labels(str(self.path), self.entries)
 
-    def _rows(self) -> Iterator[tuple[int, int, list[str]]]:
-        """Number (from 1), offset in bytes and cells of each row that is not empty."""
+    def _rows(self) -> Iterator[tuple[int, list[str]]]:
+        """Number (from 1) and cells of each row that is not empty."""
         offset, width = 0, 0
         with self.path.open("rb") as file:
             for number, line in enumerate(iter(lambda: file.readline(LONGEST_ROW), b""), 1):
                 cells = self._cells(number, line)
                 width = width or len(cells)
+                self.offsets.append(offset if cells else -1)
                 if cells:
                     if len(cells) != width:
                         raise StudyError(f"{self.path}, row {number}: {len(cells)} cells found, allowed are {width}")
-                    yield number, offset, cells
+                    yield number, cells
                 offset += len(line)
 
     def _cells(self, row: int, line: bytes) -> list[str]:
@@ -96,7 +94,7 @@ class Fer2013Source:
         """As the protocol says, but a wrong cell is a StudyError: a table is right or wrong as a whole."""
         row = int(image_id.removeprefix("row_"))
         with self.path.open("rb") as file:
-            file.seek(self.offsets[image_id])
+            file.seek(self.offsets[row - 1])
             text = self._cells(row, file.readline(LONGEST_ROW))[self.columns["pixels"]]
         try:
             values = np.fromstring(text, dtype=np.int64, sep=" ")

@@ -4,7 +4,7 @@ from pathlib import Path
 
 from study.data.data_settings import DataSettings, files_below
 from study.data.decode import FULL_DEPTH, Picture, decode
-from study.data.folder_tree import check_name, read_tree
+from study.data.folder_tree import Listing, check_name, read_tree
 
 
 def recognises(source: str) -> bool:
@@ -12,7 +12,7 @@ def recognises(source: str) -> bool:
     return Path(source).is_dir()
 
 
-class FolderSource:
+class FolderSource(Listing):
     """A tree of image files; links are followed."""
 
     def __init__(self, data: DataSettings) -> None:

@@ -1,17 +1,28 @@
-"""A zip of a folder of images. It may come from anywhere, so its entries are checked before one is read."""
+"""A zip of a folder of images. It may come from anywhere, so its entries are checked before one is read.
+
+Entry points:
+    recognises(source), what_it_is(path)                   whether a file is a zip; what else it may be
+    ZipSource(data)                                        a source of images
+    Directory(names, members)                              where the entries are, in little memory
+"""
 
 import io
 import stat
 import struct
 import zipfile
 import zlib
+from bisect import bisect_left
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
+
+import numpy as np
+import pyarrow as pa
 
 from study.data.data_settings import DataSettings
 from study.data.decode import FULL_DEPTH, Picture, decode
 from study.data.file_kinds import ARCHIVES, HEAD, UnreadableError, is_web_page
-from study.data.folder_tree import check_name, read_tree
+from study.data.folder_tree import Listing, check_name, read_tree
 from study.errors import StudyError, naming_trouble
 
 ENCRYPTED, NAME_IS_UTF8 = 0x1, 0x800  # of an entry's flags
@@ -19,6 +30,14 @@ UNICODE_PATH = 0x7075  # extra field of Info-ZIP: the name in UTF-8
 METHODS = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED, zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA)
 END = struct.Struct("<4s4H2LH")  # of a zip: signature, number of this part, number of the directory's part, …
 LONGEST_NAME = 4096  # characters, as on Linux
+EMPTY_ZIP = b"PK\5\6" + bytes(18)
+# What zipfile asks of an entry to read it, by its names in ZipInfo.
+PLACE = np.dtype(
+    [
+        *(("header_offset", "u8"), ("compress_size", "u8"), ("file_size", "u8")),
+        *(("CRC", "u4"), ("flag_bits", "u2"), ("compress_type", "u2")),
+    ]
+)
 
 
 def recognises(source: str) -> bool:
@@ -49,61 +68,66 @@ def what_it_is(path: Path) -> str:
     return ""
 
 
-class ZipSource:
+class Directory:
+    """Where the entries of a zip are: some 100 bytes each instead of the kilobyte of a ZipInfo, for every process.
+
+    Args:
+        members: the entries by the names they are read by.
+    """
+
+    def __init__(self, members: Mapping[str, zipfile.ZipInfo]) -> None:
+        names = sorted(members)
+        in_order = [members[name] for name in names]
+        self.names = pa.array(names, pa.large_string())
+        self.original_names = pa.array([member.orig_filename for member in in_order], pa.large_string())
+        self.places = np.fromiter(
+            (tuple(getattr(member, name) for name in PLACE.names or ()) for member in in_order), PLACE, len(names)
+        )
+
+    def __getitem__(self, name: str) -> zipfile.ZipInfo:
+        index = bisect_left(range(len(self.names)), name, key=lambda place: self.names[place].as_py())
+        if index == len(self.names) or self.names[index].as_py() != name:
+            raise KeyError(name)
+        member = zipfile.ZipInfo(name)
+        member.orig_filename = self.original_names[index].as_py()
+        for field, value in zip(PLACE.names or (), self.places[index].tolist(), strict=True):
+            setattr(member, field, value)
+        return member
+
+
+def _opened(path: Path) -> zipfile.ZipFile:
+    """A zip whose entries can be read, without the list of them, which zipfile keeps as ZipInfos."""
+    archive = zipfile.ZipFile(io.BytesIO(EMPTY_ZIP))
+    archive.fp = path.open("rb")
+    return archive
+
+
+class ZipSource(Listing):
     """A zip of a tree of image files, read in place: nothing is unpacked to disk."""
 
     def __init__(self, data: DataSettings) -> None:
-        path = Path(data.source)
-        self.max_pixels = data.max_pixels
-        _refuse_a_part(path)
-        try:
-            with naming_trouble(path):
-                self.zip = zipfile.ZipFile(path)
-        except UnicodeDecodeError as error:
-            raise StudyError(
-                f"{path}: the name of an entry is said to be UTF-8 and is not ({error.object!r}); make the zip again, "
-                "or unpack it and name the folder"
-            ) from None
-        except (zipfile.BadZipFile, OSError, NotImplementedError, ValueError, struct.error) as error:
-            raise StudyError(f"{path}: not a readable zip ({error}); fetch or copy it again") from None
-        self.members: dict[str, zipfile.ZipInfo] = {}
-        guessed = []
-        for member in self.zip.infolist():
-            name, is_guessed = _name(path, member, data.name_encoding)
-            _check_member(path, member, name)
-            name = "/".join(part for part in name.split("/") if part not in ("", ".")) + "/" * name.endswith("/")
-            if name in self.members and not name.endswith("/"):
-                raise StudyError(f"{path}: the zip holds the entry '{name}' twice; allowed is once")
-            self.members[name] = member
-            guessed += [name] * is_guessed
-        self._refuse_a_bomb(path, data.max_unpacked_bytes)
-        tree = read_tree(data, self.members)
+        self.path, self.max_pixels = Path(data.source), data.max_pixels
+        members, guessed = _members(self.path, data.name_encoding)
+        _refuse_a_bomb(self.path, members, data.max_unpacked_bytes)
+        tree = read_tree(data, members)
         self.entries, self.ignored, self.notes = tree.entries, tree.ignored, tree.notes
         if guessed:
             self.notes.insert(
                 0,
-                f"Warning: {path}: the zip does not say how {len(guessed):,} names are encoded and they are not UTF-8; "
-                f"they are read as cp437, such as '{guessed[0]}'. If that is wrong, name the encoding (config key "
-                "data.name_encoding).",
+                f"Warning: {self.path}: the zip does not say how {len(guessed):,} names are encoded and they are not "
+                f"UTF-8; they are read as cp437, such as '{guessed[0]}'. If that is wrong, name the encoding (config "
+                "key data.name_encoding).",
             )
-
-    def _refuse_a_bomb(self, path: Path, max_unpacked_bytes: int) -> None:
-        """Limit what all entries say that they unpack to; `read` holds each of them to what it said."""
-        total = sum(member.file_size for member in self.members.values())
-        if total > max_unpacked_bytes:
-            raise StudyError(
-                f"{path}: the zip expands to {total:,} bytes, allowed are max_unpacked_bytes = {max_unpacked_bytes:,} "
-                "(config key data.max_unpacked_bytes)"
-            )
+        self.directory, self.zip = Directory(members), _opened(self.path)
 
     def __getstate__(self) -> dict[str, Any]:
-        return {**vars(self), "zip": self.zip.filename}
+        return {**super().__getstate__(), "zip": None}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
-        vars(self).update(state, zip=zipfile.ZipFile(state["zip"]))
+        vars(self).update(state, zip=_opened(state["path"]))
 
     def read(self, image_id: str, bit_depth: int = FULL_DEPTH) -> Picture:
-        member, where = self.members[image_id], f"{self.zip.filename}, {image_id}"
+        member, where = self.directory[image_id], f"{self.path}, {image_id}"
         try:
             with naming_trouble(where), self.zip.open(member) as file:
                 content = file.read(member.file_size + 1)  # never more than the header declared and the limit counted
@@ -113,6 +137,42 @@ class ZipSource:
         except Exception as error:  # a damaged entry makes zipfile and its decompressors raise nearly anything
             raise UnreadableError(f"damaged zip entry: {error or type(error).__name__}") from None
         return decode(io.BytesIO(content), self.max_pixels, bit_depth, where)
+
+
+def _members(path: Path, name_encoding: str) -> tuple[dict[str, zipfile.ZipInfo], list[str]]:
+    """The checked entries of a zip by their names, and those names whose encoding was guessed."""
+    _refuse_a_part(path)
+    try:
+        with naming_trouble(path), zipfile.ZipFile(path) as archive:
+            infos = archive.infolist()
+    except UnicodeDecodeError as error:
+        raise StudyError(
+            f"{path}: the name of an entry is said to be UTF-8 and is not ({error.object!r}); make the zip again, "
+            "or unpack it and name the folder"
+        ) from None
+    except (zipfile.BadZipFile, OSError, NotImplementedError, ValueError, struct.error) as error:
+        raise StudyError(f"{path}: not a readable zip ({error}); fetch or copy it again") from None
+    members: dict[str, zipfile.ZipInfo] = {}
+    guessed = []
+    for member in infos:
+        name, is_guessed = _name(path, member, name_encoding)
+        _check_member(path, member, name)
+        name = "/".join(part for part in name.split("/") if part not in ("", ".")) + "/" * name.endswith("/")
+        if name in members and not name.endswith("/"):
+            raise StudyError(f"{path}: the zip holds the entry '{name}' twice; allowed is once")
+        members[name] = member
+        guessed += [name] * is_guessed
+    return members, guessed
+
+
+def _refuse_a_bomb(path: Path, members: Mapping[str, zipfile.ZipInfo], max_unpacked_bytes: int) -> None:
+    """Limit what all entries say that they unpack to; `ZipSource.read` holds each of them to what it said."""
+    total = sum(member.file_size for member in members.values())
+    if total > max_unpacked_bytes:
+        raise StudyError(
+            f"{path}: the zip expands to {total:,} bytes, allowed are max_unpacked_bytes = {max_unpacked_bytes:,} "
+            "(config key data.max_unpacked_bytes)"
+        )
 
 
 def _refuse_a_part(path: Path) -> None:

@@ -165,8 +165,9 @@ def test_names_in_a_zip_that_do_not_say_their_encoding(
     path = zip_named(tmp_path / "images.zip", f"{label}/é.png".encode(encoding, "replace"), b"dog/1.png")
     source = open_source(data_settings(path, name_encoding=told))
     assert {entry.label for entry in source.entries} == {expected, "dog"}
-    for entry in pickle.loads(pickle.dumps(source)).entries:
-        assert source.read(entry.image_id).image.size == (12, 12)
+    elsewhere = pickle.loads(pickle.dumps(source))
+    for entry in source.entries:
+        assert elsewhere.read(entry.image_id).image.size == (12, 12)
     guessed = [note for note in source.notes if "data.name_encoding" in note]
     assert len(guessed) == (told == "auto" and encoding != "utf-8")
 
