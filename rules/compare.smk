@@ -1,7 +1,7 @@
-# Needs:  run.json, history.csv, metrics.json and predictions.csv of every run; pack.json, audit.json, class weights.
+# Needs:  run.json, history.csv, metrics.json and predictions.parquet of every run; pack.json, audit.json, class weights.
 # Makes:  {RESULTS}/tables/     the tables of study.compare.all_tables; case_{case}.md, comparison.html, summary.rst
 #         {RESULTS}/figures/    the figures of study.report.all_figures
-#         {RESULTS}/ensemble/   predictions.csv and metrics.json of the vote
+#         {RESULTS}/ensemble/   predictions.parquet and metrics.json of the vote
 #         {RESULTS}/report.html Snakemake's report of all of it
 RUN_FILES = every_training(RUN.run)
 HISTORY_FILES = every_training(RUN.history)
@@ -67,7 +67,7 @@ rule ensemble:
         predictions=PREDICTIONS_FILES,
     output:
         **tables_of("ensemble"),
-        predictions=f"{RESULTS}/ensemble/predictions.csv",
+        predictions=f"{RESULTS}/ensemble/predictions.parquet",
         metrics=f"{RESULTS}/ensemble/metrics.json",
     log:
         f"{RESULTS}/logs/ensemble.log",

@@ -1,6 +1,6 @@
 # Needs:  packed arrays, class weights (recipes with a weighted loss), pretrained weights (if configured).
 # Makes:  {RESULTS}/train/{experiment}/seed_{seed}/      history.csv, best.safetensors, run.json, tensorboard/
-#         {RESULTS}/evaluate/{experiment}/seed_{seed}/   predictions.csv, metrics.json
+#         {RESULTS}/evaluate/{experiment}/seed_{seed}/   predictions.parquet, metrics.json
 
 
 rule train:

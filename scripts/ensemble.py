@@ -1,9 +1,12 @@
 """Choose the members of the ensemble on validation, let them vote, and score the vote on the test images once."""
 
+from pathlib import Path
+
 from study.compare import ensemble
 from study.compare.comparison import Comparison
 from study.compare.runs import load_runs
 from study.evaluate.metrics import evaluate
+from study.evaluate.predictions import write_predictions
 from study.files import write_json, write_table
 from study.recipe import recipes_of
 from study.rule_log import logged
@@ -14,9 +17,9 @@ with logged(snakemake.log[0]) as say:
     comparison = Comparison(runs, params.metrics)
     chosen = ensemble.members(comparison)
     votes = ensemble.vote(chosen)
-    scores = evaluate(votes, params.metrics["ece_bins"])
-    write_table(votes, out.predictions)
+    scores = evaluate(votes.scores, params.metrics["ece_bins"])
+    write_predictions(votes, Path(out.predictions))
     write_json(scores, out.metrics)
-    write_table(ensemble.ensemble_table(comparison), out.ensemble)
+    write_table(ensemble.ensemble_table(comparison, chosen, votes), out.ensemble)
     names = ", ".join(f"{run.experiment} (seed {run.seed})" for run in chosen)
     say(f"{names} vote: {scores['test']['accuracy']:.1%} of the test images right")

@@ -9,7 +9,8 @@ with logged(snakemake.log[0], threads=snakemake.threads) as say:
 
     from study.data import packed
     from study.evaluate import metrics, prediction
-    from study.files import write_json, write_table
+    from study.evaluate.predictions import write_predictions
+    from study.files import write_json
     from study.recipe import Recipe
     from study.train.loop import TrainingSettings
 
@@ -22,8 +23,7 @@ with logged(snakemake.log[0], threads=snakemake.threads) as say:
         TrainingSettings(**params.settings["training"], gpu_slots=slots),
         report=say,
     )
-    write_table(predictions, snakemake.output.predictions)
-    # Of the file, not of the float32 values in memory: whoever reads it gets the same metrics to the last digit.
-    scores = metrics.evaluate(metrics.read_predictions(snakemake.output.predictions), params.ece_bins)
+    write_predictions(predictions, Path(snakemake.output.predictions))
+    scores = metrics.evaluate(predictions.scores, params.ece_bins)
     write_json(scores, snakemake.output.metrics)
     say(metrics.in_lines(scores))

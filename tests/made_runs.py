@@ -13,10 +13,12 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+from scipy.special import log_softmax
 
 from study.compare.comparison import Comparison
 from study.compare.runs import Run, load_runs
-from study.evaluate.metrics import evaluate, read_predictions
+from study.evaluate.metrics import evaluate
+from study.evaluate.predictions import Predictions, read_scores, write_predictions
 from study.files import write_table
 from study.recipe import Recipe
 
@@ -100,7 +102,7 @@ def study(
         sorted(folder.glob("train/*/*/run.json")),
         sorted(folder.glob("evaluate/*/*/metrics.json")),
         sorted(folder.glob("train/*/*/history.csv")),
-        sorted(folder.glob("evaluate/*/*/predictions.csv")) if predictions else (),
+        sorted(folder.glob("evaluate/*/*/predictions.parquet")) if predictions else (),
     )
 
 
@@ -145,21 +147,20 @@ def three_recipes_with_three_seeds(folder: Path) -> list[Run]:
 
 
 def write_run(folder: Path, made: Made, classes: Sequence[str] = CLASSES, images: int = 400) -> None:
-    """run.json, history.csv, predictions.csv and metrics.json of one run."""
+    """run.json, history.csv, predictions.parquet and metrics.json of one run."""
     place = f"{made.recipe.experiment}/seed_{made.seed}"
     train, evaluate_ = folder / "train" / place, folder / "evaluate" / place
     train.mkdir(parents=True)
     evaluate_.mkdir(parents=True)
-    table = predictions(made, classes, images)
-    write_table(table, evaluate_ / "predictions.csv")
-    metrics = evaluate(read_predictions(evaluate_ / "predictions.csv"), 15)
+    write_predictions(predictions(made, classes, images), evaluate_ / "predictions.parquet")
+    metrics = evaluate(read_scores(evaluate_ / "predictions.parquet"), 15)
     (evaluate_ / "metrics.json").write_text(json.dumps(metrics, allow_nan=False))
     curve = history(made, len(classes))
     write_table(curve, train / "history.csv")
     (train / "run.json").write_text(json.dumps(record(made, curve, classes), allow_nan=False))
 
 
-def predictions(made: Made, classes: Sequence[str] = CLASSES, images: int = 400) -> pd.DataFrame:
+def predictions(made: Made, classes: Sequence[str] = CLASSES, images: int = 400) -> Predictions:
     """Images are the same for every run; a failed run calls everything by the name of one class."""
     shares = np.resize(SHARES, len(classes)) / np.resize(SHARES, len(classes)).sum()
     labels = np.random.default_rng(1).choice(len(classes), 2 * images, p=shares)
@@ -170,15 +171,13 @@ def predictions(made: Made, classes: Sequence[str] = CLASSES, images: int = 400)
     logits[np.arange(2 * images), guess] += 2.5
     if made.outcome == "collapsed":
         logits = np.zeros((2 * images, len(classes))) + 8.0 * (np.arange(len(classes)) == 3 % len(classes))
-    probability = np.exp(logits) / np.exp(logits).sum(axis=1, keepdims=True)
-    table = pd.DataFrame(
-        {
-            "image_id": [f"image_{k:05d}" for k in range(2 * images)],
-            "split": ["val"] * images + ["test"] * images,
-            "label": np.array(classes)[labels],
-        }
+    return Predictions.of(
+        [f"image_{k:05d}" for k in range(2 * images)],
+        ["val"] * images + ["test"] * images,
+        labels,
+        log_softmax(logits, axis=1),
+        classes,
     )
-    return table.assign(**{f"p_{name}": probability[:, k] for k, name in enumerate(classes)})
 
 
 def history(made: Made, classes: int) -> pd.DataFrame:

@@ -13,4 +13,4 @@ HISTORY_COLUMNS = (
     *("val_batch_accuracy", "val_balanced_accuracy", "val_macro_f1", "predicted_classes", "seconds"),
 )
 
-PROBABILITY = "p_"  # p_<class> is the column of predictions.csv with the probability of a class
+PROBABILITY = "p_"  # p_<class> is the column of `predict`'s CSV with the probability of a class

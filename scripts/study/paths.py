@@ -65,8 +65,8 @@ class RunPaths:
 
     @property
     def predictions(self) -> Path:
-        """Probabilities of every class for every validation and test image."""
-        return self.evaluated / "predictions.csv"
+        """Log-probabilities of every class for every validation and test image."""
+        return self.evaluated / "predictions.parquet"
 
     @property
     def metrics(self) -> Path:

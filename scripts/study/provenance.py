@@ -19,6 +19,8 @@ PACKAGES = ("torch", "torchvision", "timm", "numpy", "pandas", "scikit-learn", "
 BOOKKEEPING = ("study.errors", "study.rule_log", "study.provenance")
 # Modules that only make sentences: cells of tables, but mere words to a training that has one as its last line.
 SENTENCES = ("study.compare.outcome_in_words",)
+# Files that no training reads or writes, by what they were called: a new name trains nothing again.
+RENAMED = {"predictions.parquet": "predictions.csv"}
 # Functions, or attributes with an underscore in front or without, that take a line for the log and return nothing.
 TAKE_A_LINE = ("report", "say")
 # What a cluster says of the job that made a run.
@@ -88,7 +90,10 @@ def _tree(path: Path) -> ast.Module:
 @functools.cache
 def _code_alone(path: Path, words: bool) -> str:
     """The module's source without layout and without what `_Stripped` takes out."""
-    return ast.unparse(_Stripped(words).visit(ast.parse(path.read_text(encoding="utf-8"))))
+    code = ast.unparse(_Stripped(words).visit(ast.parse(path.read_text(encoding="utf-8"))))
+    for name, former in () if words else RENAMED.items():
+        code = code.replace(name, former)
+    return code
 
 
 class _Stripped(ast.NodeTransformer):

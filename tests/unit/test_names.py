@@ -34,9 +34,10 @@ from study.data.manifest import read_manifest, write_manifest
 from study.data.manifest_building import build_manifest
 from study.data.packing import pack
 from study.data.splits import SplitSettings
-from study.evaluate.metrics import evaluate, read_predictions
+from study.evaluate.metrics import evaluate
+from study.evaluate.predictions import Predictions, read_predictions, write_predictions
 from study.files import read_json, read_yaml, write_json, write_table
-from study.names import EVALUATED_SPLITS, PROBABILITY
+from study.names import EVALUATED_SPLITS
 from study.recipe import Recipe
 from study.recipe_table import read_recipes
 from study.report.all_figures import FIGURES, keys_of
@@ -184,7 +185,7 @@ def test_classes_on_pages(classes: list[str], images: list[str], tmp_path: Path)
     runs = load_runs(
         {one.recipe.experiment: one.recipe for one in made},
         sorted(tmp_path.glob("train/*/*/run.json")), sorted(tmp_path.glob("evaluate/*/*/metrics.json")),
-        sorted(tmp_path.glob("train/*/*/history.csv")), sorted(tmp_path.glob("evaluate/*/*/predictions.csv")),
+        sorted(tmp_path.glob("train/*/*/history.csv")), sorted(tmp_path.glob("evaluate/*/*/predictions.parquet")),
     )  # fmt: skip
     assert all(run.classes == list(loaded.classes) for run in runs)
     evaluated = {i for split in EVALUATED_SPLITS for i in loaded.image_ids[split]}
@@ -238,20 +239,20 @@ def _classes_and_images(
 def _evaluated(folder: Path, made: Made, data: packed.PackedData) -> None:
     """The files of a run on these very images; a failed one names one class throughout."""
     place = f"{made.recipe.experiment}/seed_0"
-    parts = []
-    for split in EVALUATED_SPLITS:
-        labels = np.array(data.classes, dtype=object)[data.labels[split]]
-        part = pd.DataFrame({"image_id": data.image_ids[split], "split": split, "label": labels})
-        values = np.eye(len(data.classes))[data.labels[split]] * 0.9 + 0.1 / len(data.classes)
-        parts.append(part.assign(**{PROBABILITY + name: values[:, k] for k, name in enumerate(data.classes)}))
-    predictions = pd.concat(parts, ignore_index=True)
+    labels = np.concatenate([data.labels[split] for split in EVALUATED_SPLITS])
+    ids = [image_id for split in EVALUATED_SPLITS for image_id in data.image_ids[split]]
+    splits = [split for split in EVALUATED_SPLITS for _ in data.image_ids[split]]
+    values = np.eye(len(data.classes))[labels] * 0.9 + 0.1 / len(data.classes)
+    predictions = Predictions.of(ids, splits, labels, np.log(values), data.classes)
     train, evaluated = folder / "train" / place, folder / "evaluate" / place
     for path in (train, evaluated):
         path.mkdir(parents=True)
-    write_table(predictions, evaluated / "predictions.csv")
-    read = read_predictions(evaluated / "predictions.csv")
-    assert list(read) == list(predictions) and read["label"].tolist() == predictions["label"].tolist()
-    write_json(evaluate(read, 15), evaluated / "metrics.json")
+    write_predictions(predictions, evaluated / "predictions.parquet")
+    read = read_predictions(evaluated / "predictions.parquet")
+    assert read.classes == list(data.classes)
+    assert read.scores["image_id"].tolist() == ids
+    assert read.scores["label"].tolist() == predictions.scores["label"].tolist()
+    write_json(evaluate(read.scores, 15), evaluated / "metrics.json")
     curve = made_runs.history(made, len(data.classes))
     write_table(curve, train / "history.csv")
     write_json(made_runs.record(made, curve, data.classes), train / "run.json")

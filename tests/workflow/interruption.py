@@ -25,7 +25,7 @@ from conftest import Workspace, copy_pipeline
 
 EPOCHS = 12
 EXPERIMENTS = ("plain", "weighted")
-PREDICTIONS = [f"results/small/evaluate/{name}/seed_0/predictions.csv" for name in EXPERIMENTS]
+PREDICTIONS = [f"results/small/evaluate/{name}/seed_0/predictions.parquet" for name in EXPERIMENTS]
 KILLS_PER_STUDY = 10
 POLL_SECONDS = 0.02
 SHARE_OF_SNAKEMAKE = 0.2
@@ -188,8 +188,8 @@ def _page(began: datetime, kills: int, studies: int, differences: list[str], log
 Written by `make test-kills`, which runs a small study (two recipes of {EPOCHS} epochs, trained and evaluated) through
 Snakemake and sends SIGKILL at random instants: to the running job, which `--retries` starts again, or to Snakemake and
 all of its jobs at once, after which Snakemake is called again. At the end of each study `best.safetensors`,
-`history.csv` without its column `seconds`, and `predictions.csv` of both recipes are compared byte by byte with those
-of a study that nobody disturbed. A training that is killed before its first epoch is finished starts anew.
+`history.csv` without its column `seconds`, and `predictions.parquet` of both recipes are compared byte by byte with
+those of a study that nobody disturbed. A training that is killed before its first epoch is finished starts anew.
 
 | | |
 | --- | --- |

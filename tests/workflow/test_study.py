@@ -8,11 +8,12 @@ import zipfile
 from pathlib import Path
 
 import pandas as pd
+import pyarrow.parquet as pq
 import pytest
 from conftest import Workspace, copy_pipeline
 from test_bad_input import image_folder
 
-from study.evaluate.metrics import class_names, read_predictions
+from study.evaluate.predictions import read_predictions
 from study.files import read_json, read_table
 
 RUN_COLUMNS = ["epoch", "lr", "train_loss", "train_accuracy", "val_loss", "val_nll", "val_accuracy", "seconds"]
@@ -42,8 +43,9 @@ def test_the_promised_files_and_columns(finished: Workspace) -> None:
         promised |= {"images_per_second", "peak_memory_bytes", "provenance"}
         assert promised <= set(run) and run["experiment"] == experiment
         assert {"code", "data", "recipe", "versions", "device", "precision"} <= set(run["provenance"])
-        predicted = columns(evaluate / "predictions.csv")
-        assert predicted == ["image_id", "split", "label", *(f"p_{name}" for name in classes)]
+        predicted = pq.read_schema(evaluate / "predictions.parquet").names
+        promised = {"image_id", "split", "label", "predicted", *(f"log_p_{name}" for name in classes)}
+        assert promised <= set(predicted)
         metrics = json.loads((evaluate / "metrics.json").read_text(encoding="utf-8"))
         for split in ("val", "test"):
             assert {"accuracy", "balanced_accuracy", "macro_f1", "nll", "ece", "recall"} <= set(metrics[split])
@@ -54,7 +56,7 @@ def test_the_promised_files_and_columns(finished: Workspace) -> None:
     assert {"experiment_a", "experiment_b", "p_mcnemar", "p_holm"} <= set(columns(root / "tables/pairwise.csv"))
     assert {"claim", "verdict", "sentence"} <= set(columns(root / "tables/conclusions.csv"))
     assert {"name", "role", "test_accuracy"} <= set(columns(root / "tables/ensemble.csv"))
-    assert columns(root / "ensemble/predictions.csv") == predicted
+    assert pq.read_schema(root / "ensemble/predictions.parquet").names == predicted
     figures = {path.stem for path in (root / "figures").glob("*.svg")}
     assert {"curves_plain", "confusion_weighted", "comparison", "case_1", "map_SGD", "class_counts"} <= figures
     assert {"reliability", "confused_pairs", "class_recall"} <= figures
@@ -79,7 +81,7 @@ def test_a_study_run_twice_is_the_same_but_for_seconds(finished: Workspace, work
         pd.testing.assert_frame_equal(*histories)
         assert (one / "best.safetensors").read_bytes() == (two / "best.safetensors").read_bytes()
         one, two = (w.root / "results/small/evaluate" / name / "seed_0" for w in (finished, workspace))
-        assert (one / "predictions.csv").read_bytes() == (two / "predictions.csv").read_bytes()
+        assert (one / "predictions.parquet").read_bytes() == (two / "predictions.parquet").read_bytes()
 
 
 EVIL = "<img src=x onerror=alert(1)>"
@@ -128,8 +130,8 @@ def test_names_are_text_from_the_images_to_the_report(troubled: Path) -> None:
     assert read_json(troubled / "data/pack.json")["classes"] == classes
     assert set(read_table(troubled / "data/manifest.csv")["label"]) == set(classes)
     for experiment in ("NA", "01"):
-        predictions = read_predictions(troubled / f"evaluate/{experiment}/seed_0/predictions.csv")
-        assert class_names(predictions) == classes and set(predictions["label"]) == set(classes)
+        predictions = read_predictions(troubled / f"evaluate/{experiment}/seed_0/predictions.parquet")
+        assert predictions.classes == classes and set(predictions.scores["label"]) == set(classes)
     text = (troubled / "tables/case_1.md").read_text(encoding="utf-8")
     assert "{x} \\<b\\>Why\\</b\\> \\$not\\$?" in text and "{y} \\<u\\>z\\</u\\>" in text and "| | NA | 01 |" in text
     page = (troubled / "tables/summary.rst").read_text(encoding="utf-8")

@@ -10,6 +10,8 @@ import numpy as np
 import pytest
 from conftest import Workspace
 
+from study.evaluate.predictions import Predictions, read_predictions, write_predictions
+
 RUN = "results/small/train/plain/seed_0"
 
 
@@ -61,11 +63,12 @@ def the_weights(root: Path) -> None:
 
 
 def a_prediction(root: Path) -> None:
-    path = root / "results/small/evaluate/plain/seed_0/predictions.csv"
-    rows = path.read_text(encoding="utf-8").splitlines()
-    cells = rows[1].split(",")
-    cells[3:5] = ["0.999", "0.001"]
-    path.write_text("\n".join([rows[0], ",".join(cells), *rows[2:]]) + "\n", encoding="utf-8")
+    path = root / "results/small/evaluate/plain/seed_0/predictions.parquet"
+    saved = read_predictions(path)
+    scores, log_p = saved.scores, saved.log_p
+    log_p[0] = np.log(np.linspace(0.05, 0.15, len(saved.classes)))
+    changed = Predictions.of(scores["image_id"], scores["split"], scores["label"].cat.codes, log_p, saved.classes)
+    write_predictions(changed, path)
 
 
 def a_cell(root: Path) -> None:
@@ -93,8 +96,8 @@ CHANGES: dict[Callable[[Path], None], list[str]] = {
     ],
     the_weights: [r"plain/seed_0/best.safetensors: not the file whose SHA-256 is in run.json"],
     a_prediction: [
-        r"plain/seed_0/metrics.json: not the metrics of predictions.csv",
-        r"plain/seed_0/predictions.csv: the saved weights give other probabilities here \(up to",
+        r"plain/seed_0/metrics.json: not the metrics of predictions.parquet",
+        r"plain/seed_0/predictions.parquet: the saved weights give other probabilities here \(up to",
     ],
     a_cell: [r"comparison.csv, row 2, column 'lr': found '0.03', the runs give '0.0[12]'"],
     a_cell_of_the_ensemble: [r"ensemble.csv, row 2, column '\w+': found '9\.\d+', the runs give '0\.\d+'"],

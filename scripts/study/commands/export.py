@@ -18,7 +18,6 @@ from study.commands.configuration import planned_study
 from study.commands.trained_run import Classifier, add_run_arguments, find_run
 from study.data.packed import middle
 from study.errors import StudyError
-from study.evaluate.metrics import SMALLEST_PROBABILITY
 from study.evaluate.views import VIEWS
 from study.paths import RunPaths
 from study.recipe import Recipe
@@ -65,9 +64,7 @@ class Exported(nn.Module):
     luma: Tensor
     crops: bool
     mirrored: bool
-    adjusted: bool
     scale: float
-    smallest: float
     offset: Tensor
 
     def __init__(self, network: nn.Module, classifier: Classifier) -> None:
@@ -83,10 +80,9 @@ class Exported(nn.Module):
         self.crops = VIEWS[classifier.tta].crops
         self.mirrored = classifier.tta in ("hflip", "ten_crop")
         adjustment = classifier.adjustment
-        self.adjusted, self.scale = adjustment is not None, adjustment.scale if adjustment else 1.0
+        self.scale = adjustment.scale if adjustment else 1.0
         offset = list(adjustment.offset.values()) if adjustment else [0.0] * len(classifier.classes)
         self.register_buffer("offset", torch.tensor(offset))
-        self.smallest = SMALLEST_PROBABILITY
         self.register_buffer("luma", torch.tensor(LUMA).view(1, 3, 1, 1))
 
     def forward(self, images: Tensor) -> Tensor:
@@ -104,13 +100,9 @@ class Exported(nn.Module):
         images = self.middle(images, self.stored_size)
         x = images.expand(-1, 3, -1, -1).float() / 255
         views = self.views((x - self.mean) / self.std)
-        p = self.network(views[0]).softmax(dim=1)
-        for view in views[1:]:
-            p = p + self.network(view).softmax(dim=1)
-        p = p / len(views)
-        if self.adjusted:
-            p = (self.scale * p.clamp(min=self.smallest).log() + self.offset).softmax(dim=1)
-        return p
+        # Up to a constant, which the last softmax takes out.
+        log_p = torch.stack([self.network(view).log_softmax(dim=1) for view in views]).logsumexp(dim=0)
+        return (self.scale * log_p + self.offset).softmax(dim=1)
 
     def views(self, x: Tensor) -> list[Tensor]:
         side = self.image_size

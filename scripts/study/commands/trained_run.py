@@ -18,7 +18,7 @@ from study.compare.runs import by_recipe, choose, load_runs
 from study.errors import StudyError
 from study.evaluate.adjustment import Adjustment
 from study.evaluate.prediction import read_description
-from study.evaluate.views import VIEWS, mean_probabilities
+from study.evaluate.views import VIEWS, log_mean_probabilities
 from study.files import read_json
 from study.paths import RunPaths, runs_in
 from study.planned import PlannedStudy, leftover_lines
@@ -172,7 +172,5 @@ class Classifier:
         batch = torch.from_numpy(np.array(images)).to(self.device).expand(-1, 3, -1, -1).float() / 255
         mean, std = (torch.tensor(values, device=self.device).view(1, 3, 1, 1) for values in (self.mean, self.std))
         views = VIEWS[self.tta].of((batch - mean) / std, self.image_size)
-        values = mean_probabilities(self.network, views).cpu().numpy()
-        if self.adjustment is None:
-            return values
-        return self.adjustment.apply(values.astype(np.float64)).astype(np.float32)
+        log_p = log_mean_probabilities(self.network, views).cpu().numpy()
+        return np.exp(self.adjustment.apply(log_p) if self.adjustment else log_p).astype(np.float32)

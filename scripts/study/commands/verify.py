@@ -25,6 +25,7 @@ from study.data.packed import PackedData
 from study.data.packing import array_digest
 from study.errors import StudyError
 from study.evaluate import adjustment, metrics, prediction
+from study.evaluate.predictions import blocks, predictions_bytes, read_predictions
 from study.files import file_sha256, read_json, read_table, table_text
 from study.names import HISTORY_COLUMNS
 from study.paths import RunPaths
@@ -157,7 +158,7 @@ def _run(config: dict[str, Any], files: RunPaths, recipe: Recipe, data: PackedDa
     try:
         record = read_json(files.run)
         history = read_table(files.history, text=())
-        predictions = metrics.read_predictions(files.predictions)
+        predictions = read_predictions(files.predictions)
         scores = read_json(files.metrics)
     except OSError as error:
         yield f"{error.filename}: missing; the study is not finished"
@@ -182,8 +183,8 @@ def _run(config: dict[str, Any], files: RunPaths, recipe: Recipe, data: PackedDa
         yield f"{files.history}: the epochs are not 1 to {record['epochs']}, as run.json says"
     elif record["best_epoch"] and history["val_accuracy"][record["best_epoch"] - 1] != record["best_val_accuracy"]:
         yield f"{files.history}: epoch {record['best_epoch']} has not the best accuracy of run.json"
-    if metrics.evaluate(predictions, config["metrics"]["ece_bins"]) != scores:
-        yield f"{files.metrics}: not the metrics of predictions.csv"
+    if metrics.evaluate(predictions.scores, config["metrics"]["ece_bins"]) != scores:
+        yield f"{files.metrics}: not the metrics of predictions.parquet"
     best, evaluated = record["best_val_accuracy"], scores["val"]["accuracy"]
     few = max(0.01, 1.5 / len(data.labels["val"]))  # images that another kernel may see otherwise
     if recipe["evaluation.tta"] == "none" and best is not None and abs(best - evaluated) > few:
@@ -198,14 +199,14 @@ def _without_training(
     trained = RunPaths(files.results, recipe.training, files.seed)
     try:
         provenance = read_json(trained.run)["provenance"]
-        predictions, scores = metrics.read_predictions(files.predictions), read_json(files.metrics)
-        source = metrics.read_predictions(trained.predictions)
+        predictions, scores = read_predictions(files.predictions), read_json(files.metrics)
+        source = read_predictions(trained.predictions)
     except OSError as error:
         yield f"{error.filename}: missing; the study is not finished"
         return
-    expected = metrics.evaluate(predictions, config["metrics"]["ece_bins"])
+    expected = metrics.evaluate(predictions.scores, config["metrics"]["ece_bins"])
     if not recipe.adjusted:
-        yield from [f"{files.metrics}: not the metrics of predictions.csv"] if expected != scores else []
+        yield from [f"{files.metrics}: not the metrics of predictions.parquet"] if expected != scores else []
         yield from _predictions(config, files, recipe, provenance, data, report)
         return
     counts = dict(
@@ -213,8 +214,8 @@ def _without_training(
     )
     again, made = adjustment.adjust(source, recipe, counts)
     if expected | {adjustment.KEY: made.record(trained.predictions)} != scores:
-        yield f"{files.metrics}: not the metrics of predictions.csv, or not the adjustment of {trained.predictions}"
-    if table_text(again).encode() != files.predictions.read_bytes():
+        yield f"{files.metrics}: not the metrics of predictions.parquet, or not the adjustment of {trained.predictions}"
+    if predictions_bytes(again) != files.predictions.read_bytes():
         yield f"{files.predictions}: not what the adjustment makes of {trained.predictions}"
 
 
@@ -234,14 +235,14 @@ def _predictions(
     except StudyError as error:
         yield str(error)
         return
-    if table_text(again).encode() == saved.read_bytes():
+    if predictions_bytes(again) == saved.read_bytes():
         return
-    old, columns = metrics.read_predictions(saved), ["image_id", "split", "label"]
-    if list(again) != list(old) or not again[columns].astype(str).equals(old[columns].astype(str)):
+    old, columns = read_predictions(saved), ["image_id", "split", "label"]
+    if not again.scores[columns].equals(old.scores[columns]):
         yield f"{saved}: not the validation and test images of {files.results / 'data'}, or other columns"
         return
-    (_, now, p_now), (_, then, p_then) = metrics.decode(again), metrics.decode(old)
-    changed, farthest = int((now != then).sum()), float(np.abs(p_now - p_then).max())
+    changed = int((again.scores["predicted"] != old.scores["predicted"]).sum())
+    farthest = max(float(np.abs(np.exp(again.log_p[k]) - np.exp(old.log_p[k])).max()) for k in blocks(len(old.log_p)))
     text = f"{saved}: the saved weights give other probabilities here (up to {farthest:.1e}, {changed} other classes)"
     if changed:
         yield text

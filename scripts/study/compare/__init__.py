@@ -1,6 +1,6 @@
 """From finished runs to tables and verdicts.
 
-In come run.json, history.csv, metrics.json and predictions.csv of every run. Out go the tables of `all_tables`.
+In come run.json, history.csv, metrics.json and predictions.parquet of every run. Out go the tables of `all_tables`.
 
     runs                a run read back from its files; the runs of one recipe; which recipe is chosen
     comparison          all runs beside each other, made once: resamples, verdicts, every pair of recipes

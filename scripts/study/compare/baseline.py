@@ -7,7 +7,6 @@ Where one class has nearly all images this is most of what an accuracy says. Ent
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-import numpy as np
 import pandas as pd
 
 from study.compare.runs import Run
@@ -39,7 +38,7 @@ def baseline_of(class_weights: pd.DataFrame, run: Run) -> Baseline:
     name = str(class_weights.loc[class_weights["count"].idxmax(), "class"])
     accuracy, balanced = {}, {}
     for split in EVALUATED_SPLITS:
-        counts = np.array(run.metrics[split]["confusion"]).sum(axis=1)
+        counts = run.by_class(split, "images")
         of_class = counts[run.classes.index(name)]
         accuracy[split] = float(of_class / counts.sum())
         balanced[split] = float((of_class > 0) / (counts > 0).sum())

@@ -55,10 +55,10 @@ class Bootstrap:
 
     def __init__(self, samples: int) -> None:
         self.samples = samples
-        self._counts: NDArray[np.float32] | None = None
+        self._counts: NDArray[np.uint8] | None = None
         self._scores: dict[tuple[str, int], dict[str, NDArray[np.float64]]] = {}
 
-    def counts(self, images: int) -> NDArray[np.float32]:
+    def counts(self, images: int) -> NDArray[np.uint8]:
         """How often each test image is drawn in each sample, (samples, images)."""
         if self._counts is None:
             self._counts = draw_counts(images, self.samples, BOOTSTRAP_SEED)

@@ -135,7 +135,7 @@ def _share_named(run: Run, class_weights: Mapping[str, float] | None) -> NDArray
 
 def _counts(run: Run) -> NDArray[np.int64]:
     """Validation images of each class, (K,)."""
-    return np.array(run.metrics["val"]["confusion"]).sum(axis=1)
+    return run.by_class("val", "images")
 
 
 # ----------------------------------------------------------------------------------------------------------- plateaus

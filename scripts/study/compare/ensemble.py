@@ -2,23 +2,23 @@
 
 Entry points (runs come from `study.compare.runs.load_runs`, with predictions):
     members(comparison) -> list[Run]
-    vote(chosen) -> DataFrame                              in the layout of predictions.csv
+    vote(chosen) -> Predictions                            what they say together
     ensemble_table(comparison) -> DataFrame                tables/ensemble.csv
 """
 
+import math
 from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 import pandas as pd
-from numpy.typing import NDArray
 
 from study.compare.comparison import Comparison
 from study.compare.runs import Run
 from study.compare.statistics import mcnemar, percentile_interval, wilson_interval
 from study.errors import StudyError
-from study.evaluate.metrics import evaluate, negative_log_likelihood
-from study.names import EVALUATED_SPLITS, PROBABILITY
+from study.evaluate.metrics import evaluate
+from study.evaluate.predictions import Predictions, blocks, most_probable, read_predictions
 
 ENSEMBLE = "ensemble (soft voting)"
 
@@ -39,54 +39,67 @@ def members(comparison: Comparison) -> list[Run]:
     if not all(run.scores for run in runs):
         raise StudyError("an ensemble needs the predictions of every run; evaluate them first")
     trained = [run for run in runs if run.recipe.trains]
-    free = [run for run in trained if not run.failed and np.isfinite(run.scores["val"].probabilities).all()]
+    free = [run for run in trained if not run.failed and np.isfinite(run.scores["val"].nll).all()]
     if not free:
         return [comparison.best.first]
-    labels = free[0].scores["val"].labels
     chosen: list[Run] = []
-    total = np.zeros_like(free[0].scores["val"].probabilities)
+    total = np.full(len(free[0].scores["val"].nll), -np.inf)
     lowest = np.inf
     while free and len(chosen) < most:
-        scores = [_nll(labels, (total + run.scores["val"].probabilities) / (len(chosen) + 1)) for run in free]
-        if len(chosen) > 1 and min(scores) >= lowest:
+        # NLL of the mean: of the true class's probabilities alone.
+        sums = [np.logaddexp(total, -run.scores["val"].nll) for run in free]
+        losses = [math.log(len(chosen) + 1) - float(log_sum.mean()) for log_sum in sums]
+        if len(chosen) > 1 and min(losses) >= lowest:
             break
-        lowest = min(scores)
-        chosen.append(free.pop(int(np.argmin(scores))))
-        total = total + chosen[-1].scores["val"].probabilities
+        lowest = min(losses)
+        total = sums[int(np.argmin(losses))]
+        chosen.append(free.pop(int(np.argmin(losses))))
     return chosen
 
 
-def _nll(labels: NDArray[np.int64], probabilities: NDArray[np.float64]) -> float:
-    return float(negative_log_likelihood(labels, probabilities).mean())
+def vote(chosen: Sequence[Run]) -> Predictions:
+    """Mean probabilities of the members for every validation and test image, in the order of the first one's file.
+
+    One member's log-probabilities are in memory at a time, beside their sum.
+    """
+    first, *others = chosen
+    total = _predictions(first)
+    scores, log_p = total.scores, total.log_p.astype(np.float64)
+    place = pd.Index(scores["image_id"])
+    for run in others:
+        member = _predictions(run)
+        rows = pd.Index(member.scores["image_id"]).get_indexer(place)
+        for some in blocks(len(log_p)):
+            log_p[some] = np.logaddexp(log_p[some], member.log_p[rows[some]])
+    log_p -= math.log(len(chosen))
+    labels = scores["label"].cat.codes
+    return Predictions.of(scores["image_id"], scores["split"], labels, log_p, total.classes, most_probable(log_p))
 
 
-def vote(chosen: Sequence[Run]) -> pd.DataFrame:
-    """Mean probabilities of the members for every validation and test image, in the layout of predictions.csv."""
-    classes = np.array(chosen[0].classes, dtype=object)
-    parts = []
-    for split in EVALUATED_SPLITS:
-        first = chosen[0].scores[split]
-        mean = np.mean([run.scores[split].probabilities for run in chosen], axis=0)
-        part = pd.DataFrame({"image_id": first.image_ids, "split": split, "label": classes[first.labels]})
-        parts.append(part.assign(**{PROBABILITY + name: mean[:, k] for k, name in enumerate(classes)}))
-    return pd.concat(parts, ignore_index=True)
+def _predictions(run: Run) -> Predictions:
+    assert run.predictions is not None
+    return read_predictions(run.predictions)
 
 
-def ensemble_table(comparison: Comparison) -> pd.DataFrame:
+def ensemble_table(
+    comparison: Comparison, chosen: Sequence[Run] = (), votes: Predictions | None = None
+) -> pd.DataFrame:
     """The vote beside its members and the recipe chosen alone, on the same test images.
 
     One row for the ensemble, then one per single run: the members, and every seed of the chosen recipe. Columns:
     name, role ("ensemble", "member", "best single recipe", or both), weight in the vote, val_accuracy, val_nll,
     test_accuracy with Wilson's interval, test_macro_f1, test_nll, test_ece, and against the ensemble:
     accuracy_difference (ensemble minus the run) with a paired bootstrap interval and p_mcnemar (exact, not adjusted).
+
+    Args:
+        chosen, votes: what `members` and `vote` gave, where they are known.
     """
     confidence, bootstrap = comparison.confidence, comparison.bootstrap
-    chosen = members(comparison)
-    votes = vote(chosen)
-    metrics = evaluate(votes, comparison.metrics["ece_bins"])
-    test = votes[votes["split"] == "test"]
-    labels = chosen[0].scores["test"].labels
-    predicted = test[[PROBABILITY + name for name in chosen[0].classes]].to_numpy().argmax(axis=1)
+    chosen = chosen or members(comparison)
+    answers = (votes or vote(chosen)).scores
+    metrics = evaluate(answers, comparison.metrics["ece_bins"])
+    test = answers[answers["split"] == "test"].sort_values("image_id", kind="stable")  # as `Scores` are
+    labels, predicted = (test[name].cat.codes.to_numpy(np.int64) for name in ("label", "predicted"))
     of_vote = bootstrap.scores_of(chosen[0], predicted, np.zeros(len(labels)))["accuracy"]
     rows = [{"name": ENSEMBLE, "role": "ensemble", "weight": 1.0, **_scores(metrics, confidence)}]
     for run in dict.fromkeys([*chosen, *comparison.best]):

@@ -16,12 +16,13 @@ from typing import Any
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
+from scipy.sparse import csr_array
 
 from study.compare.outcome_in_words import reason
 from study.compare.statistics import mean_interval, wilson_interval
 from study.errors import StudyError
 from study.evaluate.adjustment import Adjustment
-from study.evaluate.metrics import decode, negative_log_likelihood, read_predictions
+from study.evaluate.predictions import read_scores
 from study.files import read_json, read_table
 from study.names import FAILURES
 from study.paths import RunPaths, run_of
@@ -35,15 +36,15 @@ class Scores:
     Attributes:
         image_ids: (N,) text.
         labels, predicted: class indices, (N,) int64.
-        nll: −ln p of the true class in nats, (N,); nan throughout if any probability is not finite.
-        probabilities: of each class, (N, K).
+        nll: −ln p of the true class in nats, (N,); not finite where the network diverged.
+        confidence: probability of the predicted class, (N,).
     """
 
     image_ids: NDArray[np.str_]
     labels: NDArray[np.int64]
     predicted: NDArray[np.int64]
     nll: NDArray[np.float64]
-    probabilities: NDArray[np.float64]
+    confidence: NDArray[np.float64]
 
     @property
     def correct(self) -> NDArray[np.bool_]:
@@ -62,6 +63,7 @@ class Run:
         metrics: the content of metrics.json.
         history: one row per epoch, as in history.csv.
         scores: per split, what was predicted for each image; empty if predictions were not loaded.
+        predictions: the file, which has the log-probabilities of all classes too.
     """
 
     recipe: Recipe
@@ -70,6 +72,7 @@ class Run:
     metrics: dict[str, Any]
     history: pd.DataFrame
     scores: dict[str, Scores] = field(default_factory=dict)
+    predictions: Path | None = None
 
     @property
     def experiment(self) -> str:
@@ -121,8 +124,17 @@ class Run:
 
     @property
     def classes(self) -> list[str]:
-        """Class names in the order of the confusion matrix."""
+        """Class names in the order of their indices."""
         return list(self.metrics["test"]["recall"])
+
+    def by_class(self, split: str, what: str) -> NDArray[np.int64]:
+        """How many "images", "hits" or "guesses" of a split each class has, (K,); see `metrics.evaluate`."""
+        return np.array(list(self.metrics[split][f"class_{what}"].values()), np.int64)
+
+    def confusion(self, split: str) -> csr_array:
+        """Images by true class (rows) and predicted class (columns), (K, K) with what occurs alone."""
+        scores, side = self.scores[split], len(self.classes)
+        return csr_array((np.ones(len(scores.labels), np.int64), (scores.labels, scores.predicted)), shape=(side, side))
 
     def interval(self, split: str, confidence: float) -> tuple[float, float]:
         """Wilson's interval of the accuracy, over the images of the split."""
@@ -173,7 +185,7 @@ def load_runs(
         for files, key, name in (
             (metrics, evaluated, "metrics.json"),
             (histories, trained, "history.csv"),
-            (predictions, evaluated, "predictions.csv"),
+            (predictions, evaluated, "predictions.parquet"),
         ):
             if files and key not in files:
                 of = "" if recipe.trains else f" for '{recipe.experiment}'"
@@ -188,6 +200,7 @@ def load_runs(
                 metrics=read_json(metrics[evaluated]),
                 history=read_table(histories[trained], text=()) if histories else pd.DataFrame(),
                 scores=_scores(predictions[evaluated]) if predictions else {},
+                predictions=predictions.get(evaluated),
             )
         )
     if not runs:
@@ -222,14 +235,15 @@ def _by_run(files: Iterable[str | Path]) -> dict[tuple[str, int], Path]:
 
 
 def _scores(path: Path) -> dict[str, Scores]:
-    table = read_predictions(path).sort_values("image_id", kind="stable")
-    scores = {}
-    for split, rows in table.groupby("split"):
-        labels, predicted, probabilities = decode(rows)
-        finite = np.isfinite(probabilities).all()
-        nll = negative_log_likelihood(labels, probabilities) if finite else np.full(len(labels), np.nan)
-        scores[str(split)] = Scores(rows["image_id"].to_numpy(str), labels, predicted, nll, probabilities)
-    return scores
+    table = read_scores(path).sort_values("image_id", kind="stable")
+    return {
+        str(split): Scores(
+            rows["image_id"].to_numpy(str),
+            *(rows[name].cat.codes.to_numpy(np.int64) for name in ("label", "predicted")),
+            *(rows[name].to_numpy(np.float64) for name in ("nll", "confidence")),
+        )
+        for split, rows in table.groupby("split")
+    }
 
 
 def _check_same_images(runs: list[Run]) -> None:

@@ -4,26 +4,24 @@ Every method here is softmax(scale · log p + offset), so what was fitted is a n
 under `adjustment` in metrics.json. Entry points:
     adjust(predictions, recipe, counts) -> (DataFrame, Adjustment)
     Adjustment.of(metrics) -> Adjustment | None            what a metrics.json says
-    Adjustment.apply(probabilities) -> NDArray             what they become
+    Adjustment.apply(log_p) -> NDArray                     what they become
     METHODS                                                the methods by name
 """
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pandas as pd
 from numpy.typing import NDArray
 from scipy.optimize import minimize_scalar
-from scipy.special import log_softmax, softmax
+from scipy.special import log_softmax, logsumexp
 
 from study.errors import StudyError
-from study.evaluate.metrics import SMALLEST_PROBABILITY, class_names, decode, negative_log_likelihood
+from study.evaluate.predictions import Predictions, blocks, most_probable
 from study.files import file_sha256
-from study.names import PROBABILITY
 from study.recipe import Recipe
 
 Array = NDArray[np.float64]
@@ -40,16 +38,20 @@ class Validation:
     """What an adjustment is fitted on.
 
     Attributes:
-        log_p: of each class, (N, K).
+        log_p: of each class, float32 (N, K).
         labels: true class, (N,).
         prior: shares of the classes among the training images, (K,).
         tau: the recipe's `evaluation.posthoc_tau`.
     """
 
-    log_p: Array
+    log_p: NDArray[np.float32]
     labels: NDArray[np.int64]
     prior: Array
     tau: float
+
+    def blocks(self) -> Iterator[tuple[Array, NDArray[np.int64]]]:
+        """Some rows after the other in float64, so that no such array is of all of them."""
+        return ((self.log_p[rows].astype(np.float64), self.labels[rows]) for rows in blocks(len(self.labels)))
 
 
 @dataclass(frozen=True)
@@ -94,9 +96,10 @@ class Adjustment:
         """What metrics.json has under `KEY`, with the SHA-256 of the predictions that were adjusted."""
         return asdict(self) | {ADJUSTED: file_sha256(predictions)}
 
-    def apply(self, probabilities: Array) -> Array:
-        """Adjusted probabilities, (N, K), from those of the network in the order of the classes."""
-        return np.asarray(softmax(self.scale * _log(probabilities) + np.array(list(self.offset.values())), axis=1))
+    def apply(self, log_p: NDArray[np.floating]) -> Array:
+        """Adjusted log-probabilities, (N, K), from those of the network in the order of the classes."""
+        offset = np.array(list(self.offset.values()))
+        return np.asarray(log_softmax(self.scale * log_p.astype(np.float64) + offset, axis=1))
 
     def in_words(self) -> str:
         """What it did: "T = 1.7, fitted on the validation images", "τ = 1"."""
@@ -106,45 +109,39 @@ class Adjustment:
         return f"{method.parameter} = {self.value:.4g}{', fitted on the validation images' * method.fitted}"
 
 
-def adjust(predictions: pd.DataFrame, recipe: Recipe, counts: Mapping[str, int]) -> tuple[pd.DataFrame, Adjustment]:
+def adjust(predictions: Predictions, recipe: Recipe, counts: Mapping[str, int]) -> tuple[Predictions, Adjustment]:
     """The adjusted predictions, and how; fitted on the validation images alone, where the method fits anything.
 
-    Probabilities that are not finite (a diverged run) stay as they are; the adjustment then changes nothing.
+    Log-probabilities that are not numbers (a diverged run) stay as they are; the adjustment then changes nothing.
 
     Args:
-        predictions: of the run that was trained, in the layout of predictions.csv.
+        predictions: of the run that was trained.
         recipe: of the row; its method and τ.
         counts: class -> training images.
-
-    Returns:
-        A table of the same layout with float64 probabilities, and the adjustment.
 
     Raises:
         StudyError: other classes than those of the predictions, or one without a training image.
     """
-    classes, name = class_names(predictions), recipe["evaluation.posthoc"]
+    classes, name = predictions.classes, recipe["evaluation.posthoc"]
     if sorted(counts) != sorted(classes) or not all(counts.values()):
         found = ", ".join(f"{label} ({count})" for label, count in counts.items())
         raise StudyError(f"post-hoc adjustment: needs training images of each of {', '.join(classes)}; found: {found}")
-    labels, _, probabilities = decode(predictions)
-    if not np.isfinite(probabilities).all():
+    scores, log_p = predictions.scores, predictions.log_p
+    if any(np.isnan(log_p[rows]).any() for rows in blocks(len(log_p))):
         return predictions, Adjustment(name, None, 1.0, dict.fromkeys(classes, 0.0))
+    labels = scores["label"].cat.codes.to_numpy(np.int64)
     shares = np.array([counts[label] for label in classes], float)
-    log_p = _log(probabilities)
-    val = (predictions["split"] == FITTED_ON).to_numpy()
+    val = (scores["split"] == FITTED_ON).to_numpy()
     method = METHODS[name]
     prior = shares / shares.sum()
     value = method.value(Validation(log_p[val], labels[val], prior, recipe["evaluation.posthoc_tau"]))
     scale, offset = method.scale_and_offset(value, prior)
     adjustment = Adjustment(name, value, scale, dict(zip(classes, offset.tolist(), strict=True)))
-    columns = [PROBABILITY + label for label in classes]
-    adjusted = pd.DataFrame(adjustment.apply(probabilities), columns=columns, index=predictions.index)
-    return predictions.assign(**{column: adjusted[column] for column in columns}), adjustment
-
-
-def _log(probabilities: Array) -> Array:
-    """Natural logarithm, with a probability of zero where the metrics clip it."""
-    return np.log(np.maximum(probabilities, SMALLEST_PROBABILITY))
+    adjusted, answers = np.empty_like(log_p), np.empty_like(labels)
+    for rows in blocks(len(log_p)):
+        exact = adjustment.apply(log_p[rows])
+        adjusted[rows], answers[rows] = exact, most_probable(exact)
+    return Predictions.of(scores["image_id"], scores["split"], labels, adjusted, classes, answers), adjustment
 
 
 def _temperature(validation: Validation) -> float:
@@ -153,19 +150,17 @@ def _temperature(validation: Validation) -> float:
     Source: Guo, Pleiss, Sun & Weinberger 2017, On Calibration of Modern Neural Networks, section 4.2 (arXiv
     1706.04599). The NLL is convex in 1/T, so that it has one minimum in ln T.
     """
-    rows = np.arange(len(validation.labels))
 
     def nll(log_temperature: float) -> float:
-        return -float(log_softmax(validation.log_p / math.exp(log_temperature), axis=1)[rows, validation.labels].mean())
-
-    def shown(temperature: float) -> float:
-        """The NLL of metrics.json, which clips probabilities."""
-        probabilities = softmax(validation.log_p / temperature, axis=1)
-        return float(negative_log_likelihood(validation.labels, probabilities).mean())
+        total = 0.0
+        for log_p, labels in validation.blocks():
+            cooled = log_p / math.exp(log_temperature)
+            total += float((logsumexp(cooled, axis=1) - cooled[np.arange(len(labels)), labels]).sum())
+        return total / len(validation.labels)
 
     bounds = tuple(math.log(end) for end in TEMPERATURES)
-    found = math.exp(minimize_scalar(nll, bounds=bounds, method="bounded", options={"xatol": 1e-9}).x)
-    return found if shown(found) < shown(1.0) else 1.0
+    found = minimize_scalar(nll, bounds=bounds, method="bounded", options={"xatol": 1e-9}).x
+    return math.exp(found) if nll(found) < nll(0.0) else 1.0
 
 
 def _tuned_tau(validation: Validation) -> float:
@@ -173,15 +168,15 @@ def _tuned_tau(validation: Validation) -> float:
 
     Source: Menon et al. 2021, Long-tail learning via logit adjustment (arXiv 2007.07314), who tune τ too.
     """
-    labels = validation.labels
-    images = np.bincount(labels, minlength=len(validation.prior))
-
-    def balanced_accuracy(tau: float) -> float:
-        predicted = (validation.log_p - tau * np.log(validation.prior)).argmax(axis=1)
-        right = np.bincount(labels[predicted == labels], minlength=len(images))
-        return float((right[images > 0] / images[images > 0]).mean())
-
-    return float(max(TAUS, key=balanced_accuracy))  # the first of equal ones
+    classes = len(validation.prior)
+    images = np.bincount(validation.labels, minlength=classes)
+    hits = np.zeros((len(TAUS), classes), np.int64)
+    for log_p, labels in validation.blocks():
+        for tau, right in zip(TAUS, hits, strict=True):
+            predicted = (log_p - tau * np.log(validation.prior)).argmax(axis=1)
+            right += np.bincount(labels[predicted == labels], minlength=classes)
+    balanced_accuracy = (hits[:, images > 0] / images[images > 0]).mean(axis=1)
+    return float(TAUS[balanced_accuracy.argmax()])  # the first of equal ones
 
 
 def _tempered(temperature: float, prior: Array) -> tuple[float, Array]:

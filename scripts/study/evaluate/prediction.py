@@ -7,13 +7,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import pandas as pd
 import torch
 from torch import nn
 
 from study.errors import StudyError
-from study.evaluate.views import VIEWS, Views, mean_probabilities
-from study.names import EVALUATED_SPLITS, PROBABILITY
+from study.evaluate.predictions import Predictions
+from study.evaluate.views import VIEWS, Views, log_mean_probabilities
+from study.names import EVALUATED_SPLITS
 from study.recipe import Recipe
 from study.train import devices, models
 from study.train.batches import Images, Normalize, evaluation_batches
@@ -30,8 +30,8 @@ def predict(
     recipe: Recipe,
     settings: TrainingSettings,
     report: Callable[[str], None] = print,
-) -> pd.DataFrame:
-    """Class probabilities of every validation and test image, at the precision of the training.
+) -> Predictions:
+    """Log-probabilities of every class for every validation and test image, at the precision of the training.
 
     Args:
         weights: best.safetensors of a run.
@@ -39,8 +39,7 @@ def predict(
         report: takes a line if the job has to wait for a GPU.
 
     Returns:
-        One row per image: image_id, split ("val" or "test"), label (name of the true class) and a float32 column
-        p_<class> for each class, which add up to 1.
+        The validation images in their packed order, then the test images.
 
     Raises:
         StudyError: if the weights belong to other classes, images or another model.
@@ -53,20 +52,22 @@ def predict(
         precision = devices.select_precision(recipe["training.precision"], device)
         devices.configure(device, precision, settings.deterministic)
         network = network.to(device).to(memory_format=torch.channels_last).eval()
-        parts = []
+        log_p = []
         for split in EVALUATED_SPLITS:
             pixels = data.stored[split] if views.crops else data.images[split]
             images = Images.load(pixels, data.labels[split], device, settings.gpu_slots)
-            values = _probabilities(network, images, precision, device, views, data.images[split].shape[-1])
-            names = np.array(data.classes, dtype=object)[data.labels[split]]
-            identity = pd.DataFrame({"image_id": data.image_ids[split], "split": split, "label": names})
-            columns = [PROBABILITY + name for name in data.classes]
-            parts.append(pd.concat([identity, pd.DataFrame(values, columns=columns)], axis=1))
-    return pd.concat(parts, ignore_index=True)
+            log_p.append(_log_probabilities(network, images, precision, device, views, data.images[split].shape[-1]))
+    return Predictions.of(
+        [image_id for split in EVALUATED_SPLITS for image_id in data.image_ids[split]],
+        [split for split in EVALUATED_SPLITS for _ in data.image_ids[split]],
+        np.concatenate([data.labels[split] for split in EVALUATED_SPLITS]),
+        np.concatenate(log_p),
+        data.classes,
+    )
 
 
 @torch.inference_mode()
-def _probabilities(
+def _log_probabilities(
     network: nn.Module,
     images: Images,
     precision: devices.Precision,
@@ -74,11 +75,11 @@ def _probabilities(
     views: Views,
     side: int,
 ) -> np.ndarray:
-    """float32 (N, K) in the order of the images: the mean over the views of each."""
+    """float32 (N, K) in the order of the images, of the mean over the views of each."""
     normalize = Normalize(device)
     with precision.autocast(device):
         batches = [
-            mean_probabilities(network, views.of(batch, side)) for batch, _ in evaluation_batches(images, normalize)
+            log_mean_probabilities(network, views.of(batch, side)) for batch, _ in evaluation_batches(images, normalize)
         ]
     return torch.cat(batches).cpu().numpy()
 

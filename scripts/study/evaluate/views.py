@@ -1,17 +1,18 @@
 """Test-time augmentation: what the network sees of each image, and the mean of what it says.
 
-Probabilities are averaged, after the softmax: the mean of the logits would be a geometric mean of them. Entry points:
+Probabilities are averaged, after the softmax: the mean of the logits would be a geometric mean of them. It is done with
+their logarithms, so that a small one does not become zero. Entry points:
     VIEWS                                                  the views of a batch of images, by the name of the setting
-    mean_probabilities(network, views) -> Tensor           the mean over them
+    log_mean_probabilities(network, views) -> Tensor       ln of the mean over them
 """
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
-
-from study.train.losses import probabilities
+from torch.nn import functional
 
 
 @dataclass(frozen=True)
@@ -55,12 +56,11 @@ VIEWS = {
 }
 
 
-def mean_probabilities(network: nn.Module, views: Sequence[Tensor]) -> Tensor:
-    """float32 (N, K): the mean of the softmax over the views of each image.
+def log_mean_probabilities(network: nn.Module, views: Sequence[Tensor]) -> Tensor:
+    """float32 (N, K): natural logarithm of the mean of the softmax over the views of each image.
 
     Source: Krizhevsky, Sutskever & Hinton 2012, ImageNet Classification with Deep Convolutional Neural Networks,
     section 4.1, who average the softmax over ten crops.
     """
-    if len(views) == 1:
-        return probabilities(network(views[0]))
-    return torch.stack([probabilities(network(view)) for view in views]).mean(dim=0)
+    log_p = [functional.log_softmax(network(view).float(), dim=1) for view in views]
+    return log_p[0] if len(log_p) == 1 else torch.stack(log_p).logsumexp(dim=0) - math.log(len(log_p))

@@ -8,7 +8,8 @@ from small_run import NO_AUGMENTATION, RECIPE, SETTINGS, small_data, small_train
 from study.data.packed import PackedData
 from study.evaluate import metrics
 from study.evaluate.prediction import predict
-from study.files import write_json, write_table
+from study.evaluate.predictions import write_predictions
+from study.files import write_json
 from study.paths import RunPaths
 from study.planned import PlannedStudy
 
@@ -28,8 +29,8 @@ def finish(
     write(small_train(recipe, data=data, seed=seed), run.trained)
     predictions = predict(run.weights, data, recipe, SETTINGS)
     run.evaluated.mkdir(parents=True)
-    write_table(predictions, run.predictions)
-    write_json(metrics.evaluate(predictions, 15), run.metrics)
+    write_predictions(predictions, run.predictions)
+    write_json(metrics.evaluate(predictions.scores, 15), run.metrics)
     return run
 
 

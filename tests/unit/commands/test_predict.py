@@ -18,7 +18,7 @@ from study.__main__ import main
 from study.commands.predict import label_images, shipped_max_pixels
 from study.commands.trained_run import Classifier
 from study.errors import StudyError
-from study.evaluate import metrics
+from study.evaluate.predictions import read_predictions
 from study.files import write_table
 from study.paths import RunPaths
 
@@ -50,11 +50,12 @@ def test_new_images_get_the_probabilities_of_the_evaluation(
     finished: RunPaths, classifier: Classifier, images: Path
 ) -> None:
     table = label_images(classifier, images, MAX_PIXELS)
-    saved = metrics.read_predictions(finished.predictions).set_index("image_id")
+    saved = read_predictions(finished.predictions)
+    rows = pd.Index(saved.scores["image_id"])
     columns = [f"p_{name}" for name in CLASSES]
     assert list(table.columns) == ["image", "predicted", *columns]
     assert len(table) == 30
-    expected = saved.loc[[Path(name).stem for name in table["image"]], columns].to_numpy()
+    expected = np.exp(saved.log_p[rows.get_indexer([Path(name).stem for name in table["image"]])])
     assert table[columns].to_numpy() == pytest.approx(expected, abs=1e-5)
     assert table["predicted"].tolist() == [CLASSES[k] for k in expected.argmax(axis=1)]
 

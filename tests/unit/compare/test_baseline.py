@@ -100,7 +100,7 @@ def test_without_the_counts_of_training_nothing_is_said(rare: Comparison, tmp_pa
 
 
 def test_a_class_without_a_test_image_leaves_the_mean() -> None:
-    found = {"recall": {"a": 1.0, "b": 0.0, "c": None}, "confusion": [[6, 0, 0], [4, 0, 0], [0, 0, 0]]}
+    found = {"recall": {"a": 1.0, "b": 0.0, "c": None}, "class_images": {"a": 6, "b": 4, "c": 0}}
     run = Run(recipe("a"), 0, {}, {"val": found, "test": found}, pd.DataFrame())
     counts = pd.DataFrame({"class": ["a", "b", "c"], "count": [5, 5, 3]})
     assert baseline_of(counts, run).balanced_accuracy["test"] == 0.5

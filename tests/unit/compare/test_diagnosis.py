@@ -44,7 +44,11 @@ def made(epochs: int, outcome: str = "completed", recipe_changes: dict[str, Any]
     facts |= {"best_by": "accuracy", "best_from_epoch": 1}
     record = {"outcome": outcome, "facts": facts, "epochs": epochs, "best_epoch": 1, "max_epochs": 100}
     metrics = {
-        "val": {"confusion": np.diag(COUNTS).tolist(), "recall": dict.fromkeys(CLASSES, 1.0), "images": 100},
+        "val": {
+            "class_images": dict(zip(CLASSES, COUNTS.tolist(), strict=True)),
+            "recall": dict.fromkeys(CLASSES, 1.0),
+            "images": 100,
+        },
         "test": {"recall": dict.fromkeys(CLASSES, 1.0)},
     }
     one = recipe("made", **{"early_stopping_patience": 3, **(recipe_changes or {})})
@@ -116,7 +120,7 @@ def test_two_classes_of_one_size_leave_a_weighted_saturation_open() -> None:
     weights = dict(zip(CLASSES, (1.0, 1.0, 1.0, 1.0, 1.0, 1.0, 2.0), strict=True))
     first = math.log(math.e + 6) - 25 / 125  # if it is "happy" that is named
     run = saturating([1.9, first], [7, 1], "collapsed", loss="weighted_cross_entropy")
-    run.metrics["val"]["confusion"] = np.diag([10, 10, 10, 25, 10, 10, 25]).tolist()
+    run.metrics["val"]["class_images"] = dict(zip(CLASSES, [10, 10, 10, 25, 10, 10, 25], strict=True))
     assert "aturated" not in said(run, weights)
 
 
@@ -137,8 +141,8 @@ def test_a_real_run_that_saturates(tmp_path: Path) -> None:
     result = small_run.small_train(small_run.RECIPE.but(activation="softmax", lr=0.1, max_epochs=8))
     record = small_run.write(result, tmp_path)
     labels = small_run.small_data().labels["val"]
-    confusion = np.diag(np.bincount(labels)).tolist()
-    scores = {"confusion": confusion, "recall": dict.fromkeys(small_run.CLASSES, 1.0), "images": len(labels)}
+    images = dict(zip(small_run.CLASSES, np.bincount(labels).tolist(), strict=True))
+    scores = {"class_images": images, "recall": dict.fromkeys(small_run.CLASSES, 1.0), "images": len(labels)}
     run = Run(
         small_run.RECIPE.but(activation="softmax", lr=0.1), 3, record, {"val": scores, "test": scores},
         pd.read_csv(tmp_path / "history.csv"),

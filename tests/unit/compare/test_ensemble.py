@@ -1,18 +1,22 @@
 """Members chosen on validation alone, votes as a loop counts them, and a table beside the single recipes."""
 
+from dataclasses import replace
 from itertools import combinations
 from pathlib import Path
 
 import made_runs
 import numpy as np
+import pandas as pd
 import pytest
 from made_runs import Made, comparison_of, fourteen, recipe
+from scipy.special import softmax
 from sklearn.metrics import accuracy_score, log_loss
 
 from study.compare import ensemble
 from study.compare.runs import Run
 from study.errors import StudyError
-from study.evaluate.metrics import decode, evaluate, read_predictions
+from study.evaluate.metrics import evaluate
+from study.evaluate.predictions import Predictions, read_predictions, write_predictions
 
 
 @pytest.fixture(scope="module")
@@ -20,8 +24,15 @@ def runs(tmp_path_factory: pytest.TempPathFactory) -> list[Run]:
     return made_runs.study(tmp_path_factory.mktemp("runs"), fourteen())
 
 
+def probabilities(run: Run, split: str) -> np.ndarray:
+    """(N, K), from the file of the run."""
+    assert run.predictions is not None
+    saved = read_predictions(run.predictions)
+    return softmax(saved.log_p[saved.scores["split"] == split].astype(float), axis=1)
+
+
 def validation_loss(chosen: list[Run]) -> float:
-    mean = sum(run.scores["val"].probabilities for run in chosen) / len(chosen)
+    mean = sum(probabilities(run, "val") for run in chosen) / len(chosen)
     return float(log_loss(chosen[0].scores["val"].labels, mean, labels=range(7)))
 
 
@@ -44,20 +55,41 @@ def test_test_images_play_no_part(tmp_path: Path) -> None:
     runs = made_runs.study(tmp_path, fourteen())
     before = [run.experiment for run in ensemble.members(comparison_of(runs, ensemble_members=5))]
     for run in runs:
-        run.scores["test"].probabilities[:] = np.random.default_rng(0).random(run.scores["test"].probabilities.shape)
+        for values in (run.scores["test"].nll, run.scores["test"].confidence):
+            values[:] = np.random.default_rng(0).random(values.shape)
     assert [run.experiment for run in ensemble.members(comparison_of(runs, ensemble_members=5))] == before
 
 
 def test_the_vote_is_the_mean_and_reads_as_predictions(runs: list[Run], tmp_path: Path) -> None:
     chosen = ensemble.members(comparison_of(runs, ensemble_members=3))
-    ensemble.vote(chosen).to_csv(tmp_path / "votes.csv", index=False)
-    table = read_predictions(tmp_path / "votes.csv")
-    test = table[table["split"] == "test"]
-    labels, predicted, probabilities = decode(test)
-    k = 17
-    expected = [np.mean([run.scores["test"].probabilities[k, c] for run in chosen]) for c in range(7)]
-    assert probabilities[k] == pytest.approx(expected)
-    assert evaluate(table, 15)["test"]["accuracy"] == pytest.approx(accuracy_score(labels, predicted))
+    write_predictions(ensemble.vote(chosen), tmp_path / "votes.parquet")
+    votes = read_predictions(tmp_path / "votes.parquet")
+    test = votes.scores["split"] == "test"
+    expected = np.mean([probabilities(run, "test") for run in chosen], axis=0)
+    assert np.exp(votes.log_p[test]) == pytest.approx(expected, rel=1e-5)
+    answers = np.array(votes.classes)[expected.argmax(axis=1)]
+    accuracy = accuracy_score(votes.scores.loc[test, "label"].astype(str), answers)
+    assert evaluate(votes.scores, 15)["test"]["accuracy"] == pytest.approx(accuracy)
+
+
+def test_images_are_matched_by_their_ids_not_by_their_places(runs: list[Run], tmp_path: Path) -> None:
+    chosen = ensemble.members(comparison_of(runs, ensemble_members=2))
+    saved = read_predictions(chosen[1].predictions)
+    scores, back = saved.scores[::-1], saved.log_p[::-1]
+    turned = Predictions.of(scores["image_id"], scores["split"], scores["label"].cat.codes, back, saved.classes)
+    write_predictions(turned, tmp_path / "turned.parquet")
+    again = ensemble.vote([chosen[0], replace(chosen[1], predictions=tmp_path / "turned.parquet")])
+    np.testing.assert_array_equal(again.log_p, ensemble.vote(chosen).log_p)
+
+
+def test_a_vote_of_two_certain_ones_loses_nothing(tmp_path: Path) -> None:
+    """Both are wrong with a probability that float32 does not have: the NLL is what it is, not infinite."""
+    log_p = np.array([[-2000.0, 0.0], [-3000.0, 0.0]])
+    members = []
+    for name in ("a", "b"):
+        write_predictions(Predictions.of(["x", "y"], ["val", "test"], [0, 0], log_p, ["u", "v"]), tmp_path / name)
+        members.append(Run(recipe(name), 0, {}, {}, pd.DataFrame(), predictions=tmp_path / name))
+    assert ensemble.vote(members).scores["nll"].tolist() == [2000, 3000]
 
 
 def test_the_table_sets_it_beside_the_single_recipes(runs: list[Run]) -> None:

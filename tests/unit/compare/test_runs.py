@@ -4,12 +4,12 @@ from dataclasses import replace
 from pathlib import Path
 
 import made_runs
-import pandas as pd
 import pytest
 from made_runs import Made, recipe
 
 from study.compare.runs import Run, by_recipe, choose, load_runs
 from study.errors import StudyError
+from study.evaluate.predictions import read_predictions, write_predictions
 
 
 def load(folder: Path, made: list[Made]) -> list[Run]:
@@ -18,7 +18,7 @@ def load(folder: Path, made: list[Made]) -> list[Run]:
         list(folder.glob("train/*/*/run.json")),
         list(folder.glob("evaluate/*/*/metrics.json")),
         list(folder.glob("train/*/*/history.csv")),
-        list(folder.glob("evaluate/*/*/predictions.csv")),
+        list(folder.glob("evaluate/*/*/predictions.parquet")),
     )
 
 
@@ -67,10 +67,10 @@ def test_no_run_at_all() -> None:
 def test_other_images_are_refused(tmp_path: Path) -> None:
     made = [Made(recipe("a")), Made(recipe("b"))]
     made_runs.study(tmp_path, made)
-    path = tmp_path / "evaluate/b/seed_0/predictions.csv"
-    table = pd.read_csv(path)
-    table.loc[table.index[-1], "image_id"] = "another"
-    table.to_csv(path, index=False)
+    path = tmp_path / "evaluate/b/seed_0/predictions.parquet"
+    predictions = read_predictions(path)
+    predictions.scores.loc[predictions.scores.index[-1], "image_id"] = "another"
+    write_predictions(predictions, path)
     with pytest.raises(StudyError, match="b, seed 0: evaluated on other test images than a, seed 0"):
         load(tmp_path, made)
 

@@ -1,6 +1,7 @@
 """Intervals and tests against independent implementations, closed formulas and simulation."""
 
 import math
+import tracemalloc
 
 import numpy as np
 import pytest
@@ -106,6 +107,49 @@ def test_resampled_scores_are_scikit_learns_on_the_drawn_images(answers: tuple[n
         if len(present) == 4:
             expected = balanced_accuracy_score(labels[drawn], predicted[drawn])
             assert scores["balanced_accuracy"][row] == pytest.approx(expected)
+
+
+def with_a_confusion_matrix(
+    labels: np.ndarray, predicted: np.ndarray, nll: np.ndarray, classes: int, counts: np.ndarray
+) -> dict[str, np.ndarray]:
+    """The same scores from the confusion matrix of every sample."""
+    cells = np.eye(classes**2)[labels * classes + predicted]
+    confusion = (counts.astype(float) @ cells).reshape(-1, classes, classes)
+    hits = np.diagonal(confusion, axis1=1, axis2=2)
+    true, guessed = confusion.sum(axis=2), confusion.sum(axis=1)
+    present = true > 0
+    recall = np.divide(hits, true, out=np.zeros_like(hits), where=present)
+    f1 = np.divide(2 * hits, true + guessed, out=np.zeros_like(hits), where=present)
+    return {
+        "accuracy": hits.sum(axis=1) / len(labels),
+        "balanced_accuracy": recall.sum(axis=1) / present.sum(axis=1),
+        "macro_f1": f1.sum(axis=1) / present.sum(axis=1),
+        "nll": (counts.astype(float) @ nll) / len(labels),
+    }
+
+
+@pytest.mark.parametrize(("classes", "samples"), [(2, 1), (7, 64), (7, 65), (30, 300)])
+def test_resampled_scores_are_those_of_confusion_matrices(classes: int, samples: int) -> None:
+    random = np.random.default_rng(classes)
+    labels = random.choice(classes, 500, p=random.dirichlet(np.ones(classes)))
+    predicted = np.where(random.random(500) < 0.6, labels, random.integers(0, classes, 500))
+    arguments = labels, predicted, random.exponential(1.0, 500), classes, draw_counts(500, samples, seed=1)
+    ours, expected = resampled_scores(*arguments), with_a_confusion_matrix(*arguments)
+    assert list(ours) == list(expected)
+    for name, values in expected.items():
+        np.testing.assert_allclose(ours[name], values, rtol=1e-12)
+
+
+def test_memory_grows_with_the_classes_not_with_their_square() -> None:
+    """512 MB of confusion matrices would not do for 64 samples of 1,000 classes."""
+    random = np.random.default_rng(0)
+    labels, predicted = random.integers(0, 1000, (2, 5000))
+    counts = draw_counts(5000, 128, seed=0)
+    tracemalloc.start()
+    resampled_scores(labels, predicted, np.ones(5000), 1000, counts)
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert peak < 20e6
 
 
 def test_percentile_interval_agrees_with_scipys_bootstrap(answers: tuple[np.ndarray, ...]) -> None:

@@ -2,12 +2,14 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
-import pandas as pd
 import pytest
 from small_run import NO_AUGMENTATION, RECIPE, SETTINGS, small_data, small_train, write
 
 from study.errors import StudyError
+from study.evaluate.metrics import evaluate
 from study.evaluate.prediction import predict, read_description
+from study.evaluate.predictions import predictions_bytes
+from study.files import read_table
 
 
 @pytest.fixture(scope="module")
@@ -19,28 +21,40 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict]:
 
 def test_layout(run):
     predictions = predict(run[0], small_data(), RECIPE, SETTINGS)
-    assert list(predictions) == ["image_id", "split", "label", "p_left", "p_right", "p_top"]
-    assert predictions["split"].tolist() == ["val"] * 30 + ["test"] * 30
-    assert predictions["image_id"].tolist() == [f"{split}_{i}" for split in ("val", "test") for i in range(30)]
-    assert predictions["label"].tolist() == ["left", "right", "top"] * 20
-    p = predictions[["p_left", "p_right", "p_top"]]
-    assert all(dtype == np.float32 for dtype in p.dtypes)
-    np.testing.assert_allclose(p.sum(axis=1), 1, atol=1e-6)
+    scores = predictions.scores
+    assert predictions.classes == ["left", "right", "top"]
+    assert scores["split"].tolist() == ["val"] * 30 + ["test"] * 30
+    assert scores["image_id"].tolist() == [f"{split}_{i}" for split in ("val", "test") for i in range(30)]
+    assert scores["label"].tolist() == ["left", "right", "top"] * 20
+    assert predictions.log_p.dtype == np.float32
+    np.testing.assert_allclose(np.exp(predictions.log_p).sum(axis=1), 1, atol=1e-6)
 
 
 def test_accuracy_is_the_one_that_training_saw(run):
-    predictions = predict(run[0], small_data(), RECIPE, SETTINGS)
-    val = predictions[predictions["split"] == "val"]
-    predicted = val[["p_left", "p_right", "p_top"]].to_numpy().argmax(1)
-    assert (np.array(["left", "right", "top"])[predicted] == val["label"]).mean() == run[1]["best_val_accuracy"]
+    metrics = evaluate(predict(run[0], small_data(), RECIPE, SETTINGS).scores, 15)
+    assert metrics["val"]["accuracy"] == run[1]["best_val_accuracy"]
 
 
-def test_twice_gives_the_same_csv(run, tmp_path):
-    for name in ("first", "second"):
-        predict(run[0], small_data(), RECIPE, SETTINGS).to_csv(tmp_path / name, index=False)
-    assert (tmp_path / "first").read_bytes() == (tmp_path / "second").read_bytes()
-    read = pd.read_csv(tmp_path / "first", dtype={"p_left": np.float32})
-    assert read["p_left"].tolist() == predict(run[0], small_data(), RECIPE, SETTINGS)["p_left"].tolist()
+def test_the_nll_is_the_one_that_training_saw(run):
+    """Of the best epoch, to the rounding of float32, for a network that is too sure of its mistakes, too."""
+    history = read_table(run[0].with_name("history.csv"), text=()).set_index("epoch")
+    metrics = evaluate(predict(run[0], small_data(), RECIPE, SETTINGS).scores, 15)
+    assert metrics["val"]["nll"] == pytest.approx(history.loc[run[1]["best_epoch"], "val_nll"], rel=1e-6)
+
+
+def test_the_nll_of_certain_mistakes_is_the_one_that_training_saw(tmp_path):
+    """A learning rate with which logits lie hundreds apart: no probability is clipped."""
+    record = write(small_train(RECIPE.but(lr=1.0, max_epochs=2), **NO_AUGMENTATION), tmp_path)
+    history = read_table(tmp_path / "history.csv", text=()).set_index("epoch")
+    predictions = predict(tmp_path / "best.safetensors", small_data(), RECIPE, SETTINGS)
+    assert predictions.scores["nll"].max() > 100
+    nll = evaluate(predictions.scores, 15)["val"]["nll"]
+    assert nll == pytest.approx(history.loc[record["best_epoch"], "val_nll"], rel=1e-6)
+
+
+def test_twice_gives_the_same_file(run):
+    one, other = (predictions_bytes(predict(run[0], small_data(), RECIPE, SETTINGS)) for _ in range(2))
+    assert one == other
 
 
 def test_weights_of_another_model(run):

@@ -5,7 +5,7 @@ import torch
 from torch import nn
 from torchvision import transforms
 
-from study.evaluate.views import VIEWS, mean_probabilities
+from study.evaluate.views import VIEWS, log_mean_probabilities
 from study.recipe import HYPERPARAMETERS
 
 SIDE = 8
@@ -28,15 +28,15 @@ def test_the_registry_is_what_the_schema_allows() -> None:
 
 
 def test_one_view_is_the_network_alone(network: nn.Module) -> None:
-    found = mean_probabilities(network, VIEWS["none"].of(IMAGES, SIDE))
-    torch.testing.assert_close(found, network(IMAGES).softmax(dim=1), rtol=0, atol=0)
+    found = log_mean_probabilities(network, VIEWS["none"].of(IMAGES, SIDE))
+    torch.testing.assert_close(found, network(IMAGES).log_softmax(dim=1), rtol=0, atol=0)
 
 
 def test_hflip_is_the_mean_of_the_softmax_over_image_and_mirror_image(network: nn.Module) -> None:
-    found = mean_probabilities(network, VIEWS["hflip"].of(IMAGES, SIDE))
+    found = log_mean_probabilities(network, VIEWS["hflip"].of(IMAGES, SIDE))
     expected = (network(IMAGES).softmax(dim=1) + network(IMAGES[..., range(SIDE - 1, -1, -1)]).softmax(dim=1)) / 2
-    torch.testing.assert_close(found, expected)
-    mirrored = mean_probabilities(network, VIEWS["hflip"].of(IMAGES.flip(3), SIDE))
+    torch.testing.assert_close(found.exp(), expected)
+    mirrored = log_mean_probabilities(network, VIEWS["hflip"].of(IMAGES.flip(3), SIDE))
     torch.testing.assert_close(found, mirrored)  # the mirror image has the same two views
 
 
@@ -50,11 +50,22 @@ def test_crops_are_those_of_torchvisions_first_transforms(tta: str, transform: n
     for view, other in zip(views, expected, strict=True):
         torch.testing.assert_close(view, other, rtol=0, atol=0)
     mean = sum(network(view).softmax(dim=1) for view in expected) / len(expected)
-    torch.testing.assert_close(mean_probabilities(network, views), mean)
+    torch.testing.assert_close(log_mean_probabilities(network, views).exp(), mean)
 
 
 @pytest.mark.parametrize("tta", VIEWS)
 def test_probabilities_add_up_to_one_and_are_float32(network: nn.Module, tta: str) -> None:
-    found = mean_probabilities(network, VIEWS[tta].of(images_for(tta), SIDE))
+    found = log_mean_probabilities(network, VIEWS[tta].of(images_for(tta), SIDE))
     assert found.dtype == torch.float32 and found.shape == (5, 4)
-    torch.testing.assert_close(found.sum(dim=1), torch.ones(5))
+    torch.testing.assert_close(found.exp().sum(dim=1), torch.ones(5))
+
+
+@pytest.mark.parametrize("tta", ["none", "hflip"])
+def test_a_probability_too_small_for_a_float_keeps_its_logarithm(tta: str) -> None:
+    """The softmax of logits 200 apart is 0 in float32; the NLL of such a mistake is 200 nats, not infinity."""
+    network = nn.Sequential(nn.Flatten(), nn.Linear(3 * SIDE * SIDE, 2))
+    with torch.no_grad():
+        network[1].weight.zero_()
+        network[1].bias.copy_(torch.tensor([0.0, 200.0]))
+    assert network(IMAGES).softmax(dim=1)[0, 0] == 0
+    assert log_mean_probabilities(network, VIEWS[tta].of(IMAGES, SIDE))[0].tolist() == [-200.0, 0.0]

@@ -222,7 +222,7 @@ def test_recall_names_the_rarest_class_first(runs: list[Run], tmp_path: Path) ->
 
 
 def test_confusion_shows_images_per_row(runs: list[Run], tmp_path: Path) -> None:
-    count = sum(runs[0].metrics["test"]["confusion"][3])
+    count = runs[0].metrics["test"]["class_images"]["happy"]
     assert f"happy ({count})" in draw("confusion", runs, tmp_path, "sgd_ver1")
 
 
@@ -264,8 +264,11 @@ def test_the_same_data_give_the_same_bytes(figure: str, runs: list[Run], tmp_pat
 
 
 def test_a_class_without_test_images_is_an_empty_row(tmp_path: Path) -> None:
-    runs = made_runs.study(tmp_path, [Made(recipe("a"))], ["cat", "dog"])
-    runs[0].metrics["test"].update(confusion=[[5, 1], [0, 0]], recall={"cat": 5 / 6, "dog": None})
+    (run,) = made_runs.study(tmp_path, [Made(recipe("a"))], ["cat", "dog"])
+    scores = run.scores["test"]
+    cats = replace(scores, labels=np.zeros_like(scores.labels))
+    counts = {"class_images": {"cat": 400, "dog": 0}, "recall": {"cat": cats.correct.mean(), "dog": None}}
+    runs = [replace(run, scores={"test": cats}, metrics={**run.metrics, "test": {**run.metrics["test"], **counts}})]
     assert "dog (0)" in draw("confusion", runs, tmp_path)
     assert any(text.startswith("cat") and "rarest" in text for text in draw("recall", runs, tmp_path))
 
@@ -325,11 +328,12 @@ def test_most_confused_pairs_are_counted_as_by_a_loop(runs: list[Run]) -> None:
     assert [len(rows) for *_, rows in confusions] == sorted(counts.values(), reverse=True)[:5]
     for true, guess, rows in confusions:
         assert len(rows) == counts[true, guess]
-        confidence = scores.probabilities[rows, guess]
+        confidence = scores.confidence[rows]
         assert (np.diff(confidence) <= 0).all()
 
 
 def test_confused_pairs_without_a_mistake(tmp_path: Path) -> None:
     runs = made_runs.study(tmp_path, [Made(recipe("a"), 1.0)], images=30)
-    runs[0].metrics["test"]["confusion"] = np.diag([5] * 7).tolist()
+    scores = runs[0].scores["test"]
+    runs = [replace(runs[0], scores={"test": replace(scores, predicted=scores.labels)})]
     assert "No test image is mistaken." in draw("confused", runs, tmp_path)

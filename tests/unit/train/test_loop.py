@@ -21,6 +21,7 @@ from small_run import MODEL, NO_AUGMENTATION, RECIPE, SETTINGS, small_data, smal
 from study.errors import StudyError
 from study.evaluate.metrics import evaluate
 from study.evaluate.prediction import predict
+from study.evaluate.predictions import Predictions, predictions_bytes
 from study.recipe import Recipe
 from study.train import augmentation, batches, learner, loop, losses, models, samplers
 from study.train.schedules import schedule_of
@@ -106,12 +107,10 @@ class TestRun:
         run = learner.Learner(RECIPE, SETTINGS, models.build(MODEL, 3, 32, 1), None, torch.device("cpu"))
         run.model = Wobble()
         validation = learner.validate(run, images, batches.Normalize(torch.device("cpu")))
-        logits = Wobble()(torch.zeros(40, 3)).softmax(1).numpy()
-        names = np.array(["a", "b", "c"])
-        rows = {"image_id": [str(k) for k in range(40)], "label": names[labels]}
-        rows |= {f"p_{name}": logits[:, k] for k, name in enumerate(names)}
-        table = pd.concat([pd.DataFrame(rows).assign(split=split) for split in ("val", "test")])
-        expected = evaluate(table, 15)["val"]
+        log_p = Wobble()(torch.zeros(40, 3)).log_softmax(1).numpy()
+        ids, splits = [str(k) for k in range(80)], ["val"] * 40 + ["test"] * 40
+        predictions = Predictions.of(ids, splits, np.tile(labels, 2), np.tile(log_p, (2, 1)), ["a", "b", "c"])
+        expected = evaluate(predictions.scores, 15)["val"]
         assert validation.predicted == [0, 1, 2]
         assert validation.accuracy == expected["accuracy"]
         assert validation.balanced_accuracy == pytest.approx(expected["balanced_accuracy"], rel=1e-14)
@@ -620,7 +619,7 @@ def test_images_that_stay_memory_mapped_give_the_same_run(monkeypatch, tmp_path)
     one, other = results
     assert [{**row, "seconds": 0} for row in one.history] == [{**row, "seconds": 0} for row in other.history]
     assert all(torch.equal(one.weights[key], other.weights[key]) for key in one.weights)
-    pd.testing.assert_frame_equal(*predictions, check_exact=True)
+    assert predictions_bytes(predictions[0]) == predictions_bytes(predictions[1])
 
 
 def test_the_library_trains_without_snakemake():

@@ -16,7 +16,7 @@ SPLIT_COLORS = {"train": BLUE, "val": SKY, "test": ORANGE}
 def confusion(material: Material, path: str | Path, experiment: str) -> None:
     """Confusion matrix of one recipe on the test images, each row in percent of its class; seeds are added up."""
     group = material.comparison.recipes[experiment]
-    counts = np.sum([run.metrics["test"]["confusion"] for run in group], axis=0)
+    counts = np.sum([run.confusion("test").toarray() for run in group], axis=0)
     classes = group.first.classes
     rows = counts.sum(axis=1)
     share = np.divide(counts, rows[:, None], out=np.full(counts.shape, np.nan), where=rows[:, None] > 0)
@@ -43,7 +43,7 @@ def recall(material: Material, path: str | Path) -> None:
     """Recall on the test images per recipe (rows, by mean recall) and class (columns, from rarest to most frequent)."""
     groups, first = material.comparison.recipes, material.comparison.runs[0]
     classes = first.classes
-    images = np.array(first.metrics["test"]["confusion"]).sum(axis=1)
+    images = first.by_class("test", "images")
     columns = np.argsort(images, kind="stable")
     values = {e: _mean_recall(group)[columns] for e, group in groups.items()}
     order = sorted(groups, key=lambda e: -np.nanmean(values[e]))

@@ -42,10 +42,10 @@ def curves(material: Material, path: str | Path, experiment: str) -> None:
     """
     group = material.comparison.recipes[experiment]
     classes = len(group.first.classes)
-    confusion = np.array(group.first.metrics["val"]["confusion"])
+    images = group.first.by_class("val", "images")
     accuracies = ACCURACY_CURVES | (MIXED_TRAINING if group.recipe.mixes_images else {})
     baseline = material.comparison.baseline
-    majority = baseline.accuracy["val"] if baseline else confusion.sum(axis=1).max() / confusion.sum()
+    majority = baseline.accuracy["val"] if baseline else images.max() / images.sum()
     with drawing(path, 9.6, 3.9) as figure:
         left, right = figure.subplots(1, 2)
         for run in group:

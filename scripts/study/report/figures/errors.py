@@ -3,6 +3,7 @@
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.ticker import PercentFormatter
 from numpy.typing import NDArray
@@ -49,12 +50,12 @@ def _frame(axes: Axes) -> None:
 
 
 def _dots(axes: Axes, group: RecipeRuns, bins: int) -> None:
-    labels = np.concatenate([run.scores["test"].labels for run in group])
-    probabilities = np.concatenate([run.scores["test"].probabilities for run in group])
-    if not np.isfinite(probabilities).all():
+    correct = np.concatenate([run.correct for run in group])
+    sure = np.concatenate([run.scores["test"].confidence for run in group])
+    if not np.isfinite(sure).all():
         axes.text(0.5, 0.5, "not finite", ha="center", va="center", fontsize=9, color=FAILED)
         return
-    images, accuracy, confidence = bins_of(labels, probabilities, bins)
+    images, accuracy, confidence = bins_of(correct, sure, bins)
     filled = images > 0
     color = FAILED if group.failed else BLUE
     axes.vlines(confidence[filled], confidence[filled], accuracy[filled], color=color, linewidth=1.2, alpha=0.6)
@@ -80,7 +81,7 @@ def class_recall(material: Material, path: str | Path, most: int = 4) -> None:
     others = sorted(comparison.recipes.values(), key=lambda group: -group.accuracy("val"))
     shown = [best, *(group for group in others if group is not best and not group.failed)][:most]
     classes = first.classes
-    images = np.array(first.metrics["test"]["confusion"]).sum(axis=1)
+    images = first.by_class("test", "images")
     order = [k for k in np.argsort(images, kind="stable") if images[k]]
     with drawing(path, 9.6, 1.6 + 0.62 * len(order)) as figure:
         axes = figure.subplots()
@@ -108,7 +109,7 @@ def _recalls(
     images: NDArray[np.int64],
     confidence: float,
 ) -> None:
-    hits = np.mean([np.diagonal(run.metrics["test"]["confusion"]) for run in group], axis=0)
+    hits = np.mean([run.by_class("test", "hits") for run in group], axis=0)
     look = series(position)
     offset = (position - (recipes - 1) / 2) * 0.8 / recipes
     for y, k in enumerate(order):
@@ -140,13 +141,11 @@ def confused_pairs(material: Material, path: str | Path, pairs: int = 6, example
 def most_confused(run: Run, pairs: int) -> list[tuple[int, int, NDArray[np.int64]]]:
     """(true class, predicted class, rows of the test scores by falling confidence), most frequent confusion first."""
     scores = run.scores["test"]
-    confusion = np.array(run.metrics["test"]["confusion"])
-    np.fill_diagonal(confusion, 0)
-    flat = np.argsort(-confusion, axis=None, kind="stable")[:pairs]
-    cells = [divmod(int(k), len(confusion)) for k in flat if confusion.flat[k]]
-    surest = np.nan_to_num(scores.probabilities.max(axis=1))
+    wrong = pd.DataFrame({"true": scores.labels, "guess": scores.predicted})[~scores.correct]
+    cells = wrong.value_counts(sort=False).sort_index().sort_values(ascending=False, kind="stable").index[:pairs]
+    surest = np.nan_to_num(scores.confidence)
     confusions = []
-    for true, guess in cells:
+    for true, guess in cells.tolist():
         rows = np.flatnonzero((scores.labels == true) & (scores.predicted == guess))
         confusions.append((true, guess, rows[np.argsort(-surest[rows], kind="stable")]))
     return confusions
@@ -168,6 +167,6 @@ def _examples(
     for axes, k in zip(row, rows, strict=False):
         picture = np.moveaxis(images[position[str(scores.image_ids[k])]], 0, -1)
         axes.imshow(np.broadcast_to(picture, (*picture.shape[:2], 3)), interpolation="none")
-        axes.set_title(f"{scores.probabilities[k, guess]:.0%}", fontsize=8.5, fontweight="normal", loc="center", pad=2)
+        axes.set_title(f"{scores.confidence[k]:.0%}", fontsize=8.5, fontweight="normal", loc="center", pad=2)
     head = f"{name(run.classes[true], 18)} → {name(run.classes[guess], 18)}\n{len(rows)} of {total:,} images"
     row[0].text(-0.25, 0.5, head, transform=row[0].transAxes, ha="right", va="center", fontsize=9.5, linespacing=1.4)
