@@ -206,7 +206,7 @@ class TestTwoStages:
         assert second.trained_parameters == sum(first.weights[key].numel() for key in moved)
         write(second, tmp_path)
         predicted = predict(tmp_path / "best.safetensors", small_data(), recipe, SETTINGS)
-        assert evaluate(predicted, 15)["val"]["accuracy"] == pytest.approx(second.best_val_accuracy)
+        assert evaluate(predicted.scores, 15)["val"]["accuracy"] == pytest.approx(second.best_val_accuracy)
 
     def test_the_head_of_the_second_stage_is_drawn_as_that_of_a_first_one(self, tmp_path):
         write(small_train(RECIPE.but(max_epochs=1)), tmp_path)
@@ -585,7 +585,7 @@ def test_a_run_sees_the_middle_of_larger_stored_images_or_crops_of_them(tmp_path
     write(cropped, tmp_path)
     recipe = RECIPE.but(max_epochs=2, random_crop=True)
     predicted = predict(tmp_path / "best.safetensors", larger, recipe, SETTINGS)
-    found = evaluate(predicted, 15)["val"]["accuracy"]
+    found = evaluate(predicted.scores, 15)["val"]["accuracy"]
     assert found == pytest.approx(cropped.history[cropped.best_epoch - 1]["val_accuracy"])
     with pytest.raises(StudyError, match="trained with stored_size 40, used with stored_size 32"):
         predict(tmp_path / "best.safetensors", plain, recipe, SETTINGS)
