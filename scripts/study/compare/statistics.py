@@ -23,7 +23,6 @@ from numpy.typing import NDArray
 from scipy.sparse import csr_array
 from scipy.stats import t
 from statsmodels.stats.contingency_tables import mcnemar as _mcnemar
-from statsmodels.stats.multitest import multipletests
 from statsmodels.stats.proportion import proportion_confint
 
 SAMPLES_AT_A_TIME = 64  # bootstrap samples that are scored together: 50,000 images are 13 MB of float32
@@ -67,11 +66,14 @@ def mcnemar(correct_a: NDArray[np.bool_], correct_b: NDArray[np.bool_]) -> float
 def holm(p_values: Sequence[float]) -> list[float]:
     """p values adjusted so that the chance of any false difference among them stays at the stated level.
 
-    Source: Holm 1979, Scandinavian Journal of Statistics 6:65–70; statsmodels' `multipletests(method="holm")`.
+    Source: Holm 1979, Scandinavian Journal of Statistics 6:65–70. Not statsmodels' `multipletests`, which collects the
+    garbage of the whole process at every call: most of the time of a comparison of hundreds of recipes.
     """
-    if not len(p_values):
-        return []
-    return [float(p) for p in multipletests(p_values, method="holm")[1]]
+    p = np.asarray(p_values, float)
+    order = np.argsort(p, kind="stable")
+    adjusted = np.empty_like(p)
+    adjusted[order] = np.minimum(np.maximum.accumulate(p[order] * np.arange(len(p), 0, -1)), 1)
+    return adjusted.tolist()
 
 
 def draw_counts(images: int, samples: int, seed: int) -> NDArray[np.uint8]:
