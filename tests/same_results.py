@@ -3,8 +3,8 @@
     python tests/same_results.py BEFORE AFTER        # two folders results/<study>
 
 Every file is compared byte by byte, but for what was measured: `seconds` of history.csv; speed, time, memory,
-provenance and hashes of run.json; the columns of comparison.csv that come from them. Pages and figures that show such
-numbers are named and not compared. Logs, benchmarks and TensorBoard's events are left out.
+provenance and hashes of run.json; the columns of comparison.csv and cost.csv that come from them. Pages and
+figures that show such numbers are named and not compared. Logs, benchmarks and TensorBoard's events are left out.
 """
 
 import json
@@ -14,7 +14,8 @@ from pathlib import Path
 import pandas as pd
 
 MEASURED = ("seconds", "images_per_second", "peak_memory_bytes", "provenance", "sha256")
-SHOW_MEASURED = ("report.html", "tables/comparison.html", "tables/summary.rst", "figures/map_*.svg")
+OF_COST = ("seconds_total", "on_frontier")  # of cost.csv, whose rows are in the order of their seconds
+SHOW_MEASURED = ("report.html", "tables/comparison.html", "tables/summary.rst", "figures/map_*.svg", "figures/cost.svg")
 LEFT_OUT = {"logs", "benchmarks", "tensorboard", "checkpoints"}
 
 
@@ -24,6 +25,9 @@ def content(path: Path) -> object:
         return (
             pd.read_csv(path, dtype=str, keep_default_na=False).drop(columns=list(MEASURED), errors="ignore").to_csv()
         )
+    if path.name == "cost.csv":
+        table = pd.read_csv(path, dtype=str, keep_default_na=False).sort_values("experiment", ignore_index=True)
+        return table.drop(columns=[*MEASURED, *OF_COST], errors="ignore").to_csv()
     if path.name == "run.json":
         return {k: v for k, v in json.loads(path.read_text(encoding="utf-8")).items() if k not in MEASURED}
     return path.read_bytes()

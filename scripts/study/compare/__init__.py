@@ -13,6 +13,7 @@ In come run.json, history.csv, metrics.json and predictions.parquet of every run
     case_table          the recipes of a case side by side
     run_table           every run in a row: comparison.csv
     effects             what each treatment does by itself
+    cost                what trainings took, and which recipes no other one beats in accuracy and time
     power               what the study could have found; the seeds and images that a smaller difference needs
     conclusions         whether the reported findings hold here
     comparability       what the reported accuracies were made with, and what is here

@@ -75,6 +75,7 @@ TABLES = (
         "diagnosis", "study.compare.diagnosis.diagnoses", "what happened in each run", "diagnosis.rst",
         text=("experiment", "outcome", "what_happened"),
     ),
+    Table("cost", "study.compare.cost.costs", "accuracy against cost", "cost.rst"),
     Table(
         "ensemble", "study.compare.ensemble.ensemble_table", "ensemble by soft voting", "ensemble.rst",
         rule="ensemble", text=("name", "role"),

@@ -93,6 +93,11 @@ FIGURES = (
         alt="Difference in test accuracy that each treatment makes, with its interval", section="effects",
     ),
     Figure(
+        "cost", "study.report.figures.cost.cost", "cost.svg", COMPARISON,
+        {"figure": "all recipes", "of": "accuracy against cost"}, "figure_cost.rst",
+        alt="Test accuracy of every recipe against the time of its training, the frontier named", section="cost",
+    ),
+    Figure(
         "cases", "study.report.figures.curves.case_curves", "case_{key}.svg", COMPARISON,
         {"figure": "case {key}", "of": "curves side by side"}, "figure_case.rst",
         alt="Validation accuracy and loss of the recipes of case {key}", section="cases", per="case",

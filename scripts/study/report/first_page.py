@@ -21,6 +21,7 @@ from markupsafe import Markup, escape
 from study.compare import comparability
 from study.compare.case_table import case_table
 from study.compare.comparison import Comparison
+from study.compare.cost import cost_in_words, costs, duration
 from study.compare.leakage import leakage_facts
 from study.compare.questionable import Choice
 from study.compare.runs import Run
@@ -41,6 +42,7 @@ SECTIONS = {
     "diagnosis": "What happened",
     "comparison": "Comparison",
     "effects": "Effects",
+    "cost": "Cost",
     "conclusions": "Conclusions",
     "cases": "Cases",
     "curves": "Curves",
@@ -87,7 +89,7 @@ def first_page_html(comparison: Comparison, page: FirstPage) -> str:
     best = comparison.best
     low, high = best.interval("test")
     sentences = answer(comparison, lambda text: str(escape(plain(text))), _strong)
-    conclusions = page.conclusions.to_dict("records")
+    conclusions, cost = page.conclusions.to_dict("records"), costs(comparison)
     names = {group.name for group in shown(comparison.recipes.values())}
     effects, effects_left_out = largest_effects(page.effects)
     return environment().get_template("first_page.html.j2").render(
@@ -108,6 +110,8 @@ def first_page_html(comparison: Comparison, page: FirstPage) -> str:
         symbols=SYMBOLS,
         effects=[_effect_row(row) for row in effects.to_dict("records")],
         effects_left_out=effects_left_out,
+        cost_sentences=cost_in_words(cost),
+        costs=[_cost_row(row) for row in cost.to_dict("records")],
         notes=[note for note in (comparability.note(comparison), page.note) if note],
         cases=[_case(comparison, case, page) for case in comparison.cases],
         case_note=case_note(comparison.several_seeds, comparison.confidence),
@@ -199,6 +203,22 @@ def _effect_row(row: Mapping[Any, Any]) -> dict[str, str]:
         "balanced": points(row, "balanced_accuracy"),
         "p": f"{row['p_holm']:.2g}",
         "verdict": row["verdict"] + (f" ({row['failed']})" if row["failed"] else ""),
+    }
+
+
+def _cost_row(row: Mapping[Any, Any]) -> dict[str, str]:
+    shared = f" (that of {row['trained_as']})" if row["trained_as"] else ""
+    started = f" (with that of {row['starts_from']})" if row["starts_from"] else ""
+    ends = (row[f"test_accuracy{end}"] for end in ("", "_low", "_high"))
+    return {
+        "name": row["experiment"] + (f" ✕ {row['failure']}" if row["failure"] else ""),
+        "seconds": duration(row["seconds"]) + shared + started,
+        "total": duration(row["seconds_total"]),
+        "memory": f"{row['peak_memory_bytes'] / 2**30:.2f}",
+        "parameters": f"{row['parameters']:,.0f}",
+        "speed": f"{row['images_per_second']:,.0f}",
+        "accuracy": "{:.1%} ({:.1%}–{:.1%})".format(*ends),
+        "frontier": "yes" if row["on_frontier"] else "",
     }
 
 

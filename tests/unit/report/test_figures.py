@@ -12,6 +12,7 @@ import pytest
 from made_runs import Made, comparison_of, fourteen, recipe
 
 from study.compare.all_tables import read_written
+from study.compare.cost import costs
 from study.compare.effects import effects
 from study.compare.runs import Run
 from study.data.packed import PackedData
@@ -140,7 +141,7 @@ def test_the_map_says_what_the_best_recipe_of_a_cell_cost(tmp_path: Path) -> Non
     assert lines == [f"good {np.mean([run.test_accuracy for run in runs[:2]]):.1%}", "lost ✕ diverged in 2 of 2 seeds"]
 
 
-@pytest.mark.parametrize(("seconds", "words"), [(2.4, "2 s"), (99.4, "99 s"), (150.0, "2 min"), (6300.0, "1.8 h")])
+@pytest.mark.parametrize(("seconds", "words"), [(2.4, "2.4 s"), (99.4, "99 s"), (150.0, "2.5 min"), (6300.0, "1.8 h")])
 def test_the_map_says_wall_time_in_words(seconds: float, words: str, runs: list[Run], tmp_path: Path) -> None:
     run = replace(runs[0], record={**runs[0].record, "seconds": seconds, "epochs": 1})
     shown = draw("map", [run], tmp_path, pack={"splits": {"train": {"images": 640}}})
@@ -337,3 +338,11 @@ def test_confused_pairs_without_a_mistake(tmp_path: Path) -> None:
     scores = runs[0].scores["test"]
     runs = [replace(runs[0], scores={"test": replace(scores, predicted=scores.labels)})]
     assert "No test image is mistaken." in draw("confused", runs, tmp_path)
+
+
+def test_cost_names_the_frontier_and_the_best_and_marks_failures(runs: list[Run], tmp_path: Path) -> None:
+    shown = draw("cost", runs, tmp_path)
+    table = costs(comparison_of(runs))
+    named = {text.split()[0] for text in shown if text.endswith("%") and " s, " in text}
+    assert named == {*table["experiment"][table["on_frontier"]], comparison_of(runs).best.name}
+    assert "failed in a seed or in all" in shown

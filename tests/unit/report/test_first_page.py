@@ -89,7 +89,7 @@ def test_it_opens_on_the_answer(runs: list[Run]) -> None:
     order += ["The data", ">Provenance</h2>"]
     places = [html.index(text) for text in order]
     assert places == sorted(places)
-    assert html.count("<details") == 2 * 14 + 3
+    assert html.count("<details") == 2 * 14 + 4
     assert "✕ adam_ver1" in html and "Predicts &#39;happy&#39; for every validation image since epoch 2 of 12" in html
     assert "http" not in html.replace("http-equiv", "")
 

@@ -6,6 +6,7 @@ for each. `study.report.all_figures` declares them: name, caption, place on the 
     curves     loss and accuracy by epoch, of one recipe and of a case
     recipes    all recipes beside each other; learning rate × batch size
     effects    what each treatment does by itself
+    cost       accuracy against the time of training
     classes    images and weights per class, sample images, recall, confusion matrices
     errors     calibration, recall with intervals, most confused pairs
     material   what figures are drawn from

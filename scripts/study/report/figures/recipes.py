@@ -14,6 +14,7 @@ from matplotlib.patches import Rectangle
 from matplotlib.ticker import MaxNLocator, PercentFormatter
 
 from study.compare.comparison import Comparison
+from study.compare.cost import duration
 from study.compare.runs import RecipeRuns, Run
 from study.compare.statistics import level
 from study.compare.verdicts import BEST, BETTER, NOT_DISTINGUISHABLE, WORSE
@@ -220,9 +221,7 @@ def _cost(group: RecipeRuns, train_images: int) -> str:
     """Optimizer steps and wall time of a recipe, "12,345 steps · 1.2 h", the mean over its seeds."""
     batches = batches_per_epoch(train_images, group.recipe.batch_size)
     steps = batches * np.mean([run.record["epochs"] for run in group])
-    seconds = float(np.mean([run.record["seconds"] for run in group]))
-    minutes = seconds / 60
-    wall = f"{seconds:.0f} s" if seconds < 100 else f"{minutes:.0f} min" if minutes < 100 else f"{minutes / 60:.1f} h"
+    wall = duration(float(np.mean([run.record["seconds"] for run in group])))
     return f"{steps:,.0f} steps · {wall}"
 
 
