@@ -1,8 +1,8 @@
 """What each recipe's training costs, beside what it reaches on the test images.
 
 The frontier holds the recipes that no other one beats in both (Pareto): none that did not fail is at least as accurate
-and at least as quick to train, and better in one of the two. Seconds are wall time, measured where each run was trained:
-they compare only where all runs had the same machine to themselves.
+and at least as quick to train, and better in one of the two. Seconds are wall time, measured where each run was
+trained: they compare only where all runs had the same machine to themselves.
 
 Entry points:
     costs(comparison) -> DataFrame                         tables/cost.csv

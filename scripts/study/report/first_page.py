@@ -111,7 +111,7 @@ def first_page_html(comparison: Comparison, page: FirstPage) -> str:
         effects=[_effect_row(row) for row in effects.to_dict("records")],
         effects_left_out=effects_left_out,
         cost_sentences=cost_in_words(cost),
-        costs=[_cost_row(row) for row in cost.to_dict("records")],
+        costs=[_cost_row(row) for row in cost.to_dict("records") if row["experiment"] in names or row["on_frontier"]],
         notes=[note for note in (comparability.note(comparison), page.note) if note],
         cases=[_case(comparison, case, page) for case in comparison.cases],
         case_note=case_note(comparison.several_seeds, comparison.confidence),
