@@ -117,7 +117,12 @@ def measure(runs: Sequence[Run], folder: Path) -> Mapping[str, Any]:
     manifest = pd.DataFrame(rows, columns=["image_id", "split", "sha256"]).assign(status="kept")
     comparison = Comparison(runs, METRICS, class_weights=weights, manifest=manifest)
     figures: dict[str, Any] = {}
-    record: dict[str, Any] = {"recipes": len(comparison.recipes), "runs": len(runs), "seconds": {}, "bytes": {}}
+    record: dict[str, Any] = {
+        "recipes": len({run.experiment for run in runs}),
+        "runs": len(runs),
+        "seconds": {},
+        "bytes": {},
+    }
 
     def timed(name: str, make: Callable[[], Any]) -> Any:
         start = time.monotonic()
