@@ -11,10 +11,14 @@ from numpy.typing import NDArray
 from study.compare.runs import RecipeRuns, Run
 from study.compare.statistics import level, wilson_interval
 from study.evaluate.metrics import reliability as bins_of
+from study.report.figures.classes import MANY, groups_of
 from study.report.figures.material import Material
 from study.report.figures.style import BLUE, FAILED, GREY, PALE, drawing, grid, headed, name, series
 
 DIAGRAMS_PER_ROW = 5
+WORST = 15  # classes that are shown by themselves where there are many
+
+Rows = tuple[str, NDArray[np.int64]]  # what a row is called, and the classes that are together in it
 
 
 def reliability(material: Material, path: str | Path) -> None:
@@ -73,8 +77,9 @@ def _reliability_title(group: RecipeRuns) -> str:
 def class_recall(material: Material, path: str | Path, most: int = 4) -> None:
     """Recall of each class on the test images with Wilson's interval, for the recipe chosen and the next best ones.
 
-    Classes run from the rarest to the most frequent. Of several seeds the mean recall is shown with the interval of
-    as many images as there are, not as many as all seeds saw: seeds share their images.
+    Classes run from the rarest to the most frequent; of many the worst are shown, then all in groups. Of several seeds
+    the mean recall is shown with the interval of as many images as there are, not as many as all seeds saw: seeds
+    share their images.
     """
     comparison = material.comparison
     best, confidence, first = comparison.best, comparison.confidence, comparison.runs[0]
@@ -82,12 +87,17 @@ def class_recall(material: Material, path: str | Path, most: int = 4) -> None:
     shown = [best, *(group for group in others if group is not best and not group.failed)][:most]
     classes = first.classes
     images = first.by_class("test", "images")
-    order = [k for k in np.argsort(images, kind="stable") if images[k]]
+    order = [(f"{name(classes[k], 22)}, n", np.array([k])) for k in np.argsort(images, kind="stable") if images[k]]
+    head = f"Recall per class with {level(confidence)} intervals, rarest class on top"
+    if len(order) > MANY:
+        order = [*_worst(best, order), *((f"{label} images, n", some) for label, some in groups_of(images))]
+        which = f"the {WORST} worst of {len(classes):,} classes, then all by their test images"
+        head = f"Recall with {level(confidence)} intervals: {which}"
     with drawing(path, 9.6, 1.6 + 0.62 * len(order)) as figure:
         axes = figure.subplots()
         for position, group in enumerate(shown):
             _recalls(axes, group, position, len(shown), order, images, confidence)
-        axes.set_yticks(range(len(order)), [f"{name(classes[k], 22)}, n = {images[k]:,}" for k in order])
+        axes.set_yticks(range(len(order)), [f"{label} = {images[some].sum():,}" for label, some in order])
         axes.set_xlim(-0.02, 1.02)
         axes.set_ylim(-0.6, len(order) - 0.4)
         axes.invert_yaxis()
@@ -97,7 +107,15 @@ def class_recall(material: Material, path: str | Path, most: int = 4) -> None:
         grid(axes, "x")
         axes.hlines(np.arange(len(order) - 1) + 0.5, -0.02, 1.02, color=PALE, linewidth=0.8)
         figure.legend(loc="outside lower center", ncols=min(4, len(shown)))
-        headed(figure, f"Recall per class with {level(confidence)} intervals, rarest class on top")
+        headed(figure, head)
+
+
+def _worst(group: RecipeRuns, order: list[Rows]) -> list[Rows]:
+    """Those of the recipe's `WORST` lowest recalls, of equal ones those with most images first."""
+    recall = np.mean([run.by_class("test", "hits") for run in group], axis=0) / np.maximum(
+        group.first.by_class("test", "images"), 1
+    )
+    return sorted(reversed(order), key=lambda row: recall[row[1]].mean())[:WORST]
 
 
 def _recalls(
@@ -105,20 +123,22 @@ def _recalls(
     group: RecipeRuns,
     position: int,
     recipes: int,
-    order: list[int],
+    order: list[Rows],
     images: NDArray[np.int64],
     confidence: float,
 ) -> None:
     hits = np.mean([run.by_class("test", "hits") for run in group], axis=0)
     look = series(position)
     offset = (position - (recipes - 1) / 2) * 0.8 / recipes
-    for y, k in enumerate(order):
-        low, high = wilson_interval(hits[k], int(images[k]), confidence)
+    right = np.array([hits[some].sum() for _, some in order])
+    seen = np.array([images[some].sum() for _, some in order])
+    for y in range(len(order)):
+        low, high = wilson_interval(right[y], int(seen[y]), confidence)
         axes.plot([low, high], [y + offset] * 2, color=look["color"], linewidth=2, solid_capstyle="butt")
     label = name(group.name, 24) + (f" ✕ {group.failure}" if group.failure else "")
     marker = "osD^v"[position % 5]
     at = np.arange(len(order)) + offset
-    axes.plot(hits[order] / images[order], at, marker, color=look["color"], markeredgecolor="white", label=label)
+    axes.plot(right / seen, at, marker, color=look["color"], markeredgecolor="white", label=label)
 
 
 def confused_pairs(material: Material, path: str | Path, pairs: int = 6, examples: int = 8) -> None:
