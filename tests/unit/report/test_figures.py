@@ -1,5 +1,7 @@
 """Every figure is drawn for ordinary and awkward studies, says what it should, and comes out the same twice."""
 
+import itertools
+import re
 import xml.etree.ElementTree as ElementTree
 from dataclasses import replace
 from pathlib import Path
@@ -20,6 +22,7 @@ from study.errors import StudyError
 from study.files import write_table
 from study.names import SPLITS
 from study.report.all_figures import FIGURES, keys_of
+from study.report.figures.classes import GROUPS, MANY, groups_of
 from study.report.figures.errors import most_confused
 from study.report.figures.material import Material
 from study.report.figures.recipes import batches_per_epoch
@@ -346,3 +349,30 @@ def test_cost_names_the_frontier_and_the_best_and_marks_failures(runs: list[Run]
     named = {text.split()[0] for text in shown if text.endswith("%") and " s, " in text}
     assert named == {*table["experiment"][table["on_frontier"]], comparison_of(runs).best.name}
     assert "failed in a seed or in all" in shown
+
+
+MANY_CLASSES = [f"class {k:03d}" for k in range(120)]
+BY_CLASS = ("class_recall", "confused", "confusion", "reliability", "recall", "class_counts", "samples")
+
+
+@pytest.mark.parametrize("figure", BY_CLASS)
+def test_figures_of_many_classes_are_small_and_the_same_twice(figure: str, tmp_path: Path) -> None:
+    runs = made_runs.study(tmp_path, [Made(recipe("a"), 0.7), Made(recipe("b"), 0.4)], MANY_CLASSES, images=1500)
+    drawn = []
+    for k in range(2):
+        path = tmp_path / f"{k}.svg"
+        DRAWN[figure].draw(material(runs), path, *(["a"] if DRAWN[figure].per else []))
+        drawn.append(path.read_bytes())
+    assert drawn[0] == drawn[1] and len(drawn[0]) < 1_500_000
+    shown = texts(tmp_path / "0.svg")
+    assert len([text for text in shown if text.startswith("class ")]) <= MANY
+    if figure in ("class_recall", "recall"):
+        assert len([text for text in shown if re.match(r"\d+ classes of ", text)]) == GROUPS
+
+
+def test_groups_hold_every_class_with_an_image_once() -> None:
+    images = np.random.default_rng(0).integers(0, 50, 200)
+    groups = groups_of(images)
+    assert sorted(np.concatenate([some for _, some in groups])) == np.flatnonzero(images).tolist()
+    ends = [(images[some].min(), images[some].max()) for _, some in groups]
+    assert all(one[1] <= other[0] for one, other in itertools.pairwise(ends))
