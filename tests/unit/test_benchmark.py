@@ -115,6 +115,7 @@ def test_without_packed_images_it_says_so(tmp_path: Path) -> None:
 
 def test_trainings_are_timed_quiet_and_beside_a_busy_process(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PYTHONPATH", str(ROOT))
+    monkeypatch.delenv("OMP_WAIT_POLICY", raising=False)
     sharings = [load.Sharing(1, 1, {"OMP_WAIT_POLICY": "passive"}), load.Sharing(2, 1)]
     rows = load.measure(TASK, sharings, steps=1, rounds=1)
     assert [(row["processes"], row["threads"]) for row in rows] == [(1, 1), (2, 1)]

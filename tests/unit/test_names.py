@@ -5,6 +5,7 @@ From a folder of images to tables and pages and back again, without Snakemake, s
 
 import json
 import tempfile
+from dataclasses import fields
 from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
@@ -40,9 +41,8 @@ from study.files import read_json, read_yaml, write_json, write_table
 from study.names import EVALUATED_SPLITS
 from study.recipe import Recipe
 from study.recipe_table import read_recipes
-from study.report.all_figures import FIGURES, keys_of
+from study.report.all_figures import FIGURES
 from study.report.case_text import case_markdown
-from study.report.comparison_page import comparison_html
 from study.report.figures.material import Material
 from study.report.figures.style import name as shown_in_figures
 from study.report.first_page import FirstPage, as_rst, first_page_html
@@ -150,13 +150,10 @@ def written_tables(comparison: Comparison, folder: Path) -> dict[str, pd.DataFra
 def page_of(
     comparison: Comparison, tables: dict[str, pd.DataFrame], folder: Path, questions: dict[str, str], index: Any
 ) -> str:
-    (folder / "figure.svg").write_text(SVG)
-    recipes = {name: group.recipe for name, group in comparison.recipes.items()}
-    read = {one.name: read_written(folder / f"tables/{one.name}.csv") for one in TABLES if one.text}
+    shown = {field.name for field in fields(FirstPage)}
+    read = {one.name: read_written(folder / f"tables/{one.name}.csv") for one in TABLES if one.name in shown}
     page = FirstPage(
         name="made up", questions=questions, note=next(iter(questions.values()), ""),
-        figures={one.name: [folder / "figure.svg"] * max(1, len(keys_of(one, recipes))) for one in FIGURES},
-        all_runs=comparison_html(tables["comparison.csv"], "made up"),
         choices=[Choice("data.oversample", index["classes"][0], "because")],
         pack=index, audit=made_runs.AUDIT, **read,
     )  # fmt: skip

@@ -213,7 +213,7 @@ class TestLease:
     def test_many_jobs_share_the_gpus_without_overlap(self, monkeypatch, tmp_path, gpus, slots):
         fake_gpus(monkeypatch, GPUS[:gpus], tmp_path)
         log = tmp_path / "log"
-        jobs = [start(hold, log, 0.05, "cuda", slots) for _ in range(10)]
+        jobs = [start(hold, log, 0.3, "cuda", slots) for _ in range(10)]  # long enough to meet
         for job in jobs:
             job.join(30)
             assert job.exitcode == 0
