@@ -3,11 +3,12 @@
 Entry points:
     shown(groups, most) -> [RecipeRuns]                    the best ones, and failures that were reported on
     largest_effects(pairs) -> (DataFrame, left out)        of tables/effects.csv
+    of_all(some, groups) -> str                            "; 30 of 500 recipes"
     failures_counted(groups) -> str                        "12 collapsed, 3 diverged"
 """
 
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Sized
 
 import pandas as pd
 
@@ -32,6 +33,11 @@ def shown(groups: Iterable[RecipeRuns], most: int = MOST) -> list[RecipeRuns]:
     reported = [group for group in groups if group.failed and group.reported_on][:most]
     kept = {group.name for group in (*ranked, *reported)}
     return [group for group in groups if group.name in kept]
+
+
+def of_all(some: Sized, groups: Sized) -> str:
+    """How many recipes are shown, for the end of a title; "" if all are."""
+    return f"; {len(some)} of {len(groups):,} recipes" if len(some) < len(groups) else ""
 
 
 def failures_counted(groups: Iterable[RecipeRuns]) -> str:

@@ -11,6 +11,8 @@ from numpy.typing import NDArray
 from study.compare.runs import RecipeRuns
 from study.report.figures.material import Material
 from study.report.figures.style import BLUE, GREY, ORANGE, PALE, PURPLE, SHADES, SKY, drawing, grid, headed, name
+from study.report.shown import of_all
+from study.report.shown import shown as recipes_shown
 
 MANY = 30  # classes that a figure shows one by one; of more it shows groups, or some of them
 GROUPS = 10
@@ -82,8 +84,11 @@ def groups_of(images: NDArray[np.int64]) -> list[tuple[str, NDArray[np.int64]]]:
 
 
 def recall(material: Material, path: str | Path) -> None:
-    """Recall on the test images per recipe (rows, by mean recall) and class (columns, from rarest to most frequent)."""
-    groups, first = material.comparison.recipes, material.comparison.runs[0]
+    """Recall on the test images per recipe (rows, by mean recall) and class (columns, from rarest to most frequent).
+
+    Of many recipes the best ones, see `study.report.shown`.
+    """
+    groups, first = _groups(material), material.comparison.runs[0]
     classes = first.classes
     images = first.by_class("test", "images")
     if len(classes) > MANY:
@@ -103,12 +108,16 @@ def recall(material: Material, path: str | Path) -> None:
         axes.get_xticklabels()[rarest].set_fontweight("bold")
         lost = {e: f" ✕ {group.failure}" if group.failure else "" for e, group in groups.items()}
         axes.set_yticks(range(len(order)), [name(e, 28) + lost[e] for e in order])
-        headed(figure, "Recall per class on the test images, in percent")
+        headed(figure, f"Recall per class on the test images, in percent{of_all(groups, material.comparison.recipes)}")
+
+
+def _groups(material: Material) -> dict[str, RecipeRuns]:
+    return {group.name: group for group in recipes_shown(material.comparison.recipes.values())}
 
 
 def _recall_of_groups(material: Material, path: str | Path, images: NDArray[np.int64]) -> None:
     """The same for groups of classes that have about as many test images: the mean of their recalls."""
-    recipes, groups = material.comparison.recipes, groups_of(images)
+    recipes, groups = _groups(material), groups_of(images)
     values = {e: np.array([_mean_recall(group)[some].mean() for _, some in groups]) for e, group in recipes.items()}
     order = sorted(recipes, key=lambda e: -values[e].mean())
     with drawing(path, 3.8 + 0.78 * len(groups), 2.8 + 0.36 * len(order)) as figure:
@@ -119,7 +128,8 @@ def _recall_of_groups(material: Material, path: str | Path, images: NDArray[np.i
         axes.xaxis.tick_top()
         lost = {e: f" ✕ {group.failure}" if group.failure else "" for e, group in recipes.items()}
         axes.set_yticks(range(len(order)), [name(e, 28) + lost[e] for e in order])
-        headed(figure, "Mean recall of classes by their test images, in percent")
+        some = of_all(recipes, material.comparison.recipes)
+        headed(figure, f"Mean recall of classes by their test images, in percent{some}")
 
 
 def _mean_recall(group: RecipeRuns) -> NDArray[np.float64]:

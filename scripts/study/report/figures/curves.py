@@ -13,6 +13,8 @@ from study.compare.runs import RecipeRuns, Run
 from study.recipe import lr_text
 from study.report.figures.material import Material
 from study.report.figures.style import BLUE, GREY, ORANGE, VERMILLION, drawing, grid, headed, name, series
+from study.report.shown import of_all
+from study.report.shown import shown as recipes_shown
 from study.train.schedules import schedule_of
 from study.train.scores import SCORES
 
@@ -79,14 +81,18 @@ def curves(material: Material, path: str | Path, experiment: str) -> None:
 
 
 def case_curves(material: Material, path: str | Path, case: int) -> None:
-    """Validation accuracy and NLL of every training behind the recipes of a case, by final validation accuracy."""
+    """Validation accuracy and NLL of every training behind the recipes of a case, by final validation accuracy.
+
+    Of many recipes the best ones, see `study.report.shown`.
+    """
     recipes = material.comparison.recipes
-    within = material.comparison.of_case(case).recipes.values()
+    all_within = material.comparison.of_case(case).recipes
+    within = recipes_shown(all_within.values())
     groups = {one: recipes[one] for one in dict.fromkeys(group.recipe.training for group in within)}
     question = material.questions.get(str(case), "")
     position = {experiment: k for k, experiment in enumerate(groups)}
     ordered = sorted(groups, key=lambda e: -max(run.val_accuracy for run in groups[e]))
-    with drawing(path, 10.4, 3.9) as figure:
+    with drawing(path, 10.4, max(3.9, 1.2 + 0.2 * len(groups))) as figure:  # room for the legend
         left, right = figure.subplots(1, 2)
         for experiment in ordered:
             group = groups[experiment]
@@ -101,7 +107,8 @@ def case_curves(material: Material, path: str | Path, case: int) -> None:
         for axes in (left, right):
             _epochs(axes, max(len(run.history) for group in groups.values() for run in group))
         figure.legend(loc="outside right center", handlelength=3)
-        headed(figure, textwrap.fill(f"Case {case}. {name(question, 200)}" if question else f"Case {case}", 110))
+        asked = f"Case {case}. {name(question, 200)}" if question else f"Case {case}"
+        headed(figure, textwrap.fill(asked + of_all(within, all_within), 110))
 
 
 def _title(group: RecipeRuns) -> str:

@@ -14,6 +14,8 @@ from study.evaluate.metrics import reliability as bins_of
 from study.report.figures.classes import MANY, groups_of
 from study.report.figures.material import Material
 from study.report.figures.style import BLUE, FAILED, GREY, PALE, drawing, grid, headed, name, series
+from study.report.shown import of_all
+from study.report.shown import shown as recipes_shown
 
 DIAGRAMS_PER_ROW = 5
 WORST = 15  # classes that are shown by themselves where there are many
@@ -25,16 +27,18 @@ def reliability(material: Material, path: str | Path) -> None:
     """Accuracy against confidence on the test images, one small diagram per recipe; the seeds' images together.
 
     A calibrated network lies on the diagonal; below it, it is surer than it is right. The area of a dot is the share
-    of the images. Source: Guo et al. 2017, On Calibration of Modern Neural Networks, figure 1 (arXiv 1706.04599).
+    of the images. Of many recipes the best ones, see `study.report.shown`.
+    Source: Guo et al. 2017, On Calibration of Modern Neural Networks, figure 1 (arXiv 1706.04599).
     """
-    groups, bins = material.comparison.recipes, material.comparison.metrics["ece_bins"]
+    recipes, bins = material.comparison.recipes, material.comparison.metrics["ece_bins"]
+    groups = recipes_shown(recipes.values())
     columns = min(DIAGRAMS_PER_ROW, len(groups))
     rows = -(-len(groups) // DIAGRAMS_PER_ROW)
     with drawing(path, 2.3 * columns + 0.9, 2.55 * rows + 0.9) as figure:
         grid_of_axes = figure.subplots(
             rows, columns, squeeze=False, sharex=True, sharey=True, subplot_kw={"box_aspect": 1}
         )
-        for axes, group in zip(grid_of_axes.flat, groups.values(), strict=False):
+        for axes, group in zip(grid_of_axes.flat, groups, strict=False):
             _frame(axes)
             _dots(axes, group, bins)
             axes.set_title(_reliability_title(group), fontsize=9)
@@ -42,7 +46,8 @@ def reliability(material: Material, path: str | Path) -> None:
             axes.set_visible(False)
         figure.supxlabel("Confidence: probability of the predicted class", fontsize=10)
         figure.supylabel("Accuracy", fontsize=10)
-        headed(figure, f"Reliability on the test images, {bins} bins (ECE: expected calibration error)")
+        some = of_all(groups, recipes)
+        headed(figure, f"Reliability on the test images, {bins} bins (ECE: expected calibration error){some}")
 
 
 def _frame(axes: Axes) -> None:
