@@ -3,7 +3,7 @@
 Entry points:
     shown(groups, most) -> [RecipeRuns]                    the best ones, and failures that were reported on
     largest_effects(pairs) -> (DataFrame, left out)        of tables/effects.csv
-    of_all(some, groups) -> str                            "; 30 of 500 recipes"
+    of_all(some, groups) -> str                            " (30 of 500 recipes)"
     failures_counted(groups) -> str                        "12 collapsed, 3 diverged"
 """
 
@@ -37,7 +37,7 @@ def shown(groups: Iterable[RecipeRuns], most: int = MOST) -> list[RecipeRuns]:
 
 def of_all(some: Sized, groups: Sized) -> str:
     """How many recipes are shown, for the end of a title; "" if all are."""
-    return f"; {len(some)} of {len(groups):,} recipes" if len(some) < len(groups) else ""
+    return f" ({len(some)} of {len(groups):,} recipes)" if len(some) < len(groups) else ""
 
 
 def failures_counted(groups: Iterable[RecipeRuns]) -> str:

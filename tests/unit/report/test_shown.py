@@ -40,7 +40,7 @@ def test_the_best_are_shown_and_failures_that_were_reported_on(many: Comparison)
     best = sorted(alive, key=lambda group: -group.accuracy("val"))[:MOST]
     assert {group.name for group in some} == {group.name for group in best} | {f"recipe_{RECIPES - 1}"}
     assert [group.name for group in some] == [name for name in many.recipes if name in {group.name for group in some}]
-    assert of_all(some, many.recipes) == f"; {MOST + 1} of {RECIPES} recipes"
+    assert of_all(some, many.recipes) == f" ({MOST + 1} of {RECIPES} recipes)"
     assert of_all(many.recipes, many.recipes) == ""
 
 
@@ -63,7 +63,7 @@ def test_figures_show_them_and_say_of_how_many(many: Comparison, tmp_path: Path,
         name for name in many.recipes if f">{name}<" in text or f">{name} ✕ collapsed<" in text or f"✕ {name}<" in text
     ]
     assert len(drawn) == MOST + 1
-    assert f"; {MOST + 1} of {RECIPES} recipes" in text
+    assert f" ({MOST + 1} of {RECIPES} recipes)" in text
 
 
 def test_the_largest_effects_of_each_treatment_come_first() -> None:
