@@ -69,14 +69,14 @@ def rule_seconds(benchmarks: Path) -> dict[str, dict[str, float]]:
     return rules
 
 
-def planning(folder: Path, rounds: int) -> list[dict[str, Any]]:
+def planning(folder: Path, rounds: int, plans: Sequence[int]) -> list[dict[str, Any]]:
     """Seconds of dry runs of the default study, with one seed and with many."""
     rows = []
-    for seeds, target in PLANS.items():
+    for seeds in plans:
         chosen = f"seeds={json.dumps(list(range(seeds)))}"
         taken = [snakemake(folder, "--cores", "1", "-n", "--quiet", "--config", chosen) for _ in range(rounds)]
         print(f"dry run of {seeds} seed(s): {min(taken):.1f} to {max(taken):.1f} s", flush=True)
-        rows.append({"runs": 14 * seeds, "seconds": taken, "target_seconds": target})
+        rows.append({"runs": 14 * seeds, "seconds": taken, "target_seconds": PLANS[seeds]})
     return rows
 
 
@@ -115,6 +115,7 @@ def main(text: Sequence[str]) -> None:
     )
     parser.add_argument("--name", help="of the record in benchmarks/results/; nothing is written without it")
     parser.add_argument("--rounds", type=int, default=3, help="dry runs of each plan")
+    parser.add_argument("--seeds", type=int, nargs="+", choices=list(PLANS), default=list(PLANS), help="of the plans")
     parser.add_argument("--no-study", action="store_true", help="leave out the default study, the longest part")
     given = parser.parse_args(text)
     if given.source and not given.source.exists():
@@ -128,7 +129,7 @@ def main(text: Sequence[str]) -> None:
             "device": processor(),
             "command": shlex.join(["python", "-m", "benchmarks.pipeline", *text]),
             **origin(),
-            "planning": planning(folder, given.rounds),
+            "planning": planning(folder, given.rounds, given.seeds),
             "preparation": preparation(folder, given.source) if given.source else [],
             "default_study": None if given.no_study else default_study(folder),
         }

@@ -86,7 +86,7 @@ def test_a_run_writes_its_record_and_the_page(tmp_path: Path) -> None:
     shutil.copy2(ROOT / "Snakefile", tmp_path)
     arguments = ["--width", "0.125", "--batch-size", "16", "--steps", "2", "--rounds", "2", "--workers", "1"]
     contend = ["--threads", "1", "--name", "tiny", "--slots", "1", "--contenders", "ours", "plain", "timm", "ceiling"]
-    planned = ["--name", "rest", "--rounds", "1", "--no-study"]
+    planned = ["--name", "rest", "--rounds", "1", "--seeds", "1", "--no-study"]
     for given in (["speed", *arguments, *contend], ["pipeline", *planned], ["record"]):
         done = subprocess.run(
             [sys.executable, "-m", f"benchmarks.{given[0]}", *given[1:]],
@@ -104,7 +104,7 @@ def test_a_run_writes_its_record_and_the_page(tmp_path: Path) -> None:
     page = (tmp_path / "benchmarks/RESULTS.md").read_text()
     assert sum(one["share"] for one in record["profile"]) > 0.5 and "convolution" in record["profile"][0]["operation"]
     assert "| plain | fp32 | 1 |" in page and "processes at once" in page
-    assert "| 14 |" in page and "| 1,400 |" in page
+    assert "| 14 |" in page
     assert str(tmp_path) not in page
 
 
@@ -116,9 +116,8 @@ def test_without_packed_images_it_says_so(tmp_path: Path) -> None:
 def test_trainings_are_timed_quiet_and_beside_a_busy_process(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PYTHONPATH", str(ROOT))
     monkeypatch.delenv("OMP_WAIT_POLICY", raising=False)
-    sharings = [load.Sharing(1, 1, {"OMP_WAIT_POLICY": "passive"}), load.Sharing(2, 1)]
-    rows = load.measure(TASK, sharings, steps=1, rounds=1)
-    assert [(row["processes"], row["threads"]) for row in rows] == [(1, 1), (2, 1)]
+    rows = load.measure(TASK, [load.Sharing(2, 1, {"OMP_WAIT_POLICY": "passive"})], steps=1, rounds=1)
+    assert [(row["processes"], row["threads"]) for row in rows] == [(2, 1)]
     assert all(len(row[which]) == 1 and row[which][0] > 0 for row in rows for which in ("quiet", "beside"))
     assert "OMP_WAIT_POLICY" not in os.environ
 

@@ -6,37 +6,38 @@ import pytest
 from conftest import Workspace
 
 
-def asked_for(workspace: Workspace, rule: str, *arguments: str) -> set[tuple[int, int]]:
-    """Threads and GPUs of the jobs of a rule that a run would start now."""
+def asked_for(workspace: Workspace, *arguments: str) -> dict[str, set[tuple[int, int]]]:
+    """Threads and GPUs of the trainings and evaluations that a run would start now."""
     plan = workspace.snakemake("--dry-run", *arguments).stdout
-    jobs = re.findall(rf"^rule {rule}:\n(.*?)\n\n", plan, re.MULTILINE | re.DOTALL)
-    assert jobs, plan
-    threads = [re.search(r"threads: (\d+)", job) for job in jobs]
-    gpus = [re.search(r"gpu=(\d+)", job) for job in jobs]
-    return {(int(t[1]) if t else 1, int(g[1]) if g else 0) for t, g in zip(threads, gpus, strict=True)}
+    found: dict[str, set[tuple[int, int]]] = {"train": set(), "evaluate": set()}
+    for rule, job in re.findall(r"^rule (train|evaluate):\n(.*?)\n\n", plan, re.MULTILINE | re.DOTALL):
+        threads, gpus = re.search(r"threads: (\d+)", job), re.search(r"gpu=(\d+)", job)
+        assert gpus, plan
+        found[rule].add((int(threads[1]) if threads else 1, int(gpus[1])))
+    return found
 
 
-@pytest.mark.parametrize("rule", ["train", "evaluate"])
+def both(threads: int) -> dict[str, set[tuple[int, int]]]:
+    return {rule: {(threads, 0)} for rule in ("train", "evaluate")}
+
+
 @pytest.mark.parametrize(("cores", "threads"), [("1", 1), ("2", 1), ("4", 2)])
-def test_on_the_processor_trainings_share_the_cores(workspace: Workspace, rule: str, cores: str, threads: int) -> None:
+def test_on_the_processor_trainings_share_the_cores(workspace: Workspace, cores: str, threads: int) -> None:
     """The small study has two recipes; `--resources gpu=1`, given by all runs of the tests, holds none of them up."""
     workspace.configure(training={"device": "cpu"}, resources={"train_mem_mb": 100})
-    assert asked_for(workspace, rule, "--cores", cores) == {(threads, 0)}
+    assert asked_for(workspace, "--cores", cores) == both(threads)
 
 
 def test_a_training_that_may_need_the_memory_alone_has_all_cores(workspace: Workspace) -> None:
     workspace.configure(training={"device": "cpu"}, resources={"train_mem_mb": 10**9})
-    assert asked_for(workspace, "train", "--cores", "4") == {(4, 0)}
+    assert asked_for(workspace, "--cores", "4") == both(4)
 
 
 def test_threads_may_be_given(workspace: Workspace) -> None:
     workspace.configure(training={"device": "cpu"})
-    for threads in (1, 3):
-        given = asked_for(workspace, "train", "--cores", "4", "--config", f"resources={{train_threads: {threads}}}")
-        assert given == {(threads, 0)}
+    assert asked_for(workspace, "--cores", "4", "--config", "resources={train_threads: 3}") == both(3)
 
 
 def test_on_a_gpu_each_counts_for_one(workspace: Workspace) -> None:
     workspace.configure(training={"device": "cuda"})
-    assert asked_for(workspace, "train", "--cores", "16") == {(8, 1)}
-    assert asked_for(workspace, "evaluate", "--cores", "16") == {(1, 1)}
+    assert asked_for(workspace, "--cores", "16") == {"train": {(8, 1)}, "evaluate": {(1, 1)}}

@@ -501,21 +501,23 @@ class TestResume:
         assert not (broken / "checkpoints").exists()
 
     @pytest.mark.parametrize(
-        "recipe",
+        ("every", "recipe"),
         [
-            RECIPE.but(max_epochs=7, loss="weighted_cross_entropy", sampler="balanced", activation="softmax"),
-            RECIPE.but(max_epochs=7, optimizer="SGD", lr=0.05, momentum=0.9, nesterov=True, weight_decay=1e-3),
-            RECIPE.but(max_epochs=7, loss="weighted_ldam", sampler="balanced", defer_until=0.5),
-            RECIPE.but(max_epochs=7, loss="logit_adjusted", label_smoothing=0.1, sampler="progressive"),
-            RECIPE.but(max_epochs=7, mixup_alpha=0.4, cutmix_alpha=1.0, crop_padding=4, auto_augment="ta_wide"),
-            RECIPE.but(max_epochs=7, name="vgg11_bn", freeze="backbone", dropout=0.2),
-            RECIPE.but(max_epochs=7, lr_scheduler="CosineAnnealingLR", lr_interval="step", lr_warmup_epochs=1.5),
-            RECIPE.but(max_epochs=7, lr_warmup_epochs=2, monitor="val_macro_f1"),
-            RECIPE.but(max_epochs=7, optimizer="NAdam", model_ema_decay=0.9, model_ema_steps=3, clip_grad_norm=0.5),
-            RECIPE.but(max_epochs=7, optimizer="AdamW", weight_decay=0.1, norm_weight_decay=0.0, layer_decay=0.8),
+            (1, RECIPE.but(max_epochs=7, loss="weighted_cross_entropy", sampler="balanced", activation="softmax")),
+            (3, RECIPE.but(max_epochs=7, optimizer="SGD", lr=0.05, momentum=0.9, nesterov=True, weight_decay=1e-3)),
+            (1, RECIPE.but(max_epochs=7, loss="weighted_ldam", sampler="balanced", defer_until=0.5)),
+            (3, RECIPE.but(max_epochs=7, loss="logit_adjusted", label_smoothing=0.1, sampler="progressive")),
+            (1, RECIPE.but(max_epochs=7, mixup_alpha=0.4, cutmix_alpha=1.0, crop_padding=4, auto_augment="ta_wide")),
+            (3, RECIPE.but(max_epochs=7, name="vgg11_bn", freeze="backbone", dropout=0.2)),
+            (1, RECIPE.but(max_epochs=7, lr_scheduler="CosineAnnealingLR", lr_interval="step", lr_warmup_epochs=1.5)),
+            (3, RECIPE.but(max_epochs=7, lr_warmup_epochs=2, monitor="val_macro_f1")),
+            (
+                1,
+                RECIPE.but(max_epochs=7, optimizer="NAdam", model_ema_decay=0.9, model_ema_steps=3, clip_grad_norm=0.5),
+            ),
+            (3, RECIPE.but(max_epochs=7, optimizer="AdamW", weight_decay=0.1, norm_weight_decay=0.0, layer_decay=0.8)),
         ],
     )
-    @pytest.mark.parametrize("every", [1, 3])
     def test_interrupted_after_any_epoch(self, tmp_path, recipe, every):
         """Optimizer, schedule and early stopping continue where they were, with plateaus in the way."""
         common = {"class_weights": np.array([0.5, 1, 2]), "scheduler_patience": 0, "early_stopping_patience": 4}
