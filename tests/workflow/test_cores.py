@@ -10,7 +10,7 @@ def asked_for(workspace: Workspace, *arguments: str) -> dict[str, set[tuple[int,
     """Threads and GPUs of the trainings and evaluations that a run would start now."""
     plan = workspace.snakemake("--dry-run", *arguments).stdout
     found: dict[str, set[tuple[int, int]]] = {"train": set(), "evaluate": set()}
-    for rule, job in re.findall(r"^rule (train|evaluate):\n(.*?)\n\n", plan, re.MULTILINE | re.DOTALL):
+    for rule, job in re.findall(r"^rule (train|evaluate):\n(.*?)(?=\n\[|\n\n)", plan, re.MULTILINE | re.DOTALL):
         threads, gpus = re.search(r"threads: (\d+)", job), re.search(r"gpu=(\d+)", job)
         assert gpus, plan
         found[rule].add((int(threads[1]) if threads else 1, int(gpus[1])))
