@@ -72,6 +72,8 @@ bench: $(INSTALLED) ## time training beside other loops, and the rest, into benc
 	$(BIN)/python -m benchmarks.speed $(if $(PACKED),--data results/fer2013/data) $(BENCH)
 	$(BIN)/python -m benchmarks.load $(if $(PACKED),--data results/fer2013/data) --name load
 	$(BIN)/python -m benchmarks.pipeline $(if $(wildcard $(FER2013)),--source $(FER2013)) --name pipeline
+	$(BIN)/python -m benchmarks.scale classes --name scale-classes
+	$(BIN)/python -m benchmarks.scale recipes --name scale-recipes
 	$(BIN)/python -m benchmarks.scale_images --name scale-images
 	$(BIN)/python -m benchmarks.scale_images --page
 	$(BIN)/python -m benchmarks.record

@@ -67,6 +67,11 @@ def results_page(records: Sequence[Mapping[str, Any]]) -> str:
             lines += _load(record)
     for record in pipeline:
         lines += _pipeline(record)
+    if scale := [record for record in records if record["kind"] == "scale"]:
+        lines += ["## Large studies", "", "Made-up runs through the real rules, on two cores.", ""]
+        for record in scale:
+            lines += _scale(record)
+        lines += ["How images scale is in [docs/SCALE.md](../docs/SCALE.md).", ""]
     return "\n".join(lines)
 
 
@@ -164,6 +169,38 @@ def verdicts(summary: Sequence[Mapping[str, Any]], cuda: bool) -> list[str]:
         told = ", ".join(f"{name} {minutes:,.1f} min" for minutes, name in steps)
         lines.append(f"a run of twenty epochs, set-up included: {told}")
     return lines
+
+
+def _scale(record: Mapping[str, Any]) -> list[str]:
+    """Seconds and memory of each rule, sizes of the largest files, and what was asked of them."""
+    sizes, rules, size = record["sizes"], record["rules"], record["bytes"]
+    most = max(rules, key=lambda rule: rules[rule].get("peak_mb", 0))
+    opening = record["opening_seconds"]
+    found = [
+        ("all rules within 10 minutes", f"{record['seconds'] / 60:.1f} minutes", record["seconds"] <= 600),
+        ("each within 4 GB", f"{rules[most]['peak_mb'] / 1000:.1f} GB ({most})", rules[most]["peak_mb"] <= 4000),
+        ("report.html under 20 MB", f"{size['report.html'] / 1e6:.1f} MB", size["report.html"] < 20e6),
+    ]
+    if opening is not None:
+        found.append(("its first heading in Chromium within 3 s", f"{opening:.1f} s", opening < 3))
+    files = ", ".join(f"{name} {count / 1e6:.2f} MB" for name, count in size.items() if name != "figures")
+    return [
+        f"### {sizes['classes']:,} classes, {sizes['recipes']:,} recipes, {sizes['seeds']} seed"
+        f"{'s' * (sizes['seeds'] > 1)}, {sizes['images']:,} images of each split",
+        "",
+        f"{_conditions(record)}.",
+        "",
+        f"    {record['command']}",
+        "",
+        "| rule | seconds | peak memory |",
+        "| --- | --- | --- |",
+        *(f"| {rule} | {row['seconds']:.0f} | {row.get('peak_mb', 0):,.0f} MB |" for rule, row in rules.items()),
+        "",
+        f"{size['figures']:,} figures; {files}.",
+        "",
+        *(f"- {what}: {told}, {'reached' if reached else 'missed'}" for what, told, reached in found),
+        "",
+    ]
 
 
 def _pipeline(record: Mapping[str, Any]) -> list[str]:

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from benchmarks import scale
+from benchmarks.record import results_page
 from study.compare.comparison import Comparison
 from study.compare.run_table import run_table
 from study.compare.runs import files_of, load_runs
@@ -21,6 +22,9 @@ def test_the_rules_run_on_a_made_up_study(monkeypatch: pytest.MonkeyPatch, tmp_p
     record = json.loads((tmp_path / "records/tiny.json").read_text(encoding="utf-8"))
     assert set(record["rules"]) == set(scale.RULES) and record["sizes"]["classes"] == 35
     assert max(size for file, size in record["bytes"].items() if file.endswith(".svg")) < 1_500_000
+    page = results_page([record])
+    assert "### 35 classes, 2 recipes, 1 seed, 200 images of each split" in page and "| figures | " in page
+    assert "- report.html under 20 MB: " in page
     assert record["command"].startswith("python -m benchmarks.scale classes --classes 35")
 
 
