@@ -212,7 +212,7 @@ def test_the_menu_shows_figures_and_pages_and_offers_tables(opened: Any, study: 
     opened.switch_to.frame(opened.find_element("css selector", "#app > div > .grow iframe"))
     assert opened.find_element("tag name", "h1").text == "small: all runs"
     opened.switch_to.default_content()
-    choose(opened, "1 Tables", "every pair of recipes")
+    choose(opened, "1 Tables", "pairs of recipes")
     wait(opened, lambda b: (tmp_path / "pairwise.csv").exists())
     assert (tmp_path / "pairwise.csv").read_bytes() == (study.root / "results/small/tables/pairwise.csv").read_bytes()
 

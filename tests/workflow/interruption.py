@@ -63,8 +63,8 @@ def outputs(workspace: Workspace) -> dict[str, object]:
 
 
 def start(workspace: Workspace, *arguments: str) -> subprocess.Popen[bytes]:
-    """Snakemake up to the predictions, as the leader of a process group; its output goes to run.out."""
-    command = [sys.executable, "-m", "snakemake", "--configfile", workspace.configfile, "--cores", "2"]
+    """Snakemake up to the predictions, one job at a time, as the leader of a process group; it writes to run.out."""
+    command = [sys.executable, "-m", "snakemake", "--configfile", workspace.configfile, "--cores", "1"]
     with (workspace.root / "run.out").open("ab") as output:
         return subprocess.Popen(
             [*command, "--resources", "gpu=1", *arguments, "--", *PREDICTIONS],
