@@ -103,6 +103,7 @@ rule figures:
         f"{RESULTS}/benchmarks/figures.tsv"
     conda:
         "../envs/compare.yaml"
+    threads: config["resources"]["workers"]
     params:
         recipes=SHOWN_RECIPES,
         columns=COLUMNS_DIGEST,

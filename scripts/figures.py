@@ -9,7 +9,7 @@ from study.data import packed
 from study.data.class_weights import read_class_weights
 from study.files import read_json
 from study.recipe import column_named, recipes_of
-from study.report.all_figures import FIGURES, keys_of
+from study.report.all_figures import FIGURES, draw_many, keys_of
 from study.report.figures.material import Material
 from study.rule_log import logged
 
@@ -27,10 +27,11 @@ with logged(snakemake.log[0]) as say:
         packed=packed.load(Path(files.index).parent),
         map=tuple(column_named(name) or name for name in params.map),
     )
+    many = []
     for figure in FIGURES:
         if keys := keys_of(figure, recipes):
-            for key, path in zip(keys, out[figure.name], strict=True):
-                figure.draw(material, path, key)
+            many += [(figure.name, key, str(path)) for key, path in zip(keys, out[figure.name], strict=True)]
         else:
             figure.draw(material, out[figure.name])
+    draw_many(material, many, workers=snakemake.threads)
     say(f"{len(out)} figures in {Path(out[0]).parent}")

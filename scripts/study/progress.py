@@ -55,7 +55,12 @@ def _lines(title: str, total: int | None) -> Callable[[int], None]:
 
 
 def in_parallel(
-    title: str, work: Callable[[Item], Result], items: Iterable[Item], workers: int, total: int | None = None
+    title: str,
+    work: Callable[[Item], Result],
+    items: Iterable[Item],
+    workers: int,
+    total: int | None = None,
+    chunk: int = CHUNK,
 ) -> Iterator[Result]:
     """`work` of every item, in their order, over processes, with a progress bar; stops at the first exception.
 
@@ -68,6 +73,7 @@ def in_parallel(
     Args:
         work: goes to every process once, so what it refers to has to be picklable.
         total: number of items; None where `items` has a length.
+        chunk: items per task of the pool; 1 for items that each take long.
 
     Raises:
         StudyError: a process was killed, for lack of memory most likely.
@@ -76,7 +82,7 @@ def in_parallel(
         assert isinstance(items, Collection)
         total = len(items)
     left = iter(items)
-    parts = iter(lambda: list(islice(left, CHUNK)), [])
+    parts = iter(lambda: list(islice(left, chunk)), [])
     finished = 0
     with progress(title, total) as advance:
         started = time.monotonic()
@@ -88,7 +94,7 @@ def in_parallel(
         if finished < total:
             from loky import BrokenProcessPool, ProcessPoolExecutor
 
-            processes = min(workers, -(-(total - finished) // CHUNK))
+            processes = min(workers, -(-(total - finished) // chunk))
             pool = ProcessPoolExecutor(processes, initializer=_take, initargs=(work,))
             try:
                 waiting = deque(pool.submit(_work_on, part) for part in islice(parts, WAITING * processes))

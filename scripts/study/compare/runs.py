@@ -8,7 +8,7 @@ Entry points:
 
 import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -203,9 +203,9 @@ def load_runs(
                 predictions=predictions.get(evaluated),
             )
         )
+        _share_images(runs[-1], runs[0])
     if not runs:
         raise StudyError("no run to compare: the table of recipes or the list of seeds is empty")
-    _check_same_images(runs)
     return runs
 
 
@@ -246,19 +246,20 @@ def _scores(path: Path) -> dict[str, Scores]:
     }
 
 
-def _check_same_images(runs: list[Run]) -> None:
-    first = runs[0]
-    for run in runs[1:]:
-        if run.classes != first.classes:
+def _share_images(run: Run, first: Run) -> None:
+    """Check that a run was evaluated on the images of the first, and let it have these, so that they are held once."""
+    if run.classes != first.classes:
+        raise StudyError(
+            f"{run.experiment}: classes {run.classes} differ from those of {first.experiment}: {first.classes}"
+        )
+    for split, scores in run.scores.items():
+        known = first.scores[split]
+        if not np.array_equal(scores.image_ids, known.image_ids):
             raise StudyError(
-                f"{run.experiment}: classes {run.classes} differ from those of {first.experiment}: {first.classes}"
+                f"{run.experiment}, seed {run.seed}: evaluated on other {split} images than {first.experiment}, "
+                f"seed {first.seed}; only the same images can be compared, so evaluate both again"
             )
-        for split, scores in run.scores.items():
-            if not np.array_equal(scores.image_ids, first.scores[split].image_ids):
-                raise StudyError(
-                    f"{run.experiment}, seed {run.seed}: evaluated on other {split} images than {first.experiment}, "
-                    f"seed {first.seed}; only the same images can be compared, so evaluate both again"
-                )
+        run.scores[split] = replace(scores, image_ids=known.image_ids)
 
 
 @dataclass(frozen=True, eq=False)

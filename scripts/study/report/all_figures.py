@@ -3,11 +3,12 @@
 Loads nothing heavy until a figure is drawn, as planning (`snakemake -n`) comes here. Entry points:
     FIGURES                                                the declarations, in the order of the first page
     keys_of(figure, recipes) -> list                       what there is one figure for each of
+    draw_many(material, figures, workers)                  many of them, over processes
 """
 
 import pkgutil
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -151,3 +152,29 @@ FIGURES = (
         alt="Training images of every class", section="data",
     ),
 )  # fmt: skip
+
+
+@dataclass(frozen=True)
+class _Draw:
+    """Draws one figure of those that there are several of; goes to every process once."""
+
+    material: "Material"
+
+    def __call__(self, item: tuple[str, Key, str]) -> None:
+        name, key, path = item
+        figure = next(figure for figure in FIGURES if figure.name == name)
+        figure.draw(self.material, path, key)
+
+
+def draw_many(material: "Material", figures: Sequence[tuple[str, Key, str]], workers: int) -> None:
+    """Draw figures that there is one of for each experiment, case or optimizer, over so many processes.
+
+    They show no images, so that these, which may be larger than memory, go to no process.
+
+    Args:
+        figures: name, key and path of each.
+    """
+    from study.progress import in_parallel
+
+    for _ in in_parallel("Drawing figures", _Draw(replace(material, packed=None)), figures, workers, chunk=1):
+        pass

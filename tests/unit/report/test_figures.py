@@ -21,7 +21,7 @@ from study.data.packed import PackedData
 from study.errors import StudyError
 from study.files import write_table
 from study.names import SPLITS
-from study.report.all_figures import FIGURES, keys_of
+from study.report.all_figures import FIGURES, draw_many, keys_of
 from study.report.figures.classes import GROUPS, MANY, groups_of
 from study.report.figures.errors import most_confused
 from study.report.figures.material import Material
@@ -376,3 +376,16 @@ def test_groups_hold_every_class_with_an_image_once() -> None:
     assert sorted(np.concatenate([some for _, some in groups])) == np.flatnonzero(images).tolist()
     ends = [(images[some].min(), images[some].max()) for _, some in groups]
     assert all(one[1] <= other[0] for one, other in itertools.pairwise(ends))
+
+
+def test_many_figures_over_processes_are_those_of_one(
+    runs: list[Run], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("study.progress.SECONDS_TO_START", 0)
+    monkeypatch.setattr("study.progress.SECONDS_ALONE", 0)
+    whole, names = material(runs), [run.experiment for run in runs[:3]]
+    for folder, workers in (("one", 1), ("two", 2)):
+        (tmp_path / folder).mkdir()
+        draw_many(whole, [("curves", name, str(tmp_path / folder / f"{name}.svg")) for name in names], workers)
+    for name in names:
+        assert (tmp_path / "one" / f"{name}.svg").read_bytes() == (tmp_path / "two" / f"{name}.svg").read_bytes()
