@@ -383,9 +383,9 @@ def test_many_figures_over_processes_are_those_of_one(
 ) -> None:
     monkeypatch.setattr("study.progress.SECONDS_TO_START", 0)
     monkeypatch.setattr("study.progress.SECONDS_ALONE", 0)
-    whole, names = material(runs), [run.experiment for run in runs[:3]]
+    whole, three = material(runs), [run.experiment for run in runs[:3]]
     for folder, workers in (("one", 1), ("two", 2)):
         (tmp_path / folder).mkdir()
-        draw_many(whole, [("curves", name, str(tmp_path / folder / f"{name}.svg")) for name in names], workers)
-    for name in names:
-        assert (tmp_path / "one" / f"{name}.svg").read_bytes() == (tmp_path / "two" / f"{name}.svg").read_bytes()
+        draw_many(whole, [("curves", one, str(tmp_path / folder / f"{one}.svg")) for one in three], workers)
+    for one in three:
+        assert (tmp_path / "one" / f"{one}.svg").read_bytes() == (tmp_path / "two" / f"{one}.svg").read_bytes()
