@@ -7,7 +7,7 @@ CODE := scripts tests benchmarks
 SNAKEFILES := Snakefile rules
 
 .DEFAULT_GOAL := help
-.PHONY: help run published watch predict export verify findings imbalance bench dry-run test test-slurm test-kills lint format lock docs clean
+.PHONY: help run published watch predict export verify findings imbalance bench bench-scale dry-run test test-slurm test-kills lint format lock docs clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 12
@@ -67,11 +67,14 @@ BENCH ?= --name cpu
 PACKED := $(wildcard results/fer2013/data/pack.json)
 FER2013 := resources/fer2013.zip
 
-bench: $(INSTALLED) ## time training beside other loops, and the rest, into benchmarks/RESULTS.md (20 minutes, a quiet machine)
+bench: $(INSTALLED) ## time training beside other loops, and the rest, into benchmarks/RESULTS.md (a quiet machine)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r benchmarks/requirements.txt
 	$(BIN)/python -m benchmarks.speed $(if $(PACKED),--data results/fer2013/data) $(BENCH)
 	$(BIN)/python -m benchmarks.load $(if $(PACKED),--data results/fer2013/data) --name load
 	$(BIN)/python -m benchmarks.pipeline $(if $(wildcard $(FER2013)),--source $(FER2013)) --name pipeline
+	$(BIN)/python -m benchmarks.record
+
+bench-scale: $(INSTALLED) ## made-up studies of 1,000 classes, 500 recipes and many images, into RESULTS.md and docs/SCALE.md
 	$(BIN)/python -m benchmarks.scale classes --name scale-classes
 	$(BIN)/python -m benchmarks.scale recipes --name scale-recipes
 	$(BIN)/python -m benchmarks.scale_images --name scale-images

@@ -226,9 +226,10 @@ def settings_of(recipe):
 
 
 def on_this_processor():
-    """Whether trainings run on the processor of the machine that Snakemake runs on."""
+    """Whether this Snakemake shares out the processor of its own machine; one that runs a cluster's job does not."""
     device = config["training"]["device"]
-    return workflow.local_exec and (device == "cpu" or (device == "auto" and not has_gpu()))
+    shares = workflow.is_main_process and workflow.local_exec
+    return shares and (device == "cpu" or (device == "auto" and not has_gpu()))
 
 
 def gpus_of_a_job(wildcards):
@@ -239,7 +240,7 @@ def gpus_of_a_job(wildcards):
 def training_threads(wildcards):
     """Threads of a training: as configured, or on the processor such that trainings side by side use all cores."""
     given = config["resources"]["train_threads"]
-    if given is not None or not (workflow.is_main_process and on_this_processor()):
+    if given is not None or not on_this_processor():
         return given or THREADS_BESIDE_A_GPU
     trainings = len(TRAINED) * len(config["seeds"])
     return threads_of_each(workflow.cores, trainings, memory_mb(), config["resources"]["train_mem_mb"])

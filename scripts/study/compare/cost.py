@@ -14,6 +14,7 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 
 from study.compare.comparison import Comparison
 from study.compare.runs import RecipeRuns, Run
@@ -46,9 +47,7 @@ def costs(comparison: Comparison) -> pd.DataFrame:
     return table.sort_values("seconds", kind="stable", ignore_index=True)
 
 
-def frontier(
-    seconds: "np.ndarray[Any, Any]", accuracy: "np.ndarray[Any, Any]", alive: "np.ndarray[Any, Any]"
-) -> list[bool]:
+def frontier(seconds: NDArray[np.float64], accuracy: NDArray[np.float64], alive: NDArray[np.bool_]) -> list[bool]:
     """Which recipes no other one beats in both; those that are not alive neither belong nor beat.
 
     Args:
@@ -130,11 +129,9 @@ def cost_in_words(table: pd.DataFrame) -> list[str]:
         )
     members = table[table["on_frontier"]]
     listed = [f"{row.experiment} ({duration(row.seconds)}, {row.test_accuracy:.1%})" for row in members.itertuples()]
-    return (
-        [first, f"On the frontier, where no other recipe is as accurate and as cheap: {', '.join(listed)}."]
-        if listed
-        else [first]
-    )
+    if not listed:  # every recipe failed
+        return [first]
+    return [first, f"On the frontier, where no other recipe is as accurate and as cheap: {', '.join(listed)}."]
 
 
 def duration(seconds: float) -> str:

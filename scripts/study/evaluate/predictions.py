@@ -184,16 +184,16 @@ def _scores(file: pq.ParquetFile, path: str | Path, classes: Sequence[str]) -> p
         reason = " ".join(str(error).split())
         raise StudyError(f"{path}: not readable as Parquet ({reason}); evaluate the run again") from None
     columns = {name: table[name].to_pandas() for name in SCORES}
+    place = {one: k for k, one in enumerate(classes)}
     for name in ("label", "predicted"):
         found = table[name].combine_chunks().dictionary_encode()
-        if unknown := [value for value in found.dictionary.to_pylist() if value not in set(classes)]:
+        if unknown := [value for value in found.dictionary.to_pylist() if value not in place]:
             row = 1 + table[name].to_pylist().index(unknown[0])
             raise StudyError(
                 f"{path}, row {row}: {name} '{unknown[0]}' has no column {LOG_PROBABILITY}{unknown[0]}; "
                 f"allowed: {_some(classes)}"
             )
-        index = {name: k for k, name in enumerate(classes)}
-        codes = np.array([index[value] for value in found.dictionary.to_pylist()], np.int64)[found.indices.to_numpy()]
+        codes = np.array([place[value] for value in found.dictionary.to_pylist()], np.int64)[found.indices.to_numpy()]
         columns[name] = pd.Categorical.from_codes(codes, categories=_index(classes))
     return pd.DataFrame(columns)
 
