@@ -85,7 +85,7 @@ def _kind(node: Node) -> str:
 
 def _default(value: Any) -> str:
     """What an empty cell stands for, where that is a value."""
-    if value in (None, "", []):
+    if value in (None, "", [], {}):
         return ""
     if isinstance(value, bool):
         return f" ({str(value).lower()})"

@@ -16,6 +16,25 @@ DIGITS = "digits"  # the word for the embedded images, in the place of a path
 
 
 @dataclass(frozen=True)
+class TableSettings:
+    """The section `data.table` of the configuration: how a table of images is read.
+
+    config/schemas/config.schema.yaml says what each key means and may be.
+    """
+
+    root: str | None = None
+    image: str | int | None = None
+    label: str | int | list[str | int] | None = None
+    split: str | int | None = None
+    group: str | int | None = None
+    splits: dict[str, str] = field(default_factory=dict)
+    columns: list[str] | None = None
+    suffix: str | None = None
+    delimiter: str | None = None
+    header: bool | None = None
+
+
+@dataclass(frozen=True)
 class DataSettings:
     """The `data` section of the configuration, but for where the source comes from and what it is expected to be.
 
@@ -43,6 +62,10 @@ class DataSettings:
     digits_tail: str = "all"
     stored_size: int | None = None
     keep_aspect: bool = False
+    class_names: dict[str, str] = field(default_factory=dict)
+    table: TableSettings = TableSettings()
+    torn_groups: str = "stop"
+    near_duplicates: float | None = None
 
     @property
     def stored_side(self) -> int:
@@ -51,6 +74,8 @@ class DataSettings:
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "oversample", {composed(name): n for name, n in self.oversample.items()})
+        if not isinstance(self.table, TableSettings):  # as it comes from the configuration
+            object.__setattr__(self, "table", TableSettings(**self.table))
 
 
 @dataclass(frozen=True)

@@ -2,8 +2,9 @@
 
 import sys
 from collections import defaultdict
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from types import MappingProxyType
 from typing import Any
 
 from study.data.data_settings import DataSettings
@@ -18,23 +19,32 @@ USAGES = {"Training": "train", "PublicTest": "val", "PrivateTest": "test"}  # FE
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """One image of a source: its id, its class, and its original split ("train", "val", "test" or "" for none)."""
+    """One image of a source.
+
+    Attributes:
+        image_id: unique in the source.
+        label: its class.
+        split: the source's own, "train", "val", "test" or "" for none.
+        group: the patient, object or place that it shows; "" for an image that belongs with no other.
+    """
 
     image_id: str
     label: str
     split: str
+    group: str = ""
 
 
 class Listing:
     """What a source lists. It stays where it was listed: the source in another process can only read.
 
     Attributes:
-        entries, ignored, notes: as `study.data.sources.Source` has them.
+        entries, ignored, notes, columns: as `study.data.sources.Source` has them.
     """
 
     entries: list[Entry]
     ignored: dict[str, list[str]]
     notes: list[str]
+    columns: Mapping[str, Sequence[str]] = MappingProxyType({})
 
     def __getstate__(self) -> dict[str, Any]:
         return {name: value for name, value in vars(self).items() if name not in Listing.__annotations__}

@@ -45,12 +45,14 @@ def build_manifest(
             than expected, before anything that may fail for these reasons, and on how images of 16 bits are read.
 
     Returns:
-        The manifest, one row per image sorted by image_id, all of `MANIFEST_COLUMNS` strings except width and height
+        The manifest, one row per image sorted by image_id, `MANIFEST_COLUMNS` and what else the source says of its
+        images (`Source.columns`), all strings except width and height
         (Int64, missing for unreadable files): status is "kept" or "dropped", reason says why it was dropped, split
         is empty for dropped ones, duplicate_group is a number shared by exact copies and empty for an image without
-        any, sha256 is the hash of the pixels as they are packed (see `study.data.decode.pixels_sha256`), bit_depth the
-        bits that a file with samples of 16 bits is taken to use (empty for any other), original_split the source's own.
-        And the audit, as `study.data.audit.audit` describes it, with the differences from what is expected, sentences,
+        any, group what the source says of images that belong together, near_duplicate_group a number shared by near
+        copies, sha256 is the hash of the pixels as they are packed (see `study.data.decode.pixels_sha256`), bit_depth
+        the bits that a file with samples of 16 bits is taken to use (empty for any other), original_split the source's
+        own. And the audit, as `study.data.audit.audit` describes it, with the differences from what is expected, sentences,
         under "expected".
 
     Raises:
@@ -81,16 +83,26 @@ def build_manifest(
     images.loc[torn, "reason"] = assigned.loc[torn, "reason"]
     images = images.sort_values("image_id", ignore_index=True)
     audited = audit(images, data, split, source.ignored, source.notes)
-    return images[list(MANIFEST_COLUMNS)], audited | {"expected": unexpected}
+    manifest = images[list(MANIFEST_COLUMNS)]
+    if source.columns:
+        manifest = manifest.join(_columns(source).reindex(images["source_id"]).set_index(images.index))
+    return manifest, audited | {"expected": unexpected}
+
+
+def _columns(source: Source) -> pd.DataFrame:
+    """What else the source says of its images, as text by image_id; a name that the manifest has is `source_<name>`."""
+    names = {name: f"source_{name}" if name in MANIFEST_COLUMNS else name for name in source.columns}
+    ids = [entry.image_id for entry in source.entries]
+    return pd.DataFrame({names[name]: values for name, values in source.columns.items()}, index=ids, dtype="str")
 
 
 def inspect(source: Source, data: DataSettings, workers: int, report: Callable[[str], None] = print) -> pd.DataFrame:
     """Decode every image once, and those of 16 bits once more if they turn out to use fewer.
 
     Returns:
-        image_id, label, original_split, sha256, width, height, mode, largest (sample of a file of 16 bits), colour and
-        blank (bool, of the pixels as they are packed), bit_depth, unreadable (why, or ""), and the audit's findings
-        about each: duplicate_group, contradictory, odd_size, odd_mode.
+        image_id, label, original_split, group, sha256, width, height, mode, largest (sample of a file of 16 bits),
+        colour and blank (bool, of the pixels as they are packed), bit_depth, unreadable (why, or ""), and the audit's
+        findings about each: duplicate_group, near_duplicate_group, contradictory, odd_size, odd_mode.
 
     Raises:
         StudyError: a sample is beyond what data.bit_depth allows.
@@ -115,6 +127,7 @@ def inspect(source: Source, data: DataSettings, workers: int, report: Callable[[
     images.insert(0, "image_id", pd.Series(ids, dtype="str"))
     images.insert(1, "label", pd.Series([entry.label for entry in source.entries], dtype="str"))
     images.insert(2, "original_split", pd.Series([entry.split for entry in source.entries], dtype="str"))
+    images.insert(3, "group", pd.Series([entry.group for entry in source.entries], dtype="str"))
     images["bit_depth"] = ""
     wide = images.index[images["largest"].notna()]
     if len(wide):
@@ -130,6 +143,7 @@ def inspect(source: Source, data: DataSettings, workers: int, report: Callable[[
                 images.loc[wide, column] = again[column].to_numpy()
     readable = images["unreadable"] == ""
     images["duplicate_group"] = duplicate_groups(images["sha256"])
+    images["near_duplicate_group"] = ""
     labels = images[readable].groupby("sha256")["label"].transform("nunique")
     images["contradictory"] = labels.reindex(images.index, fill_value=1) > 1
     images["odd_size"] = readable & _differs(images["width"].astype(str) + "×" + images["height"].astype(str), readable)

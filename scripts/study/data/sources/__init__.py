@@ -9,7 +9,7 @@ Entry points:
     forms_in_words() -> str                                "the word 'digits' …, a folder …, a zip of one or …"
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
@@ -28,11 +28,13 @@ class Source(Protocol):
         entries: every image, sorted by id where the source has no order of its own.
         ignored: files that are read as no image of a class, by a key of `study.data.leftovers.KINDS`.
         notes: sentences for the log: how the source was read, and what may be wrong about it.
+        columns: what else the source says of each image, as text in the order of `entries`, by the name of the column.
     """
 
     entries: list[Entry]
     ignored: dict[str, list[str]]
     notes: list[str]
+    columns: Mapping[str, Sequence[str]]
 
     def read(self, image_id: str, bit_depth: int = FULL_DEPTH) -> Picture:
         """Decode one image.

@@ -1,5 +1,7 @@
 """Images that need no fetching: scikit-learn's handwritten digits, made imbalanced."""
 
+from collections.abc import Mapping, Sequence
+
 import numpy as np
 from PIL import Image
 
@@ -30,6 +32,7 @@ class DigitsSource:
         digits = load_digits()
         self.ignored: dict[str, list[str]] = {}
         self.notes: list[str] = []
+        self.columns: Mapping[str, Sequence[str]] = {}
         self.pixels = np.rint(digits.images * (255 / 16)).astype(np.uint8)  # from 0…16
         smallest = np.bincount(digits.target).min()
         shares = data.digits_imbalance ** -np.linspace(0, 1, len(digits.target_names))

@@ -43,7 +43,7 @@ class Fer2013Source(Listing):
                 raise StudyError(
                     f"{self.path}, row 1: missing column '{name}'; found {found}, allowed is emotion, pixels, Usage"
                 )
-        self.columns = {name: columns.index(name) for name in columns}
+        self.places = {name: columns.index(name) for name in columns}
         for row, cells in rows:
             self.entries.append(Entry(f"row_{row}", self._label(row, cells), self._split(row, cells)))
         if not self.entries:
@@ -72,7 +72,7 @@ class Fer2013Source(Listing):
             raise StudyError(f"{self.path}, row {row}: not a row of a CSV file ({error})") from None
 
     def _label(self, row: int, cells: list[str]) -> str:
-        text = cells[self.columns["emotion"]].strip()
+        text = cells[self.places["emotion"]].strip()
         if text not in map(str, range(len(CLASSES))):
             raise StudyError(
                 f"{self.path}, row {row}, column 'emotion': found '{text}', allowed is a whole number from 0 to "
@@ -81,9 +81,9 @@ class Fer2013Source(Listing):
         return CLASSES[int(text)]
 
     def _split(self, row: int, cells: list[str]) -> str:
-        if "usage" not in self.columns:
+        if "usage" not in self.places:
             return ""
-        text = cells[self.columns["usage"]].strip()
+        text = cells[self.places["usage"]].strip()
         if text not in USAGES:
             raise StudyError(
                 f"{self.path}, row {row}, column 'Usage': found '{text}', allowed is one of {', '.join(USAGES)}"
@@ -95,7 +95,7 @@ class Fer2013Source(Listing):
         row = int(image_id.removeprefix("row_"))
         with self.path.open("rb") as file:
             file.seek(self.offsets[row - 1])
-            text = self._cells(row, file.readline(LONGEST_ROW))[self.columns["pixels"]]
+            text = self._cells(row, file.readline(LONGEST_ROW))[self.places["pixels"]]
         try:
             values = np.fromstring(text, dtype=np.int64, sep=" ")
         except ValueError:
