@@ -52,8 +52,8 @@ def build_manifest(
         any, group what the source says of images that belong together, near_duplicate_group a number shared by near
         copies, sha256 is the hash of the pixels as they are packed (see `study.data.decode.pixels_sha256`), bit_depth
         the bits that a file with samples of 16 bits is taken to use (empty for any other), original_split the source's
-        own. And the audit, as `study.data.audit.audit` describes it, with the differences from what is expected, sentences,
-        under "expected".
+        own. And the audit, as `study.data.audit.audit` describes it, with the differences from what is expected,
+        sentences, under "expected".
 
     Raises:
         StudyError: wrong source, too many unreadable files, samples beyond data.bit_depth, or classes too small.
