@@ -73,6 +73,10 @@ CLASS_WEIGHT_SCHEMES = {"": [config["loss"]["class_weights"], config["loss"]["ef
     if recipe.class_weights
 }
 
+# Threads of one training sleep while they wait for each other. By libgomp's default they spin first, which beside another
+# process costs most of the speed, and where cores are hyperthreads much of it at any time (benchmarks/RESULTS.md).
+os.environ.setdefault("OMP_WAIT_POLICY", "passive")
+
 # Threads of a training that a GPU or a cluster does, where the configuration names none; clipped by --cores.
 THREADS_BESIDE_A_GPU = 8
 

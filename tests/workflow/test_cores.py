@@ -41,3 +41,17 @@ def test_threads_may_be_given(workspace: Workspace) -> None:
 def test_on_a_gpu_each_counts_for_one(workspace: Workspace) -> None:
     workspace.configure(training={"device": "cuda"})
     assert asked_for(workspace, "--cores", "16") == {"train": {(8, 1)}, "evaluate": {(1, 1)}}
+
+
+def test_idle_threads_of_a_job_sleep_unless_told_otherwise(workspace: Workspace, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Seen in a job beside the study's; the variable is for the jobs, which inherit it."""
+    (workspace.root / "Show").write_text(
+        "include: 'Snakefile'\nrule show:\n  output: '{name}.txt'\n  shell: 'echo $OMP_WAIT_POLICY > {output}'\n"
+    )
+    for given, name in ((None, "ours"), ("active", "theirs")):
+        monkeypatch.delenv("OMP_WAIT_POLICY", raising=False)
+        if given:
+            monkeypatch.setenv("OMP_WAIT_POLICY", given)
+        workspace.snakemake("--snakefile", "Show", f"{name}.txt")
+    told = [(workspace.root / f"{name}.txt").read_text().strip() for name in ("ours", "theirs")]
+    assert told == ["passive", "active"]
