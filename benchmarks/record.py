@@ -65,6 +65,9 @@ def results_page(records: Sequence[Mapping[str, Any]]) -> str:
     for record in records:
         if record["kind"] == "load":
             lines += _load(record)
+    for record in records:
+        if record["kind"] == "earlier":
+            lines += _earlier(record)
     for record in pipeline:
         lines += _pipeline(record)
     if scale := [record for record in records if record["kind"] == "scale"]:
@@ -292,6 +295,40 @@ def _load(record: Mapping[str, Any]) -> list[str]:
             f"least {target:g} of one training of {record['cores']} threads on a quiet machine: {found:.2f}, {reached}"
         )
     return [*lines, ""]
+
+
+def _earlier(record: Mapping[str, Any]) -> list[str]:
+    """The record as a section of RESULTS.md."""
+    now, then = record["now"], record["then"]
+    ratio = then["seconds"] / now["seconds"]
+    reached = "reached" if ratio >= record["target"] else "missed"
+    epoch_now, epoch_then = (
+        study["rules"]["train"]["seconds"] / study["epochs"] / at_once
+        for study, at_once in ((now, record["cores"]), (then, 1))
+    )
+    lines = [
+        "## The default study beside that of an earlier commit",
+        "",
+        f"{_conditions(record)}.",
+        "",
+        f"    {record['command']}",
+        "",
+        "| commit | seconds | epochs trained | seconds of trainings, together | of evaluations | of figures |",
+        "| --- | --- | --- | --- | --- | --- |",
+    ]
+    for commit, study in ((str(record["commit"])[:12], now), (record["earlier_commit"], then)):
+        rules = [f"{study['rules'][rule]['seconds']:.0f}" for rule in ("train", "evaluate", "figures")]
+        lines.append(f"| {commit} | {study['seconds']:.0f} | {study['epochs']} | {' | '.join(rules)} |")
+    return [
+        *lines,
+        "",
+        f"{ratio:.2f} times as fast as before trainings ran side by side; at least {record['target']:g} is wanted: "
+        f"{reached}. The trainings, with what starts them, are {epoch_then / epoch_now:.2f} times as fast: "
+        f"{epoch_now:.2f} s an epoch, {record['cores']} trainings at once,",
+        f"where it was {epoch_then:.2f} s. The rest, much of it on one core, takes as long as it did. As the last bits of a",
+        "training depend on its threads, early stopping ends some elsewhere.",
+        "",
+    ]
 
 
 def main() -> None:

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from benchmarks import check, contenders, load, record, speed
+from benchmarks import check, contenders, earlier, load, record, speed
 from benchmarks.check import Step, compare
 from study.errors import StudyError
 
@@ -133,3 +133,21 @@ def test_the_page_judges_what_the_pipeline_does_on_the_processor() -> None:
     assert "| 1 × 2 | – | 75 (50–100) | 1.00 | 20 (10–30) | 0.25 |" in page
     assert "quiet: at least 1 of one training of 2 threads on a quiet machine: 1.15, reached" in page
     assert "process: at least 0.55 of one training of 2 threads on a quiet machine: 0.50, missed" in page
+
+
+def test_the_default_study_is_judged_beside_an_earlier_commit() -> None:
+    def study(seconds: float, train: float, epochs: int) -> dict:
+        rules = {"train": train, "evaluate": 20.0, "figures": 10.0}
+        return {"seconds": seconds, "epochs": epochs, "rules": {rule: {"seconds": s} for rule, s in rules.items()}}
+
+    given = {**record.origin(), "cores": 2, "device": "a processor", "command": "…", "earlier_commit": "abc"}
+    text = "\n".join(record._earlier({**given, "target": 1.4, "now": study(100, 120, 60), "then": study(150, 100, 50)}))
+    assert "1.50 times as fast" in text and "reached" in text
+    assert "1.00 s an epoch, 2 trainings at once," in text and "are 2.00 times as fast" in text
+    text = "\n".join(record._earlier({**given, "target": 1.4, "now": study(110, 120, 60), "then": study(150, 100, 50)}))
+    assert "missed" in text
+
+
+def test_an_earlier_commit_that_is_not_there_is_named(tmp_path: Path) -> None:
+    with pytest.raises(StudyError, match="no-such-commit"):
+        earlier.check_out("no-such-commit", tmp_path / "then")
