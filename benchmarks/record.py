@@ -325,8 +325,8 @@ def _earlier(record: Mapping[str, Any]) -> list[str]:
         f"{ratio:.2f} times as fast as before trainings ran side by side; at least {record['target']:g} is wanted: "
         f"{reached}. The trainings, with what starts them, are {epoch_then / epoch_now:.2f} times as fast: "
         f"{epoch_now:.2f} s an epoch, {record['cores']} trainings at once,",
-        f"where it was {epoch_then:.2f} s. The rest, much of it on one core, takes as long as it did. As the last bits of a",
-        "training depend on its threads, early stopping ends some elsewhere.",
+        f"where it was {epoch_then:.2f} s. The rest, much of it on one core, takes as long as it did. As the last",
+        "bits of a training depend on its threads, early stopping ends some elsewhere.",
         "",
     ]
 

@@ -43,9 +43,7 @@ def test_on_a_gpu_each_counts_for_one(workspace: Workspace) -> None:
     assert asked_for(workspace, "--cores", "16") == {"train": {(8, 1)}, "evaluate": {(1, 1)}}
 
 
-def test_idle_threads_of_a_job_sleep_unless_told_otherwise(
-    workspace: Workspace, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_idle_threads_of_a_job_sleep(workspace: Workspace, monkeypatch: pytest.MonkeyPatch) -> None:
     """Seen in a job beside the study's; the variable is for the jobs, which inherit it."""
     (workspace.root / "Show").write_text(
         "include: 'Snakefile'\nrule show:\n  output: '{name}.txt'\n  shell: 'echo $OMP_WAIT_POLICY > {output}'\n"

@@ -152,7 +152,7 @@ def _power(comparison: Comparison) -> str:
         text = f"No difference {of} would have been found with a power of {POWER:.0%}."
     else:
         text = f"A true difference {of} is found in {POWER:.0%} of such studies if it is {_points(smallest)} or more."
-    wished = table[table["difference"] < smallest].iloc[1:]
+    wished = table[table["difference"] < smallest]
     if wished.empty:
         return text
     difference = wished["difference"].max()

@@ -7,9 +7,10 @@ import made_runs
 import pytest
 from made_runs import AUDIT, Made, comparison_of, fourteen, recipe
 
-from study.compare.power import smallest_found
+from study.compare.power import power_table, smallest_found
 from study.compare.runs import Run
 from study.compare.verdicts import WORSE
+from study.report import answer
 from study.report.answer import audit_facts, caution, headline
 
 
@@ -93,6 +94,19 @@ def test_one_seed_does_not_say_how_many_are_needed(runs: list[Run]) -> None:
     assert "between two of these networks" in text and "with this seed " in text
     assert "with these test images" not in text
     assert "found" not in caution(comparison_of(runs[:1]))
+
+
+@pytest.mark.parametrize("smallest", [0.006, 0.03, 0.2])
+def test_the_largest_wished_difference_that_is_not_found_is_told(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, smallest: float
+) -> None:
+    made = [Made(recipe(name), 0.8, seed=seed) for name in ("a", "b") for seed in range(2)]
+    whole = comparison_of(made_runs.study(tmp_path, made))
+    table = power_table(whole)
+    table.loc[0, "difference"] = smallest
+    monkeypatch.setattr(answer, "power_table", lambda _: table)
+    told = {0.006: "0.5 points", 0.03: "2 points", 0.2: "5 points"}[smallest]
+    assert f"To find {told}: with these test images " in caution(whole)
 
 
 def test_many_names_are_counted(tmp_path: Path) -> None:
