@@ -1,10 +1,13 @@
-"""How often the tests between two recipes err, and how often they find a difference, in simulated studies.
+"""How often intervals miss and tests between two recipes err or find a difference, in simulated studies.
 
     python -m benchmarks.error_rates [--studies 1000]      the tables of docs/STATISTICS.md, to the terminal
 
 Every image has a difficulty that both recipes share and one for each recipe; every seed makes a recipe better or worse;
 a network is right about an image if the sum, with noise, is above a threshold. Both recipes have the same distribution,
 so whatever a test finds is an error; for the power the one has a higher threshold.
+
+In the studies of `GroupWorld` images are of groups (patients) and alike within them: how often intervals miss the
+true accuracy, and tests err, that take the images for independent, and that go by groups.
 """
 
 import argparse
@@ -13,10 +16,18 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.stats import t
+from scipy.stats import norm, t
 
 from study.compare.seeds_and_images import _MeanSquares, crossed_test
-from study.compare.statistics import mcnemar
+from study.compare.statistics import (
+    accuracy_interval,
+    draw_counts,
+    mcnemar,
+    paired_test,
+    percentile_interval,
+    resampled_scores,
+    totals,
+)
 
 SKILL = 1.0  # thresholds, in standard deviations of all that varies: four of five images are right
 
@@ -119,6 +130,99 @@ def rows(seeds: Sequence[int], studies: int, alpha: float, advantage: float) -> 
             yield f"| {count} | {name} | " + " | ".join(f"{100 * rate:.1f}" for rate in found.values()) + " |"
 
 
+@dataclass(frozen=True)
+class GroupWorld:
+    """Images of groups. An image is right if the effects of its group and its own, of variance 1 together, exceed −SKILL.
+
+    Attributes:
+        groups: of test images; each has 1 to `largest`, as often each.
+        largest: images of a group.
+        correlation: share of the variance that the group has: the intra-class correlation.
+        own: share of the variance between groups that each recipe has for itself.
+        seeds: of each recipe; they share the effects of groups, and half of those of images.
+    """
+
+    groups: int = 200
+    largest: int = 30
+    correlation: float = 0.5
+    own: float = 0.5
+    seeds: int = 3
+
+    def draw(self, random: np.random.Generator) -> tuple[NDArray[np.int64], list[NDArray[np.bool_]]]:
+        """The group of each image, (N,), and whether two recipes are right, (seeds, N) each."""
+        units = np.repeat(np.arange(self.groups), random.integers(1, self.largest + 1, self.groups))
+        common = random.normal(size=self.groups)
+        right = []
+        for _ in range(2):
+            of_group = (1 - self.own) ** 0.5 * common + self.own**0.5 * random.normal(size=self.groups)
+            image = (random.normal(size=len(units)) + random.normal(size=(self.seeds, len(units)))) / 2**0.5
+            right.append(self.correlation**0.5 * of_group[units] + (1 - self.correlation) ** 0.5 * image > -SKILL)
+        return units, right
+
+
+CONFIDENCE, SAMPLES = 0.95, 400  # of intervals; of a bootstrap
+Right = NDArray[np.bool_]
+
+
+def _misses(interval: tuple[float, float]) -> bool:
+    return not interval[0] <= float(norm.cdf(SKILL)) <= interval[1]
+
+
+def _bootstrap(right: Right, units: NDArray[np.int64] | None) -> tuple[float, float]:
+    zero = np.zeros(len(right), np.int64)
+    counts = draw_counts(len(right), SAMPLES, 0, units)
+    return percentile_interval(
+        resampled_scores(zero, np.where(right, 0, 1), np.zeros(len(right)), 2, counts)["accuracy"], CONFIDENCE
+    )
+
+
+def _by_groups(a: Right, b: Right, units: NDArray[np.int64]) -> float:
+    """`crossed_test` over seeds and groups."""
+    of_groups = np.array([totals(row, units) for row in a.astype(np.int64) - b])
+    return crossed_test(of_groups.astype(np.float64))
+
+
+# Whether an interval misses the true accuracy or a test of two equal recipes errs, with one seed or with several.
+GROUP_METHODS: dict[str, Callable[[Right, Right, NDArray[np.int64]], bool]] = {
+    "interval by images (Wilson)": lambda a, b, units: _misses(accuracy_interval(a[0], None, CONFIDENCE)),
+    "interval by groups": lambda a, b, units: _misses(accuracy_interval(a[0], units, CONFIDENCE)),
+    "bootstrap by images": lambda a, b, units: _misses(_bootstrap(a[0], None)),
+    "bootstrap by groups": lambda a, b, units: _misses(_bootstrap(a[0], units)),
+    "McNemar by images": lambda a, b, units: mcnemar(a[0], b[0]) <= 1 - CONFIDENCE,
+    "sign flips by groups": lambda a, b, units: paired_test(a[0], b[0], units) <= 1 - CONFIDENCE,
+    "crossed_test by images": lambda a, b, units: crossed(a, b) <= 1 - CONFIDENCE,
+    "crossed_test by groups": lambda a, b, units: _by_groups(a, b, units) <= 1 - CONFIDENCE,
+}
+GROUP_WORLDS = {
+    "200 groups of 1–30 images, correlation 0.5": GroupWorld(),
+    "the same, correlation 0.1": GroupWorld(correlation=0.1),
+    "the same, independent images": GroupWorld(correlation=0.0),
+    "50 groups": GroupWorld(groups=50),
+    "20 groups": GroupWorld(groups=20),
+    "10 groups": GroupWorld(groups=10),
+    "1,000 groups of 1–4 images": GroupWorld(groups=1000, largest=4),
+}
+
+
+def group_rates(world: GroupWorld, studies: int, methods: Sequence[str] = ()) -> dict[str, float]:
+    """Share of simulated studies in which each interval misses, or each test errs."""
+    random = np.random.default_rng([world.groups, studies])
+    wrong = dict.fromkeys(methods or GROUP_METHODS, 0)
+    for _ in range(studies):
+        units, (a, b) = world.draw(random)
+        for name in wrong:
+            wrong[name] += bool(GROUP_METHODS[name](a, b, units))
+    return {name: count / studies for name, count in wrong.items()}
+
+
+def group_rows(studies: int) -> Iterator[str]:
+    """The rates as a table in Markdown, line by line, in percent."""
+    yield "| test images | " + " | ".join(GROUP_METHODS) + " |"
+    yield "| --- |" + " ---: |" * len(GROUP_METHODS)
+    for name, world in GROUP_WORLDS.items():
+        yield f"| {name} | " + " | ".join(f"{100 * rate:.1f}" for rate in group_rates(world, studies).values()) + " |"
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--studies", type=int, default=1000, help="simulated studies of each row")
@@ -129,6 +233,9 @@ def main() -> None:
         print(f"\nSignificant at {alpha:.1%} with {what}, % of {arguments.studies:,} studies\n")
         for row in rows(arguments.seeds, arguments.studies, alpha, advantage):
             print(row, flush=True)
+    print(f"\nGroups: intervals of {CONFIDENCE:.0%} that miss, tests that err, % of {arguments.studies:,} studies\n")
+    for row in group_rows(arguments.studies):
+        print(row, flush=True)
 
 
 if __name__ == "__main__":

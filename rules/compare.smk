@@ -65,6 +65,8 @@ rule ensemble:
         runs=RUN_FILES,
         metrics=METRICS_FILES,
         predictions=PREDICTIONS_FILES,
+        manifest=ancient(rules.manifest.output.manifest),
+        audit=rules.manifest.output.audit,
     output:
         **tables_of("ensemble"),
         predictions=f"{RESULTS}/ensemble/predictions.parquet",
@@ -91,6 +93,8 @@ rule figures:
         histories=HISTORY_FILES,
         metrics=METRICS_FILES,
         predictions=PREDICTIONS_FILES,
+        manifest=ancient(rules.manifest.output.manifest),
+        audit=rules.manifest.output.audit,
         index=rules.pack.output.index,
         arrays=ancient(PACKED),
         class_weights=CLASS_WEIGHTS,
@@ -131,6 +135,7 @@ rule first_page:
         template=local(str(TEMPLATES / "first_page.html.j2")),
         class_weights=CLASS_WEIGHTS,
         index=rules.pack.output.index,
+        manifest=ancient(rules.manifest.output.manifest),
         audit=rules.manifest.output.audit,
     output:
         report(

@@ -5,6 +5,7 @@ from pathlib import Path
 from study.compare import ensemble
 from study.compare.comparison import Comparison
 from study.compare.runs import load_runs
+from study.data.manifest import read_groups
 from study.evaluate.metrics import evaluate
 from study.evaluate.predictions import write_predictions
 from study.files import write_json, write_table
@@ -13,7 +14,8 @@ from study.rule_log import logged
 
 with logged(snakemake.log[0]) as say:
     params, files, out = snakemake.params, snakemake.input, snakemake.output
-    runs = load_runs(recipes_of(params.recipes), files.runs, files.metrics, predictions_files=files.predictions)
+    recipes, groups = recipes_of(params.recipes), read_groups(Path(files.manifest))
+    runs = load_runs(recipes, files.runs, files.metrics, predictions_files=files.predictions, groups=groups)
     comparison = Comparison(runs, params.metrics)
     chosen = ensemble.members(comparison)
     votes = ensemble.vote(chosen)

@@ -7,6 +7,7 @@ from study.compare.comparison import Comparison
 from study.compare.runs import load_runs
 from study.data import packed
 from study.data.class_weights import read_class_weights
+from study.data.manifest import read_groups
 from study.files import read_json
 from study.recipe import column_named, recipes_of
 from study.report.all_figures import FIGURES, draw_many, keys_of
@@ -16,7 +17,8 @@ from study.rule_log import logged
 with logged(snakemake.log[0]) as say:
     params, files, out = snakemake.params, snakemake.input, snakemake.output
     recipes = recipes_of(params.recipes)
-    runs = load_runs(recipes, files.runs, files.metrics, files.histories, files.predictions)
+    groups = read_groups(Path(files.manifest))
+    runs = load_runs(recipes, files.runs, files.metrics, files.histories, files.predictions, groups)
     weights = read_class_weights(Path(str(files.class_weights)))
     material = Material(
         Comparison(runs, params.metrics, weights, reported_protocol=params.reported_protocol),

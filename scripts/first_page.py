@@ -7,6 +7,7 @@ from study.compare.comparison import Comparison
 from study.compare.questionable import questionable
 from study.compare.runs import load_runs
 from study.data.class_weights import read_class_weights
+from study.data.manifest import read_groups
 from study.files import read_json
 from study.recipe import recipes_of
 from study.report.first_page import FirstPage, as_rst, first_page_html
@@ -15,7 +16,8 @@ from study.rule_log import logged
 with logged(snakemake.log[0]):
     params, files = snakemake.params, snakemake.input
     recipes = recipes_of(params.recipes)
-    runs = load_runs(recipes, files.runs, files.metrics, files.histories, files.predictions)
+    groups = read_groups(Path(files.manifest))
+    runs = load_runs(recipes, files.runs, files.metrics, files.histories, files.predictions, groups)
     audit = read_json(files.audit)
     page = FirstPage(
         name=params.study,

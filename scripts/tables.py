@@ -7,7 +7,7 @@ from study.compare.all_tables import all_tables
 from study.compare.comparison import Comparison
 from study.compare.runs import load_runs
 from study.data.class_weights import read_class_weights
-from study.data.manifest import read_manifest
+from study.data.manifest import read_groups, read_manifest
 from study.files import write_table
 from study.recipe import recipes_of
 from study.report.answer import headline
@@ -17,8 +17,9 @@ from study.rule_log import logged
 
 with logged(snakemake.log[0]) as say:
     params, files = snakemake.params, snakemake.input
+    groups = read_groups(Path(files.manifest))
     comparison = Comparison(
-        load_runs(recipes_of(params.recipes), files.runs, files.metrics, files.histories, files.predictions),
+        load_runs(recipes_of(params.recipes), files.runs, files.metrics, files.histories, files.predictions, groups),
         params.metrics,
         read_class_weights(Path(str(files.class_weights))),
         read_manifest(Path(files.manifest)),
@@ -33,7 +34,9 @@ with logged(snakemake.log[0]) as say:
     notes = [note for note in (comparability.note(comparison), params.note) if note and shows_reported]
     for path in map(Path, snakemake.output.markdown):
         case, table = path.stem.removeprefix("case_"), tables[f"{path.stem}.csv"]
-        text = case_markdown(table, int(case), params.cases.get(case, ""), comparison.confidence, notes)
+        text = case_markdown(
+            table, int(case), params.cases.get(case, ""), comparison.confidence, notes, comparison.units is not None
+        )
         path.write_text(text, encoding="utf-8")
     page = comparison_html(tables["comparison.csv"], study=params.study)
     Path(snakemake.output.page).write_text(page, encoding="utf-8")

@@ -262,7 +262,7 @@ def _tables(config: dict[str, Any], results: Path, recipes: dict[str, Recipe]) -
         yield f"{folder}: cannot be traced, because {damaged[0]} lacks columns"
         return
     comparison = Comparison(
-        load_runs(recipes, *files),
+        load_runs(recipes, *files, groups=manifest.read_groups(results / "data/manifest.csv")),
         config["metrics"],
         read_class_weights(results / "data/class_weights.csv"),
         manifest.read_manifest(results / "data/manifest.csv"),

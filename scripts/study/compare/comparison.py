@@ -26,28 +26,35 @@ from study.compare.runs import RecipeRuns, Run, by_recipe, choose
 from study.compare.seeds_and_images import crossed_test
 from study.compare.statistics import (
     RESAMPLED,
+    Units,
     draw_counts,
     holm,
-    mcnemar,
     over_seeds_and_images,
+    paired_test,
     percentile_interval,
     resampled_scores,
+    totals,
 )
 from study.compare.tested_pairs import pairs_to_test
 from study.compare.verdicts import BEST, BETTER, NOT_BETTER, NOT_DISTINGUISHABLE, WORSE
 
 BOOTSTRAP_SEED = 0  # the same resamples in every table and every run of the pipeline
 EVERY_SEED = "all"  # in the column "seed" of the pairs: the seeds together
+MCNEMAR, SIGN_FLIP = "p_mcnemar", "p_sign_flip"  # columns with the test of one seed: by images, by groups
 
 PAIR_COLUMNS = [
     *("experiment_a", "experiment_b", "seed", "images", "accuracy_a", "accuracy_b"),
     *(f"{name}_{end}" for name in RESAMPLED for end in ("difference", "low", "high")),
-    *("only_a_correct", "only_b_correct", "p_mcnemar", "p_seeds_and_images", "p_holm", "distinguishable"),
+    *("only_a_correct", "only_b_correct", MCNEMAR, "p_seeds_and_images", "p_holm", "distinguishable"),
 ]
+IN_GROUPS = {"images": ["images", "groups"], MCNEMAR: [SIGN_FLIP]}  # a column -> those in its place
+GROUPED_PAIR_COLUMNS = [name for column in PAIR_COLUMNS for name in IN_GROUPS.get(column, [column])]
 
 
 class Bootstrap:
     """Scores of runs on resampled test images, drawn once and the same for all runs, so that differences are paired.
+
+    Where images are of groups, whole groups are drawn.
 
     Args:
         samples: bootstrap samples.
@@ -58,10 +65,10 @@ class Bootstrap:
         self._counts: NDArray[np.uint8] | None = None
         self._scores: dict[tuple[str, int], dict[str, NDArray[np.float64]]] = {}
 
-    def counts(self, images: int) -> NDArray[np.uint8]:
+    def counts(self, images: int, units: Units | None) -> NDArray[np.uint8]:
         """How often each test image is drawn in each sample, (samples, images)."""
         if self._counts is None:
-            self._counts = draw_counts(images, self.samples, BOOTSTRAP_SEED)
+            self._counts = draw_counts(images, self.samples, BOOTSTRAP_SEED, units)
         return self._counts
 
     def scores(self, run: Run) -> dict[str, NDArray[np.float64]]:
@@ -75,8 +82,8 @@ class Bootstrap:
         self, run: Run, predicted: NDArray[np.int64], nll: NDArray[np.float64]
     ) -> dict[str, NDArray[np.float64]]:
         """The same for other predictions of the run's test images, (N,) each."""
-        labels = run.scores["test"].labels
-        return resampled_scores(labels, predicted, nll, len(run.classes), self.counts(len(labels)))
+        labels, units = run.scores["test"].labels, run.scores["test"].units
+        return resampled_scores(labels, predicted, nll, len(run.classes), self.counts(len(labels), units))
 
 
 @dataclass(frozen=True, eq=False)
@@ -120,6 +127,25 @@ class Comparison:
     def test_images(self) -> int:
         """How many there are."""
         return int(self.runs[0].metrics["test"]["images"])
+
+    @property
+    def units(self) -> Units | None:
+        """Which test image is of which independent unit, (N,) numbers from 0; None if every image is one.
+
+        Images of a group of the manifest are one unit, any other image is its own.
+        """
+        test = self.runs[0].scores.get("test")
+        return None if test is None else test.units
+
+    @property
+    def test_units(self) -> int:
+        """How many independent units the test images are."""
+        return self.test_images if self.units is None else int(self.units.max()) + 1
+
+    @property
+    def seed_test(self) -> str:
+        """The column with the paired test of one seed."""
+        return MCNEMAR if self.units is None else SIGN_FLIP
 
     @cached_property
     def bootstrap(self) -> Bootstrap:
@@ -166,11 +192,11 @@ class Comparison:
         """One test of "both recipes are right equally often", over all their runs, the seeds paired.
 
         With one seed McNemar's exact test of the two trained networks; with several `crossed_test` of the recipes, over
-        seeds and images.
+        seeds and images. Where images are of groups, `sign_flip` of these, or `crossed_test` over seeds and groups.
         """
         if a.several_seeds:
             return crossed_test(paired_differences(a, b))
-        return mcnemar(a.first.correct, b.first.correct)
+        return paired_test(a.first.correct, b.first.correct, self.units)
 
     @cached_property
     def verdicts(self) -> dict[str, tuple[str, float]]:
@@ -260,23 +286,27 @@ class Comparison:
         With several seeds there is one more row per pair, with seed "all": means over the seeds, bootstrap intervals
         over seeds and images, and in p_seeds_and_images the test of `p_value`, with p_holm adjusted over those rows
         alone.
+
+        Where images are of groups, `groups` says in how many independent units the images are, p_sign_flip (exact) is
+        in the place of p_mcnemar, and intervals and tests are over units.
         """
         rows = [
-            self._pair(replace(a, runs=(one,)), replace(b, runs=(two,))) | _mcnemar_cells(one, two)
+            self._pair(replace(a, runs=(one,)), replace(b, runs=(two,))) | self._seed_cells(one, two)
             for a, b in self.tested
             for one, two in zip(a, b, strict=True)
         ]
-        _adjust(rows, "p_mcnemar", self.confidence)
+        _adjust(rows, self.seed_test, self.confidence)
         if self.several_seeds:
             over_seeds = [self._pair(a, b) | {"p_seeds_and_images": self.p_value(a, b)} for a, b in self.tested]
             _adjust(over_seeds, "p_seeds_and_images", self.confidence)
             rows += over_seeds
-        return pd.DataFrame(rows, columns=PAIR_COLUMNS)
+        return pd.DataFrame(rows, columns=PAIR_COLUMNS if self.units is None else GROUPED_PAIR_COLUMNS)
 
     def _pair(self, a: RecipeRuns, b: RecipeRuns) -> dict[str, Any]:
         """Differences between the runs of two recipes, the seeds in the same order."""
         row: dict[str, Any] = {"experiment_a": a.name, "experiment_b": b.name}
         row |= {"seed": EVERY_SEED if a.several_seeds else a.first.seed, "images": self.test_images}
+        row |= {} if self.units is None else {"groups": self.test_units}
         row |= {"accuracy_a": a.accuracy("test"), "accuracy_b": b.accuracy("test")}
         for name in RESAMPLED:
             one, two = (mean_or_none([run.metrics["test"][name] for run in group]) for group in (a, b))
@@ -285,28 +315,37 @@ class Comparison:
             row[f"{name}_low"], row[f"{name}_high"] = percentile_interval(values, self.confidence)
         return row
 
+    def _seed_cells(self, a: Run, b: Run) -> dict[str, Any]:
+        """The test of two runs with one seed."""
+        return {
+            "only_a_correct": int(np.sum(a.correct & ~b.correct)),
+            "only_b_correct": int(np.sum(b.correct & ~a.correct)),
+            self.seed_test: paired_test(a.correct, b.correct, self.units),
+        }
+
 
 def pairwise(comparison: Comparison) -> pd.DataFrame:
     """tables/pairwise.csv."""
     return comparison.pairs
 
 
-def paired_differences(a: RecipeRuns, b: RecipeRuns) -> NDArray[np.int8]:
-    """Correct of `a` minus correct of `b` for each seed and test image, (S, N)."""
-    return np.array([one.correct.astype(np.int8) - two.correct for one, two in zip(a, b, strict=True)], np.int8)
+def paired_differences(a: RecipeRuns, b: RecipeRuns) -> NDArray[np.int8] | NDArray[np.float64]:
+    """Correct of `a` minus correct of `b` for each seed and test image, (S, N).
+
+    Where images are of groups, for each seed and unit, (S, G): the sum over the unit's images, times G / N, so that the
+    mean over the units is the difference in accuracy.
+    """
+    found = np.array([one.correct.astype(np.int8) - two.correct for one, two in zip(a, b, strict=True)], np.int8)
+    units = a.first.scores["test"].units
+    if units is None:
+        return found
+    of_units = np.array([totals(row, units) for row in found])
+    return of_units * (of_units.shape[1] / found.shape[1])
 
 
 def mean_or_none(values: Sequence[float | None]) -> float | None:
     """The mean; None if a value is missing."""
     return None if None in values else float(np.mean(np.array(values, float)))
-
-
-def _mcnemar_cells(a: Run, b: Run) -> dict[str, Any]:
-    return {
-        "only_a_correct": int(np.sum(a.correct & ~b.correct)),
-        "only_b_correct": int(np.sum(b.correct & ~a.correct)),
-        "p_mcnemar": mcnemar(a.correct, b.correct),
-    }
 
 
 def _adjust(rows: list[dict[str, Any]], test: str, confidence: float) -> None:

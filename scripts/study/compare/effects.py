@@ -42,7 +42,9 @@ def effects(comparison: Comparison) -> pd.DataFrame:
     ]
     tested = _tested(comparison)
     cells = [tested[frozenset((before.name, after.name))] for _, before, after in pairs]
-    p_values = holm([pair["p_seeds_and_images" if comparison.several_seeds else "p_mcnemar"] for pair in cells])
+    p_values = holm(
+        [pair["p_seeds_and_images" if comparison.several_seeds else comparison.seed_test] for pair in cells]
+    )
     table = [
         _row(treatment, before, after, pair, p, comparison.confidence)
         for (treatment, before, after), pair, p in zip(pairs, cells, p_values, strict=True)

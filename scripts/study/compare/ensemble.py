@@ -15,7 +15,7 @@ import pandas as pd
 
 from study.compare.comparison import Comparison
 from study.compare.runs import Run
-from study.compare.statistics import mcnemar, percentile_interval, wilson_interval
+from study.compare.statistics import accuracy_interval, paired_test, percentile_interval
 from study.errors import StudyError
 from study.evaluate.metrics import evaluate
 from study.evaluate.predictions import Predictions, blocks, most_probable, read_predictions
@@ -89,7 +89,8 @@ def ensemble_table(
     One row for the ensemble, then one per single run: the members, and every seed of the chosen recipe. Columns:
     name, role ("ensemble", "member", "best single recipe", or both), weight in the vote, val_accuracy, val_nll,
     test_accuracy with Wilson's interval, test_macro_f1, test_nll, test_ece, and against the ensemble:
-    accuracy_difference (ensemble minus the run) with a paired bootstrap interval and p_mcnemar (exact, not adjusted).
+    accuracy_difference (ensemble minus the run) with a paired bootstrap interval and p_mcnemar (exact, not adjusted),
+    or p_sign_flip where images are of groups.
 
     Args:
         chosen, votes: what `members` and `vote` gave, where they are known.
@@ -100,29 +101,37 @@ def ensemble_table(
     metrics = evaluate(answers, comparison.metrics["ece_bins"])
     test = answers[answers["split"] == "test"].sort_values("image_id", kind="stable")  # as `Scores` are
     labels, predicted = (test[name].cat.codes.to_numpy(np.int64) for name in ("label", "predicted"))
+    right = predicted == labels
     of_vote = bootstrap.scores_of(chosen[0], predicted, np.zeros(len(labels)))["accuracy"]
-    rows = [{"name": ENSEMBLE, "role": "ensemble", "weight": 1.0, **_scores(metrics, confidence)}]
+    rows = [
+        {
+            "name": ENSEMBLE,
+            "role": "ensemble",
+            "weight": 1.0,
+            **_scores(metrics, accuracy_interval(right, comparison.units, confidence)),
+        }
+    ]
     for run in dict.fromkeys([*chosen, *comparison.best]):
         roles = ["member"] * (run in chosen) + ["best single recipe"] * (run.experiment == comparison.best.name)
         row: dict[str, Any] = {"name": f"{run.experiment}, seed {run.seed}", "role": ", ".join(roles)}
-        row |= {"weight": 1 / len(chosen) if run in chosen else 0.0, **_scores(run.metrics, confidence)}
+        row["weight"] = 1 / len(chosen) if run in chosen else 0.0
+        row |= _scores(run.metrics, run.interval("test", confidence))
         low, high = percentile_interval(of_vote - bootstrap.scores(run)["accuracy"], confidence)
         row["accuracy_difference"] = metrics["test"]["accuracy"] - run.test_accuracy
         row |= {"accuracy_difference_low": low, "accuracy_difference_high": high}
-        row["p_mcnemar"] = mcnemar(predicted == labels, run.correct)
+        row[comparison.seed_test] = paired_test(right, run.correct, comparison.units)
         rows.append(row)
     return pd.DataFrame(rows)
 
 
-def _scores(metrics: dict[str, Any], confidence: float) -> dict[str, Any]:
+def _scores(metrics: dict[str, Any], interval: tuple[float, float]) -> dict[str, Any]:
     val, test = metrics["val"], metrics["test"]
-    low, high = wilson_interval(round(test["accuracy"] * test["images"]), test["images"], confidence)
     return {
         "val_accuracy": val["accuracy"],
         "val_nll": val["nll"],
         "test_accuracy": test["accuracy"],
-        "test_accuracy_low": low,
-        "test_accuracy_high": high,
+        "test_accuracy_low": interval[0],
+        "test_accuracy_high": interval[1],
         "test_macro_f1": test["macro_f1"],
         "test_nll": test["nll"],
         "test_ece": test["ece"],

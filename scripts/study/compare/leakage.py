@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 
 from study.compare.comparison import Comparison
-from study.compare.statistics import wilson_interval
+from study.compare.statistics import accuracy_interval
 from study.data.manifest import leaked
 from study.names import EVALUATED_SPLITS
 
@@ -26,7 +26,8 @@ def leakage(comparison: Comparison) -> pd.DataFrame:
         comparison: with the manifest.
 
     Returns:
-        LEAKAGE_COLUMNS, one row per run and split; accuracies of no images are missing. The interval is Wilson's.
+        LEAKAGE_COLUMNS, one row per run and split; accuracies of no images are missing. The interval is Wilson's, over
+        units where images are of groups.
     """
     assert comparison.manifest is not None
     kept = comparison.manifest[comparison.manifest["status"] == "kept"]
@@ -39,7 +40,8 @@ def leakage(comparison: Comparison) -> pd.DataFrame:
             clean = scores.correct[~copied]
             low = high = None
             if len(clean):
-                low, high = wilson_interval(int(clean.sum()), len(clean), comparison.confidence)
+                units = None if scores.units is None else scores.units[~copied]
+                low, high = accuracy_interval(clean, units, comparison.confidence)
             rows.append(
                 {
                     "experiment": run.experiment,

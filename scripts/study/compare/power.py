@@ -24,6 +24,8 @@ from study.compare.seeds_and_images import (
 WISHED = (0.005, 0.01, 0.02, 0.05)  # differences in accuracy
 RECIPES, NETWORKS = "the recipes: further seeds, further images", "these trained networks: further images"
 SMALLEST, SEEDS, IMAGES = "smallest difference found", "seeds needed", "test images needed"
+GROUPS = "test groups needed"  # the question in the place of `IMAGES` where images are of groups
+NEEDED = {IMAGES: "test images", GROUPS: "test groups", SEEDS: "seeds"}
 UNREACHABLE, UNKNOWN = "not reachable with any number", "unknown: one seed says nothing about others"
 
 POWER_COLUMNS = [
@@ -41,6 +43,9 @@ def power_table(comparison: Comparison) -> pd.DataFrame:
     those of the difference between the best recipe and another, in shares of the images, see `Variances`. With one seed
     the answers are about the trained networks, and how many seeds are needed is not known.
 
+    Where images are of groups, these are what is asked for and counted: test_groups and sd_groups are in the place of
+    test_images and sd_images, of groups with as many images as these have.
+
     Returns:
         POWER_COLUMNS; seeds and test_images are whole numbers, missing where no number suffices or it is not known;
         `answer` says which. Empty for one recipe.
@@ -48,17 +53,18 @@ def power_table(comparison: Comparison) -> pd.DataFrame:
     variances = _variances(comparison)
     if variances is None:
         return pd.DataFrame(columns=POWER_COLUMNS)
-    seeds, images, alpha = len(comparison.best), comparison.test_images, alpha_of(comparison)
+    seeds, images, alpha = len(comparison.best), comparison.test_units, alpha_of(comparison)
+    more = IMAGES if comparison.units is None else GROUPS
     smallest = smallest_found(comparison)
     assert smallest is not None
     rows = [_row(SMALLEST, smallest, seeds, images, f"{100 * smallest:.2g} points")]
     for wished in WISHED:
         if seeds == 1:
             rows.append(_row(SEEDS, wished, None, images, UNKNOWN))
-            rows.append(_counted(IMAGES, wished, 1, network_images_needed(wished, variances, alpha)))
+            rows.append(_counted(more, wished, 1, network_images_needed(wished, variances, alpha)))
         else:
             rows.append(_counted(SEEDS, wished, seeds_needed(wished, variances, images, alpha), images))
-            rows.append(_counted(IMAGES, wished, seeds, images_needed(wished, variances, seeds, alpha)))
+            rows.append(_counted(more, wished, seeds, images_needed(wished, variances, seeds, alpha)))
     table = pd.DataFrame(rows).assign(
         speaks_of=NETWORKS if seeds == 1 else RECIPES,
         power=POWER,
@@ -68,7 +74,10 @@ def power_table(comparison: Comparison) -> pd.DataFrame:
         sd_images=math.sqrt(variances.images),
         sd_rest=math.sqrt(variances.rest),
     )
-    return table.astype({"seeds": "Int64", "test_images": "Int64"})[POWER_COLUMNS]
+    table = table.astype({"seeds": "Int64", "test_images": "Int64"})[POWER_COLUMNS]
+    if comparison.units is not None:
+        table = table.rename(columns={"test_images": "test_groups", "sd_images": "sd_groups"})
+    return table
 
 
 def smallest_found(comparison: Comparison) -> float | None:
@@ -80,8 +89,8 @@ def smallest_found(comparison: Comparison) -> float | None:
     if variances is None:
         return None
     if not comparison.several_seeds:
-        return network_difference(variances, comparison.test_images, alpha_of(comparison))
-    return smallest_difference(variances, len(comparison.best), comparison.test_images, alpha_of(comparison))
+        return network_difference(variances, comparison.test_units, alpha_of(comparison))
+    return smallest_difference(variances, len(comparison.best), comparison.test_units, alpha_of(comparison))
 
 
 def alpha_of(comparison: Comparison) -> float:
@@ -90,7 +99,12 @@ def alpha_of(comparison: Comparison) -> float:
 
 
 def _variances(comparison: Comparison) -> Variances | None:
-    """Of the best recipe beside the others that did not fail, or beside all if they did; None if there is no other."""
+    """Of the best recipe beside the others that did not fail, or beside all if they did; None if there is no other.
+
+    None, too, if all test images are of one group, which tells nothing of further ones.
+    """
+    if comparison.test_units == 1:
+        return None
     others = [group for group in comparison.recipes.values() if group is not comparison.best]
     others = [group for group in others if not group.failed] or others
     return Variances.of(paired_differences(group, comparison.best) for group in others) if others else None
@@ -98,8 +112,8 @@ def _variances(comparison: Comparison) -> Variances | None:
 
 def _counted(question: str, difference: float, seeds: int | None, images: int | None) -> dict[str, Any]:
     count = seeds if question == SEEDS else images
-    words = "seeds" if question == SEEDS else "test images"
-    return _row(question, difference, seeds, images, UNREACHABLE if count is None else f"{count:,} {words}")
+    answer = UNREACHABLE if count is None else f"{count:,} {NEEDED[question]}"
+    return _row(question, difference, seeds, images, answer)
 
 
 def _row(question: str, difference: float, seeds: int | None, images: int | None, answer: str) -> dict[str, Any]:

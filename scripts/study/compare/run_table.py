@@ -23,7 +23,9 @@ def run_table(comparison: Comparison) -> pd.DataFrame:
     and `tier` are those of the recipe, the same for all its seeds: see `Comparison.verdicts` and `.tiers`. Where the
     training images of each class are known, there are `baseline_class`, the largest of them, `baseline_accuracy`, its
     share of the test images, and `vs_baseline`, see `Comparison.vs_baseline`. Where the study shows reported values
-    there are the columns `reported` and `reported_difference` (validation accuracy minus reported) as well.
+    there are the columns `reported` and `reported_difference` (validation accuracy minus reported) as well. Where
+    images are of groups, `test_groups` says in how many independent units the `test_images` are, and intervals are over
+    these.
     """
     columns = shown_columns(run.recipe for run in comparison.runs)
     table = pd.DataFrame([_row(comparison, run, columns) for run in comparison.runs])
@@ -41,7 +43,10 @@ def _row(comparison: Comparison, run: Run, columns: Sequence[str]) -> dict[str, 
     if comparison.baseline is not None:
         row |= {"baseline_class": comparison.baseline.name, "baseline_accuracy": comparison.baseline.accuracy["test"]}
         row["vs_baseline"] = comparison.vs_baseline(RecipeRuns((run,), comparison.confidence))
-    row |= {"test_images": comparison.test_images, "confidence": comparison.confidence}
+    row["test_images"] = comparison.test_images
+    if comparison.units is not None:
+        row["test_groups"] = comparison.test_units
+    row["confidence"] = comparison.confidence
     row["parameters"] = run.record["parameters"]
     row |= {"images_per_second": run.record["images_per_second"] if run.recipe.trains else None, "seconds": run.seconds}
     if comparison.reported_protocol is not None:

@@ -1,7 +1,7 @@
 """Finished runs, read back from their files; the runs of one recipe; and which recipe is chosen.
 
 Entry points:
-    load_runs(recipes, run_files, metrics_files, history_files, predictions_files) -> list[Run]
+    load_runs(recipes, run_files, metrics_files, history_files, predictions_files, groups) -> list[Run]
     by_recipe(runs, confidence) -> {experiment: RecipeRuns}
     choose(recipes, by) -> RecipeRuns                      the best recipe, chosen on validation alone
 """
@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from scipy.sparse import csr_array
 
 from study.compare.outcome_in_words import reason
-from study.compare.statistics import mean_interval, wilson_interval
+from study.compare.statistics import Units, accuracy_interval, mean_interval, units_of, wilson_interval
 from study.errors import StudyError
 from study.evaluate.adjustment import Adjustment
 from study.evaluate.predictions import read_scores
@@ -38,6 +38,7 @@ class Scores:
         labels, predicted: class indices, (N,) int64.
         nll: −ln p of the true class in nats, (N,); not finite where the network diverged.
         confidence: probability of the predicted class, (N,).
+        units: which image is of which independent unit, see `study.compare.statistics`; None if each is one.
     """
 
     image_ids: NDArray[np.str_]
@@ -45,6 +46,7 @@ class Scores:
     predicted: NDArray[np.int64]
     nll: NDArray[np.float64]
     confidence: NDArray[np.float64]
+    units: Units | None = None
 
     @property
     def correct(self) -> NDArray[np.bool_]:
@@ -137,7 +139,9 @@ class Run:
         return csr_array((np.ones(len(scores.labels), np.int64), (scores.labels, scores.predicted)), shape=(side, side))
 
     def interval(self, split: str, confidence: float) -> tuple[float, float]:
-        """Wilson's interval of the accuracy, over the images of the split."""
+        """Wilson's interval of the accuracy, over the images of the split; over its units where images are of some."""
+        if split in self.scores and self.scores[split].units is not None:
+            return accuracy_interval(self.scores[split].correct, self.scores[split].units, confidence)
         scores = self.metrics[split]
         return wilson_interval(round(scores["accuracy"] * scores["images"]), scores["images"], confidence)
 
@@ -161,12 +165,16 @@ def load_runs(
     metrics_files: Iterable[str | Path],
     history_files: Iterable[str | Path] = (),
     predictions_files: Iterable[str | Path] = (),
+    groups: pd.Series | None = None,
 ) -> list[Run]:
     """Every run of a study, in the order of the table of recipes, then by seed.
 
     Files are matched by their folders `{experiment}/seed_{seed}`, so the lists may come in any order. Histories are
     needed for curves, predictions for paired tests; either list may be empty. A recipe without training has the
     run.json and the history of the one that was trained for it.
+
+    Args:
+        groups: the group of every image that is of one, by image_id, as `study.data.manifest.read_groups` gives it.
 
     Raises:
         StudyError: if a run lacks one of its files, is not in the table of recipes, or two runs were evaluated on
@@ -203,6 +211,8 @@ def load_runs(
                 predictions=predictions.get(evaluated),
             )
         )
+        if len(runs) == 1:
+            _set_units(runs[0], groups)
         _share_images(runs[-1], runs[0])
     if not runs:
         raise StudyError("no run to compare: the table of recipes or the list of seeds is empty")
@@ -246,8 +256,17 @@ def _scores(path: Path) -> dict[str, Scores]:
     }
 
 
+def _set_units(run: Run, groups: pd.Series | None) -> None:
+    """Let a run know which of its images are of one unit."""
+    for split, scores in run.scores.items():
+        run.scores[split] = replace(scores, units=units_of(scores.image_ids, groups))
+
+
 def _share_images(run: Run, first: Run) -> None:
-    """Check that a run was evaluated on the images of the first, and let it have these, so that they are held once."""
+    """Check that a run was evaluated on the images of the first, and let it have these, so that they are held once.
+
+    It has the units of the first run as well.
+    """
     if run.classes != first.classes:
         raise StudyError(
             f"{run.experiment}: classes {run.classes} differ from those of {first.experiment}: {first.classes}"
@@ -259,7 +278,7 @@ def _share_images(run: Run, first: Run) -> None:
                 f"{run.experiment}, seed {run.seed}: evaluated on other {split} images than {first.experiment}, "
                 f"seed {first.seed}; only the same images can be compared, so evaluate both again"
             )
-        run.scores[split] = replace(scores, image_ids=known.image_ids)
+        run.scores[split] = replace(scores, image_ids=known.image_ids, units=known.units)
 
 
 @dataclass(frozen=True, eq=False)

@@ -5,6 +5,9 @@ is taken as a mean difference plus a random effect of the seed, one of the image
 recipes: of further seeds on further images of the same kind. McNemar's test of one seed speaks of two trained
 networks. How often each of them errs is in docs/STATISTICS.md.
 
+Where images are of groups, the groups take the place of the images: d[s, g] is the sum over the images of the group,
+scaled so that the mean over groups is the difference in accuracy. All that is said of images is then said of groups.
+
 Entry points:
     crossed_test(differences) -> p                         "both recipes are equally good"
     Variances.of(pairs) -> Variances                       between seeds, between images, and the rest
@@ -26,6 +29,8 @@ from scipy.special import chdtri, ndtr, ndtri, stdtrit
 POWER = 0.8  # the share of studies that find a difference: the convention of Cohen 1988
 LEAST_P = 1e-100
 MOST = 10**9  # more seeds or images than that are called unreachable
+Differences = NDArray[np.int8] | NDArray[np.float64]  # of images, or of groups
+
 GRID = 2000  # points of the integral over the estimate of the variance between seeds
 
 
@@ -43,19 +48,22 @@ class _MeanSquares:
     rest: float
 
     @classmethod
-    def of(cls, differences: NDArray[np.int8]) -> "_MeanSquares":
+    def of(cls, differences: Differences) -> "_MeanSquares":
         seeds, images = differences.shape
-        by_seed = differences.sum(axis=1, dtype=np.int64) / images
-        by_image = differences.sum(axis=0, dtype=np.int64) / seeds
+        exact = np.int64 if differences.dtype == np.int8 else np.float64
+        by_seed = differences.sum(axis=1, dtype=exact) / images
+        by_image = differences.sum(axis=0, dtype=exact) / seeds
         mean = float(by_seed.mean())
         of_seeds = images * float(np.square(by_seed - mean).sum())
         of_images = seeds * float(np.square(by_image - mean).sum())
-        total = int(np.count_nonzero(differences)) - seeds * images * mean**2  # squares of 1, 0 and −1
+        ones = differences.dtype == np.int8  # squares of 1, 0 and −1
+        squares = int(np.count_nonzero(differences)) if ones else float(np.square(differences).sum())
+        total = squares - seeds * images * mean**2
         rest = max(total - of_seeds - of_images, 0.0)
         return cls(mean, of_seeds / (seeds - 1), of_images / (images - 1), rest / ((seeds - 1) * (images - 1)))
 
 
-def crossed_test(differences: NDArray[np.int8]) -> float:
+def crossed_test(differences: Differences) -> float:
     """Two-sided p value of "both recipes are equally good", over seeds and images.
 
     The mean of the differences has the variance σ²_seed / S + σ²_image / N + σ²_rest / (S·N), estimated by mean squares
@@ -67,12 +75,15 @@ def crossed_test(differences: NDArray[np.int8]) -> float:
     asks for.
 
     Args:
-        differences: correct of the one minus correct of the other, the same seeds and images, (S, N), 2 or more each.
+        differences: correct of the one minus correct of the other, the same seeds and images, (S, N), 2 or more each;
+            int8, or floats of groups.
 
     Returns:
-        at least `LEAST_P`; 1 if they are equally often right.
+        at least `LEAST_P`; 1 if they are equally often right, or if there is one group alone, which tells nothing.
     """
     seeds, images = differences.shape
+    if images == 1:
+        return 1.0
     squares = _MeanSquares.of(differences)
     if squares.mean == 0:
         return 1.0
@@ -103,7 +114,7 @@ class Variances:
     rest: float
 
     @classmethod
-    def of(cls, pairs: Iterable[NDArray[np.int8]]) -> "Variances":
+    def of(cls, pairs: Iterable[Differences]) -> "Variances":
         """From the mean squares of several pairs of recipes, averaged; an estimate below 0 counts as 0.
 
         Args:

@@ -9,8 +9,10 @@ import pandas as pd
 
 from study.data.data_settings import DataSettings, Expected
 from study.data.folder_tree import Entry
+from study.data.groups import torn
 from study.data.manifest import leaked
 from study.data.splits import SplitSettings
+from study.errors import StudyError
 from study.files import file_sha256
 from study.names import EVALUATED_SPLITS, SPLITS
 
@@ -38,9 +40,16 @@ def audit(
         done: the policy and the number of images dropped per finding, the number dropped in all, the split's settings,
             oversampled {class: copies added}.
         kept: images, classes {class: n} and splits {split: {"images": n, "classes": {class: n}}} after all that.
+        groups: None for a source without groups, else groups and images in the source that are of one, the images of
+            the largest, groups of_several_classes and across_official_splits, the groups that are torn in the end,
+            and, for each of the splits, its images of groups {"groups", "ungrouped"} (images of none): as many
+            independent units as these add up to.
         leakage: "official" (as the source has it; None without official splits) and "final" (as the manifest
             has it), each {"val" | "test": {"images", "copied", "copied_by_oversampling"}, "total": copied in both};
             copied counts images with an exact copy in training, copied_by_oversampling those with no other one.
+
+    Raises:
+        StudyError: a group is in several splits, though data.torn_groups is not keep; then the splitting is wrong.
     """
     original = images[~images["oversampled"]]
     kept = images[images["status"] == "kept"]
@@ -58,6 +67,7 @@ def audit(
                 for part in [kept[kept["split"] == name]]
             },
         },
+        "groups": _groups(original, kept, data, split),
         "leakage": {
             "official": _leakage(original.assign(split=original["original_split"])) if has_official else None,
             "final": _leakage(kept),
@@ -137,8 +147,36 @@ def _found(original: pd.DataFrame) -> dict[str, int]:
     }
 
 
+def _groups(
+    original: pd.DataFrame, kept: pd.DataFrame, data: DataSettings, split: SplitSettings
+) -> dict[str, Any] | None:
+    grouped = original[original["group"] != ""]
+    if grouped.empty:
+        return None
+    official = torn(grouped["group"], grouped["original_split"])
+    apart = torn(kept["group"], kept["split"])
+    if apart.any() and (split.method != "official" or data.torn_groups != "keep"):
+        raise StudyError(
+            f"audit of {data.source}: group '{kept.loc[apart, 'group'].iloc[0]}' has images in several splits, allowed "
+            "is one; the division is wrong, please report it"
+        )
+    return {
+        "groups": grouped["group"].nunique(),
+        "images": len(grouped),
+        "largest": int(grouped["group"].value_counts().max()),
+        "of_several_classes": int(grouped.groupby("group")["label"].nunique().gt(1).sum()),
+        "across_official_splits": grouped.loc[official, "group"].nunique(),
+        "torn": kept.loc[apart, "group"].nunique(),
+        "splits": {
+            name: {"groups": some[some != ""].nunique(), "ungrouped": int((some == "").sum())}
+            for name in SPLITS
+            for some in [kept.loc[kept["split"] == name, "group"]]
+        },
+    }
+
+
 def _done(images: pd.DataFrame, data: DataSettings, split: SplitSettings) -> dict[str, Any]:
-    policies = ("duplicates", "contradictory", "blank", "odd_size", "odd_mode")
+    policies = ("duplicates", "contradictory", "blank", "odd_size", "odd_mode", "torn_groups")
     dropped = images["cause"].value_counts()
     done = {name: {"policy": getattr(data, name), "dropped": int(dropped.get(name, 0))} for name in policies}
     done["unreadable"] = {"policy": "drop", "dropped": int(dropped.get("unreadable", 0))}

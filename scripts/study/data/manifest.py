@@ -2,6 +2,7 @@
 
 Entry points:
     write_manifest(manifest, path), read_manifest(path)    the table as CSV
+    read_groups(path)                                      the group of every image that has one
     write_rows(table, path)                                any table with a row per image, in little memory
     leaked(images) -> Series                               which evaluated images have a copy in training
 
@@ -41,6 +42,14 @@ def write_rows(table: pd.DataFrame, path: Path) -> None:
 def read_manifest(path: Path) -> pd.DataFrame:
     """Read what `write_manifest` wrote: every cell as text, so that a class may be called "007" or "NA"."""
     return read_table(path)
+
+
+def read_groups(path: Path) -> pd.Series:
+    """The group of every image that is of one, text by image_id; of a manifest of any size little is read."""
+    table = pd.read_csv(path, dtype="str", keep_default_na=False, usecols=lambda name: name in ("image_id", "group"))
+    if "group" not in table:  # made by a version that knew none
+        return pd.Series(dtype="str")
+    return table[table["group"] != ""].set_index("image_id")["group"]
 
 
 def leaked(images: pd.DataFrame) -> pd.Series:

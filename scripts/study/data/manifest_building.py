@@ -11,10 +11,11 @@ from study.data.audit import audit, differences
 from study.data.data_settings import DataSettings, Expected
 from study.data.decode import FULL_DEPTH, holds_colour, pixels_sha256, resize
 from study.data.file_kinds import UnreadableError
+from study.data.groups import joined, torn
 from study.data.leftovers import in_words
 from study.data.manifest import MANIFEST_COLUMNS, ROWS_AT_ONCE
 from study.data.sources import Source, open_source
-from study.data.splits import PRIORITY, SplitSettings, assign_splits, check_official
+from study.data.splits import PRIORITY, SplitSettings, assign_splits, check_official, torn_in_words
 from study.errors import StudyError
 from study.progress import in_parallel
 
@@ -76,11 +77,17 @@ def build_manifest(
     images = _oversampled(_resolved(images, data, split), data)
     kept = images[images["status"] == "kept"]
     _check_classes(images, kept)
-    assigned = assign_splits(kept.assign(group=_units(kept, data)), split)
+    assigned = assign_splits(kept.assign(copies=_copies(kept, data)), split, data.torn_groups)
     images["split"] = assigned["split"].reindex(images.index, fill_value="")
-    torn = assigned.index[assigned["split"] == ""]
-    images.loc[torn, ["status", "cause"]] = ["dropped", "duplicates"]
-    images.loc[torn, "reason"] = assigned.loc[torn, "reason"]
+    out = assigned.index[assigned["split"] == ""]
+    images.loc[out, "status"] = "dropped"
+    images.loc[out, ["reason", "cause"]] = assigned.loc[out, ["reason", "cause"]]
+    apart = torn(images["group"], images["split"])
+    if apart.any():
+        report(
+            f"Warning: {torn_in_words(images[apart])}: kept so (config key data.torn_groups), so validation and test "
+            "scores may rest on memory"
+        )
     images = images.sort_values("image_id", ignore_index=True)
     audited = audit(images, data, split, source.ignored, source.notes)
     manifest = images[list(MANIFEST_COLUMNS)]
@@ -270,8 +277,8 @@ def _oversampled(images: pd.DataFrame, data: DataSettings) -> pd.DataFrame:
     return images.assign(duplicate_group=duplicate_groups(images["sha256"]))
 
 
-def _units(kept: pd.DataFrame, data: DataSettings) -> pd.Series:
-    """What ends in one split together, as a number: copies if they are to be grouped, else each image by itself.
+def _copies(kept: pd.DataFrame, data: DataSettings) -> pd.Series:
+    """What ends in one split together as copies, as a number: if copies are to be grouped, else each image by itself.
 
     A copy made by oversampling stays with its source, unless duplicates are kept as independent images.
     """
@@ -280,7 +287,10 @@ def _units(kept: pd.DataFrame, data: DataSettings) -> pd.Series:
     if data.duplicates != "keep":
         alone = kept["source_id"]
     names = ("pixels " + kept["sha256"]).where(grouped, "image " + alone)
-    return pd.Series(pd.factorize(names)[0], index=kept.index)
+    near = kept["near_duplicate_group"]
+    if data.duplicates != "group" or (near == "").all():
+        return pd.Series(pd.factorize(names)[0], index=kept.index)
+    return joined(names, ("near " + near).where(near != "", names))
 
 
 def _check_classes(images: pd.DataFrame, kept: pd.DataFrame) -> None:

@@ -1,6 +1,11 @@
 """Training, validation and test: at random with every class in proportion, or as the source has it.
 
-The unit that is assigned is the group: exact copies that have to stay together share one, any other image is its own.
+What is assigned is whole: copies of a picture that have to stay together, the images of a group (a patient, an object,
+a place), and all that these join. Any other image is by itself.
+
+Entry points:
+    assign_splits(images, settings, torn_groups) -> DataFrame
+    check_official(splits, notes)                          before the images are read
 """
 
 import math
@@ -10,6 +15,7 @@ from dataclasses import dataclass
 import pandas as pd
 from sklearn.model_selection import train_test_split
 
+from study.data.groups import divide, joined, torn
 from study.data.sources import official_splits_in_words
 from study.errors import StudyError
 from study.names import SPLITS
@@ -31,23 +37,27 @@ class SplitSettings:
     seed: int
 
 
-def assign_splits(images: pd.DataFrame, settings: SplitSettings) -> pd.DataFrame:
+def assign_splits(images: pd.DataFrame, settings: SplitSettings, torn_groups: str = "stop") -> pd.DataFrame:
     """The split of every image.
 
     Args:
-        images: one row per image; columns image_id, label, original_split ("" for none) and group (any value; images of
-            one group end in one split).
+        images: one row per image; columns image_id, label, original_split ("" for none), copies (any value; images of
+            one value are copies of each other and end in one split) and group ("" for none; images of one end in one
+            split).
         settings: method, fractions and seed.
+        torn_groups: what happens to a group with images in several official splits, as `data.torn_groups` has it.
 
     Returns:
-        Columns split and reason, index as `images`. Of a group that the official splits tear apart, the images outside
-        its test (else validation) part get an empty split and a reason.
+        Columns split, reason and cause, index as `images`. Of copies that the official splits tear apart, the images
+        outside their test (else validation) part get an empty split, a reason and the cause "duplicates"; of a torn
+        group that is dropped likewise, with the cause "torn_groups".
 
     Raises:
-        StudyError: a class too small for its splits, or no official split to follow.
+        StudyError: a class too small for its splits, no official split to follow, or a group that it tears.
     """
     ordered = images.sort_values("image_id")
-    result = METHODS[settings.method](ordered, settings).reindex(images.index)
+    result = METHODS[settings.method](ordered, settings)
+    result = _with_whole_groups(ordered, result, torn_groups).reindex(images.index)
     counts = pd.crosstab(images["label"], result["split"]).reindex(columns=list(SPLITS), fill_value=0)
     for label, row in counts.iterrows():
         for split in SPLITS:
@@ -60,13 +70,39 @@ def assign_splits(images: pd.DataFrame, settings: SplitSettings) -> pd.DataFrame
 
 
 def stratified(images: pd.DataFrame, settings: SplitSettings) -> pd.DataFrame:
-    """Every class divided by the fractions."""
-    representatives = images.drop_duplicates("group")
-    split_of_group: dict[object, str] = {}
-    for label, rows in representatives.groupby("label"):
-        parts = two_step_split(list(rows["group"]), settings, f"class '{label}'")
-        split_of_group |= {group: split for split, groups in parts.items() for group in groups}
-    return pd.DataFrame({"split": images["group"].map(split_of_group), "reason": ""}, index=images.index)
+    """Every class divided by the fractions: by scikit-learn where only copies are together, else by `divide`."""
+    units = units_of(images)
+    if units.nunique() < images["copies"].nunique():
+        _check_units(images, units, SPLITS)
+        fractions = {split: getattr(settings, split) for split in SPLITS}
+        split = divide(images["label"], units, fractions, settings.seed)
+    else:
+        representatives = images.drop_duplicates("copies")
+        split_of: dict[object, str] = {}
+        for label, rows in representatives.groupby("label"):
+            parts = two_step_split(list(rows["copies"]), settings, f"class '{label}'")
+            split_of |= {copies: split for split, some in parts.items() for copies in some}
+        split = images["copies"].map(split_of)
+    return pd.DataFrame({"split": split, "reason": "", "cause": ""}, index=images.index)
+
+
+def units_of(images: pd.DataFrame) -> pd.Series:
+    """A number for all images that have to stay together: copies, groups, and what these join."""
+    if (images["group"] == "").all():
+        return images["copies"]
+    alone = "image " + images["image_id"]
+    return joined(images["copies"], ("group " + images["group"]).where(images["group"] != "", alone))
+
+
+def _check_units(images: pd.DataFrame, units: pd.Series, splits: Sequence[str]) -> None:
+    """Raise StudyError for a class whose images are in fewer units than there are splits."""
+    counts = units.groupby(images["label"]).nunique()
+    for label, count in counts[counts < len(splits)].items():
+        raise StudyError(
+            f"class '{label}': its {int((images['label'] == label).sum())} images are in {count} groups (copies count "
+            f"as one), needed are at least {len(splits)}, one in each of {', '.join(splits)}; add images of other "
+            "groups, or remove the class"
+        )
 
 
 def two_step_split(items: Sequence, settings: SplitSettings, what: str) -> dict[str, list]:
@@ -122,30 +158,89 @@ def official(images: pd.DataFrame, settings: SplitSettings) -> pd.DataFrame:
     split = original
     if "val" not in set(original):
         split = _with_validation(images, settings)
+    stays, kept = _of_one_split(split, images["copies"], images["image_id"])
+    return pd.DataFrame(
+        {
+            "split": split.where(stays, ""),
+            "reason": ("copy of " + kept["split"] + " image " + kept["image_id"]).where(~stays, ""),
+            "cause": stays.map({True: "", False: "duplicates"}),
+        },
+        index=images.index,
+    )
+
+
+def _of_one_split(split: pd.Series, together: pd.Series, image_id: pd.Series) -> tuple[pd.Series, pd.DataFrame]:
+    """Which images are in the first split of `PRIORITY` that their like are in, and the first image there.
+
+    Returns:
+        bool for each image; columns split and image_id, of the one that stays.
+    """
     rank = split.map({name: rank for rank, name in enumerate(PRIORITY)})
-    stays = rank == rank.groupby(images["group"]).transform("min")
-    kept_id = images["image_id"].where(stays).groupby(images["group"]).transform("first")
-    kept_split = split.where(stays).groupby(images["group"]).transform("first")
-    reason = ("copy of " + kept_split + " image " + kept_id).where(~stays, "")
-    return pd.DataFrame({"split": split.where(stays, ""), "reason": reason}, index=images.index)
+    stays = rank == rank.groupby(together).transform("min")
+    kept = {
+        name: column.where(stays).groupby(together).transform("first")
+        for name, column in (("split", split), ("image_id", image_id))
+    }
+    return stays, pd.DataFrame(kept)
+
+
+def _with_whole_groups(images: pd.DataFrame, assigned: pd.DataFrame, policy: str) -> pd.DataFrame:
+    """Splits without the images of torn groups that are outside the group's test (else validation) part."""
+    apart = torn(images["group"], assigned["split"])
+    if policy == "keep" or not apart.any():
+        return assigned
+    some = images[apart].assign(split=assigned["split"])
+    if policy == "stop":
+        raise StudyError(
+            f"{torn_in_words(some)}; a group on both sides of a split makes scores too good. Set config key "
+            "data.torn_groups to drop (its images stay in the test, else validation, split alone) or keep, or use "
+            "split.method: stratified"
+        )
+    stays, kept = _of_one_split(some["split"], some["group"], some["image_id"])
+    out = stays.index[~stays]
+    reason = "group '" + some["group"] + "' has " + kept["split"] + " images, such as " + kept["image_id"]
+    assigned = assigned.copy()
+    assigned.loc[out, ["split", "cause"]] = ["", "torn_groups"]
+    assigned.loc[out, "reason"] = reason[out]
+    return assigned
+
+
+def torn_in_words(images: pd.DataFrame) -> str:
+    """How many groups are torn, and where images of the first one are.
+
+    Args:
+        images: of torn groups alone, columns group, split and image_id.
+    """
+    first = images[images["group"] == images["group"].min()]
+    where = [f"{len(rows)} in {split} such as '{rows['image_id'].iloc[0]}'" for split, rows in first.groupby("split")]
+    count = images["group"].nunique()
+    return (
+        f"{count} group{'s have' if count > 1 else ' has'} images in several official splits, such as "
+        f"'{first['group'].iloc[0]}' ({', '.join(where)})"
+    )
 
 
 def _with_validation(images: pd.DataFrame, settings: SplitSettings) -> pd.Series:
-    """Original splits with a share val / (train + val) of each class's training groups made validation."""
+    """Original splits with a share val / (train + val) of each class's training units made validation."""
     split = images["original_split"].copy()
-    in_test = images["group"].isin(images.loc[split == "test", "group"])
-    groups = images[~in_test].drop_duplicates("group")
+    units = units_of(images)
+    free = images[~units.isin(units[split == "test"])].assign(unit=units)
     share = settings.val / (settings.train + settings.val)
+    if units.nunique() < images["copies"].nunique():
+        _check_units(free, free["unit"], ("train", "val"))
+        parts = divide(free["label"], free["unit"], {"train": 1 - share, "val": share}, settings.seed)
+        split[parts.index[parts == "val"]] = "val"
+        return split
     taken = []
-    for label, rows in groups.groupby("label"):
+    for label, rows in free.drop_duplicates("unit").groupby("label"):
         if len(rows) < 2:
             raise StudyError(
                 f"class '{label}': {len(rows)} training images found (copies of an image counted once), needed are "
                 "at least 2 to take validation images from them; add images, or remove the class"
             )
         size = _ceil(len(rows) * share)
-        taken += train_test_split(list(rows["group"]), test_size=size, random_state=settings.seed)[1]
-    split[images["group"].isin(taken)] = "val"
+        taken += train_test_split(list(rows["unit"]), test_size=size, random_state=settings.seed)[1]
+    split[units.isin(taken)] = "val"
     return split
 
 

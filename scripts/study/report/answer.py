@@ -4,6 +4,7 @@ Entry points:
     headline(comparison) -> str                            one plain paragraph
     answer(comparison, escape, strong) -> sentences
     caution(comparison) -> str                             what the tests can say, and what they could have found
+    test_names(grouped) -> (tests, test, over)             what the tests are called
     some(names) -> str                                     names in a row, of many the first ones
     audit_facts(audit) -> sentences                        of what `study.data.audit` counted
 """
@@ -13,13 +14,14 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from study.compare.comparison import Comparison
-from study.compare.power import IMAGES, SEEDS, UNKNOWN, power_table
+from study.compare.power import GROUPS, IMAGES, SEEDS, UNKNOWN, power_table
 from study.compare.runs import choose
 from study.compare.seeds_and_images import POWER
 from study.compare.statistics import level
 from study.compare.verdicts import BETTER, NOT_BETTER, NOT_DISTINGUISHABLE, WORSE
 
 NAMED = 12  # names in a sentence
+FEW_GROUPS = 30  # with fewer the bootstrap over groups covers clearly less than it says: docs/STATISTICS.md
 
 
 def plain(text: str) -> str:
@@ -36,7 +38,10 @@ def answer(comparison: Comparison, escape: Callable[[str], str], strong: Callabl
     """The answer as sentences: the winner, what it cannot be told apart from, what is better or worse, what failed."""
     groups, best, confidence = comparison.recipes, comparison.best, comparison.confidence
     low, high = best.interval("test")
-    over = f"over {len(best)} seeds" if best.several_seeds else f"from {comparison.test_images:,} test images"
+    images = f"{comparison.test_images:,} test images"
+    if comparison.units is not None:
+        images += f" of {comparison.test_units:,} independent groups"
+    over = f"over {len(best)} seeds" if best.several_seeds else f"from {images}"
     opening = f"{strong(escape(best.name))} is the best recipe of {len(groups)}"
     if all(group.failed for group in groups.values()):
         opening = f"Every recipe failed; {strong(escape(best.name))} is merely the best of them"
@@ -126,19 +131,44 @@ def _chosen_otherwise(comparison: Comparison, escape: Callable[[str], str]) -> s
 
 def caution(comparison: Comparison) -> str:
     """What the comparison can and cannot say, in words."""
-    seeds = len(comparison.best)
+    seeds, (_, test, over) = len(comparison.best), test_names(comparison.units is not None)
     if seeds == 1:
         text = (
-            "Each recipe was trained once. The tests compare these trained networks on the same test images (exact "
-            "McNemar test, Holm's correction); how much another seed would change is not measured."
+            f"Each recipe was trained once. The tests compare these trained networks on the same test images ({test}, "
+            "Holm's correction); how much another seed would change is not measured."
         )
     else:
         text = (
             f"Every recipe was trained with {seeds} seeds. The tests compare recipes, over further seeds and further "
-            "images: one p value for all runs of a pair, from the variance between seeds and between images, with "
+            f"{over}: one p value for all runs of a pair, from the variance between seeds and between {over}, with "
             "Holm's correction."
         )
-    return f"{text} {_power(comparison)}".strip()
+    return f"{text} {_independent(comparison)}{_power(comparison)}".strip()
+
+
+def test_names(grouped: bool) -> tuple[str, str, str]:
+    """What the tests of one seed are called, one of them, and what those of several seeds are over beside the seeds.
+
+    Args:
+        grouped: whether test images are of groups.
+    """
+    if grouped:
+        return "Exact sign-flip tests of whole groups", "exact sign-flip test of whole groups", "groups"
+    return "Exact McNemar tests", "exact McNemar test", "images"
+
+
+def _independent(comparison: Comparison) -> str:
+    """How many independent units the test images are; "" if each is one."""
+    if comparison.units is None:
+        return ""
+    images, groups = comparison.test_images, comparison.test_units
+    text = (
+        f"The {images:,} test images are of {groups:,} groups (patients, objects, places; an image without one is its "
+        "own), and images of a group are alike: intervals and tests are over groups, not images. "
+    )
+    if groups < FEW_GROUPS:
+        text += f"{groups} groups are few: the intervals by bootstrap are too narrow. "
+    return text
 
 
 def _power(comparison: Comparison) -> str:
@@ -160,7 +190,8 @@ def _power(comparison: Comparison) -> str:
     parts = []
     if (answer := needs[SEEDS]) != UNKNOWN:
         parts.append(f"with these test images {answer}")
-    parts.append(f"with {'this seed' if len(comparison.best) == 1 else 'these seeds'} {needs[IMAGES]}")
+    more = needs[IMAGES if comparison.units is None else GROUPS]
+    parts.append(f"with {'this seed' if len(comparison.best) == 1 else 'these seeds'} {more}")
     return f"{text} To find {_points(difference)}: {', '.join(parts)}."
 
 
@@ -190,6 +221,8 @@ def audit_facts(audit: Mapping[str, Any]) -> list[str]:
             + (contradictory if found["contradictory_groups"] else "")
             + f" ({_policy(done['duplicates'])}; contradictory ones: {_policy(done['contradictory'])})."
         )
+    if groups := audit.get("groups"):
+        facts += _group_facts(groups, done["torn_groups"])
     for name in ("unreadable", "blank", "odd_size", "odd_mode"):
         if found[name]:
             facts.append(f"{found[name]:,} images {FINDINGS[name]} ({_policy(done[name])}).")
@@ -201,6 +234,25 @@ def audit_facts(audit: Mapping[str, Any]) -> list[str]:
             images = leakage[name]["val"]["images"] + leakage[name]["test"]["images"]
             total = leakage[name]["total"]
             facts.append(f"{words}, {total:,} of {images:,} validation and test images have an exact copy in training.")
+    return facts
+
+
+def _group_facts(groups: Mapping[str, Any], done: Mapping[str, Any]) -> list[str]:
+    """What the audit says of groups (patients, objects, places)."""
+    mixed = f"; {groups['of_several_classes']:,} of them show several classes" if groups["of_several_classes"] else ""
+    units = {name: of["groups"] + of["ungrouped"] for name, of in groups["splits"].items()}
+    facts = [
+        f"{groups['images']:,} images are of {groups['groups']:,} groups, {groups['largest']:,} of the largest{mixed}. "
+        f"Training, validation and test have {units['train']:,}, {units['val']:,} and {units['test']:,} independent "
+        "units (groups, and images without one)."
+    ]
+    if across := groups["across_official_splits"]:
+        facts.append(f"{across:,} groups have images in several official splits ({_policy(done)}).")
+    if torn := groups["torn"]:
+        facts.append(
+            f"{torn:,} groups have images in several of the splits used here, so scores may rest on memory "
+            "(config key data.torn_groups)."
+        )
     return facts
 
 

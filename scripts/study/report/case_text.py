@@ -3,8 +3,8 @@
 Entry points (table is what `study.compare.case_table.case_table` returns):
     case_cells(table) -> [(label, [(text, best)])]
     case_remarks(table) -> sentences
-    case_note(several_seeds, confidence) -> str
-    case_markdown(table, case, question, confidence) -> str                  tables/case_<n>.md
+    case_note(several_seeds, confidence, grouped) -> str
+    case_markdown(table, case, question, confidence, notes, grouped) -> str  tables/case_<n>.md
 """
 
 import math
@@ -18,6 +18,7 @@ from study.compare.case_table import BASELINE, LOWER_IS_BETTER, MEASURES
 from study.compare.statistics import level
 from study.names import FAILURES
 from study.recipe import HYPERPARAMETERS
+from study.report.answer import test_names
 
 OF_LABEL = {column.label: column for column in HYPERPARAMETERS.values()}
 
@@ -77,8 +78,14 @@ def _cell(label: str, value: Any) -> str:
     return str(value).replace("_", " ") if label == "outcome" else str(value)
 
 
-def case_markdown(table: pd.DataFrame, case: int, question: str, confidence: float, notes: Sequence[str] = ()) -> str:
-    """A case table as Markdown; the best value of a row is bold. `notes` are paragraphs below it."""
+def case_markdown(
+    table: pd.DataFrame, case: int, question: str, confidence: float, notes: Sequence[str] = (), grouped: bool = False
+) -> str:
+    """A case table as Markdown; the best value of a row is bold. `notes` are paragraphs below it.
+
+    Args:
+        grouped: whether test images are of groups.
+    """
     names = list(table.columns[1:])
     lines = [f"# Case {case}", "", _paragraph(question), ""] if question else [f"# Case {case}", ""]
     lines += ["| | " + " | ".join(map(escape_markdown, names)) + " |", "| --- |" + " --- |" * len(names)]
@@ -87,7 +94,7 @@ def case_markdown(table: pd.DataFrame, case: int, question: str, confidence: flo
         lines.append(f"| {label} | " + " | ".join(texts) + " |")
     remarks = [line for remark in [*case_remarks(table), *map(_paragraph, notes)] for line in ("", remark)]
     several_seeds = "test accuracy spread" in set(table.iloc[:, 0])
-    return "\n".join([*lines, *remarks, "", case_note(several_seeds, confidence), ""])
+    return "\n".join([*lines, *remarks, "", case_note(several_seeds, confidence, grouped), ""])
 
 
 def case_remarks(table: pd.DataFrame) -> list[str]:
@@ -106,14 +113,15 @@ def case_remarks(table: pd.DataFrame) -> list[str]:
     return remarks
 
 
-def case_note(several_seeds: bool, confidence: float) -> str:
-    """What the marks of a case table mean, in one paragraph."""
+def case_note(several_seeds: bool, confidence: float, grouped: bool = False) -> str:
+    """What the marks of a case table mean, in one paragraph; `grouped`: whether test images are of groups."""
+    _, test, over = test_names(grouped)
     source = (
-        "over seeds (accuracy: Student; the others: bootstrap over seeds and images)"
+        f"over seeds (accuracy: Student; the others: bootstrap over seeds and {over})"
         if several_seeds
-        else "from the test images (accuracy: Wilson; the others: bootstrap)"
+        else f"from the test {over} (accuracy: Wilson; the others: bootstrap)"
     )
-    test = "one test over seeds and images" if several_seeds else "exact McNemar test"
+    test = f"one test over seeds and {over}" if several_seeds else test
     spread = " ±: standard deviation over seeds." if several_seeds else ""
     return (
         f"Bold: best of the row, failed recipes aside.{spread} In brackets: {level(confidence)} interval {source}. "

@@ -18,6 +18,7 @@ from study.compare.statistics import level
 from study.compare.verdicts import BEST
 from study.names import FAILURES
 from study.recipe import HYPERPARAMETERS
+from study.report.answer import test_names
 from study.report.symbols import SYMBOLS
 
 TEMPLATES = Path(__file__).parent / "templates"
@@ -114,6 +115,8 @@ def comparison_html(table: pd.DataFrame, study: str) -> str:
             rows=[_row(row, columns, axis) for row in rows],
             axis=[f"{value:.0%}" for value in axis],
             images=int(table["test_images"].iloc[0]),
+            groups=int(table["test_groups"].iloc[0]) if "test_groups" in table else None,
+            test_names=test_names("test_groups" in table),
             confidence=level(table["confidence"].iloc[0]),
             baseline=_baseline(table),
             failures=sum(row["outcome"] in FAILURES for row in rows),

@@ -21,7 +21,7 @@ from study.compare.questionable import questionable
 from study.compare.runs import RecipeRuns, Run, choose, files_of, load_runs
 from study.compare.verdicts import NOT_BETTER
 from study.data.class_weights import read_class_weights
-from study.data.manifest import read_manifest
+from study.data.manifest import read_groups, read_manifest
 from study.errors import StudyError
 from study.files import read_json
 from study.names import FAILURES
@@ -79,7 +79,7 @@ def load(
     if not done:
         raise StudyError(f"{results}: no finished run to report; train some first (`make findings`)")
     comparison = Comparison(
-        load_runs(recipes, *files_of(done)),
+        load_runs(recipes, *files_of(done), groups=read_groups(results / "data/manifest.csv")),
         config["metrics"],
         read_class_weights(results / "data/class_weights.csv"),
         read_manifest(results / "data/manifest.csv"),

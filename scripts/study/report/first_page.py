@@ -20,7 +20,7 @@ from markupsafe import Markup, escape
 
 from study.compare import comparability
 from study.compare.case_table import case_table
-from study.compare.comparison import Comparison
+from study.compare.comparison import MCNEMAR, SIGN_FLIP, Comparison
 from study.compare.cost import cost_in_words, costs, duration
 from study.compare.leakage import leakage_facts
 from study.compare.questionable import Choice
@@ -29,7 +29,7 @@ from study.compare.statistics import level
 from study.compare.verdicts import NOT_BETTER
 from study.names import FAILURES
 from study.report.all_figures import FIGURES, Key, keys_of
-from study.report.answer import answer, audit_facts, caution, plain
+from study.report.answer import answer, audit_facts, caution, plain, test_names
 from study.report.case_text import case_cells, case_note, case_remarks
 from study.report.comparison_page import environment
 from study.report.shown import MOST, failures_counted, largest_effects, shown
@@ -114,7 +114,8 @@ def first_page_html(comparison: Comparison, page: FirstPage) -> str:
         costs=[_cost_row(row) for row in cost.to_dict("records") if row["experiment"] in names or row["on_frontier"]],
         notes=[note for note in (comparability.note(comparison), page.note) if note],
         cases=[_case(comparison, case, page) for case in comparison.cases],
-        case_note=case_note(comparison.several_seeds, comparison.confidence),
+        case_note=case_note(comparison.several_seeds, comparison.confidence, comparison.units is not None),
+        test_names=test_names(comparison.units is not None),
         ensemble=[_vote_row(row) for row in page.ensemble.to_dict("records")],
         audit=audit_facts(page.audit) + leakage_facts(page.leakage, best.name),
         leakage=[_leakage_row(row) for row in page.leakage.to_dict("records")
@@ -251,15 +252,15 @@ def _vote_row(row: Mapping[Any, Any]) -> dict[str, str]:
         "test_nll": "{:.3f}".format,
         "test_ece": "{:.3f}".format,
         "test_macro_f1": "{:.3f}".format,
-        "p_mcnemar": "{:.2g}".format,
     }
+    p = row[MCNEMAR if MCNEMAR in row else SIGN_FLIP]
     cells = {key: "–" if pd.isna(row[key]) else show(row[key]) for key, show in shown.items()}
     cells["test_accuracy"] = "{:.1%} ({:.1%}–{:.1%})".format(
         *(row[f"test_accuracy{end}"] for end in ("", "_low", "_high"))
     )
     ends = [row[f"accuracy_difference{end}"] for end in ("", "_low", "_high")]
     cells["difference"] = "–" if pd.isna(ends[0]) else "{:+.1f} ({:+.1f} to {:+.1f})".format(*(100 * e for e in ends))
-    return cells | {"name": str(row["name"]), "role": str(row["role"])}
+    return cells | {"name": str(row["name"]), "role": str(row["role"]), "p": "–" if pd.isna(p) else f"{p:.2g}"}
 
 
 def provenance_rows(runs: Sequence[Run]) -> list[tuple[str, str]]:

@@ -118,7 +118,7 @@ def test_a_part_of_the_study_has_its_own_best_recipe(runs: list[Run]) -> None:
 def test_every_column_of_the_pairs_is_filled_and_none_is_dropped(seeds: list[Run]) -> None:
     whole = comparison_of(seeds)
     a, b, _ = whole.recipes.values()
-    cells = {**whole._pair(a, b), **comparison._mcnemar_cells(a.first, b.first), "p_seeds_and_images": 0.5}
+    cells = {**whole._pair(a, b), **whole._seed_cells(a.first, b.first), "p_seeds_and_images": 0.5}
     rows = [cells]
     comparison._adjust(rows, "p_seeds_and_images", whole.confidence)
     assert set(rows[0]) == set(comparison.PAIR_COLUMNS)

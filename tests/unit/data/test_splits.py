@@ -1,10 +1,12 @@
-"""Every image lands in one split, copies together, and classes that cannot be split are named."""
+"""Every image lands in one split, copies and groups together, and classes that cannot be split are named."""
 
+import numpy as np
 import pandas as pd
 import pytest
 from example_images import split_settings
 from sklearn.model_selection import train_test_split
 
+from study.data.groups import torn
 from study.data.splits import METHODS, assign_splits
 from study.errors import StudyError
 from study.names import SPLITS
@@ -12,10 +14,10 @@ from study.schema import choices
 
 
 def table(counts: dict[str, int], original: str = "") -> pd.DataFrame:
-    """Images `<label>/<number>`, each its own group."""
+    """Images `<label>/<number>`, no copies and no groups."""
     ids = [f"{label}/{number:03}" for label, count in counts.items() for number in range(count)]
     labels = [image_id.split("/")[0] for image_id in ids]
-    return pd.DataFrame({"image_id": ids, "label": labels, "original_split": original, "group": ids})
+    return pd.DataFrame({"image_id": ids, "label": labels, "original_split": original, "copies": ids, "group": ""})
 
 
 def official(counts: dict[str, dict[str, int]]) -> pd.DataFrame:
@@ -23,7 +25,7 @@ def official(counts: dict[str, dict[str, int]]) -> pd.DataFrame:
     parts = []
     for split, classes in counts.items():
         part = table(classes, split)
-        parts.append(part.assign(image_id=split + "/" + part["image_id"], group=split + "/" + part["group"]))
+        parts.append(part.assign(image_id=split + "/" + part["image_id"], copies=split + "/" + part["copies"]))
     return pd.concat(parts, ignore_index=True)
 
 
@@ -56,11 +58,11 @@ def test_another_seed_gives_another_split() -> None:
     assert not one.equals(other)
 
 
-def test_groups_stay_together_even_with_several_labels() -> None:
+def test_copies_stay_together_even_with_several_labels() -> None:
     images = table({"a": 40, "b": 40})
-    images["group"] = [f"group {number % 25}" for number in range(80)]
+    images["copies"] = [f"copies {number % 25}" for number in range(80)]
     result = assign_splits(images, split_settings())
-    assert result["split"].groupby(images["group"]).nunique().max() == 1
+    assert result["split"].groupby(images["copies"]).nunique().max() == 1
     assert set(result["split"]) == set(SPLITS)
 
 
@@ -72,14 +74,14 @@ def test_a_class_too_small_for_its_splits_is_named() -> None:
 
 def test_a_class_whose_images_are_all_copies_is_too_small() -> None:
     images = table({"a": 20, "b": 10})
-    images.loc[images["label"] == "b", "group"] = "one"
+    images.loc[images["label"] == "b", "copies"] = "one"
     with pytest.raises(StudyError, match="class 'b': 1 images found"):
         assign_splits(images, split_settings())
 
 
-def test_a_class_lost_to_groups_of_another_is_named() -> None:
+def test_a_class_lost_to_copies_of_another_is_named() -> None:
     images = table({"a": 20, "b": 5})
-    images.loc[20:, "group"] = images.loc[0, "group"]  # every image of b is a copy of one labelled a
+    images.loc[20:, "copies"] = images.loc[0, "copies"]  # every image of b is a copy of one labelled a
     with pytest.raises(StudyError, match=r"class 'b': 0 images kept in the .* split, needed is at least 1 in each"):
         assign_splits(images, split_settings())
 
@@ -94,8 +96,8 @@ def test_official_splits_are_followed() -> None:
 def test_copies_stay_in_test_before_val_before_train() -> None:
     images = official({split: {"a": 4, "b": 4} for split in SPLITS})
     images.index = pd.Index(list(images["image_id"]))
-    images.loc[["train/a/000", "val/a/001", "test/a/002", "test/a/003"], "group"] = "three"
-    images.loc[["train/b/000", "train/b/001", "val/b/001"], "group"] = "two"
+    images.loc[["train/a/000", "val/a/001", "test/a/002", "test/a/003"], "copies"] = "three"
+    images.loc[["train/b/000", "train/b/001", "val/b/001"], "copies"] = "two"
     result = assign_splits(images, split_settings("official"))
     dropped = result[result["split"] == ""]["reason"].to_dict()
     assert dropped == {
@@ -109,8 +111,8 @@ def test_copies_stay_in_test_before_val_before_train() -> None:
 
 def test_validation_is_taken_from_training_if_the_source_has_none() -> None:
     images = official({"train": {"a": 40, "b": 20}, "test": {"a": 5, "b": 5}})
-    images.loc[[0, 1], "group"] = "copies"
-    images.loc[[2, 60], "group"] = "copies of a test image"
+    images.loc[[0, 1], "copies"] = "copies"
+    images.loc[[2, 60], "copies"] = "copies of a test image"
     result = assign_splits(images, split_settings("official", train=0.6, val=0.2))  # a quarter of the training images
     counts = pd.crosstab(images["label"], result["split"])
     assert list(counts["val"]) in ([10, 5], [11, 5])
@@ -143,6 +145,92 @@ def test_a_class_missing_from_an_official_split_is_named() -> None:
     images = official({"train": {"a": 5, "b": 1}, "test": {"a": 5, "b": 5}})
     with pytest.raises(StudyError, match=r"class 'b': 1 training images found .* at least 2 to take validation images"):
         assign_splits(images, split_settings("official"))
+
+
+def of_patients(counts: dict[str, int], patients: int, original: str = "") -> pd.DataFrame:
+    """The images of `table`, shown by patients in turn: a patient has images of every class."""
+    images = table(counts, original)
+    return images.assign(group=[f"patient {number % patients}" for number in range(len(images))])
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_groups_stay_together_and_every_class_keeps_its_fractions(seed: int) -> None:
+    images = of_patients({"a": 200, "b": 101, "c": 40}, 60)
+    result = assign_splits(images, split_settings(seed=seed))
+    assert not torn(images["group"], result["split"]).any()
+    counts = pd.crosstab(images["label"], result["split"])[list(SPLITS)]
+    wished = np.outer([200, 101, 40], [0.6, 0.2, 0.2])
+    assert np.abs(counts.to_numpy() - wished).max() <= 2
+    mixed = assign_splits(images.sample(frac=1, random_state=1), split_settings(seed=seed))
+    assert result.equals(mixed.loc[images.index])
+
+
+def test_groups_of_one_image_change_nothing() -> None:
+    images = table({"a": 50, "b": 23})
+    alone = assign_splits(images.assign(group=images["image_id"]), split_settings())
+    assert alone.equals(assign_splits(images, split_settings()))
+
+
+def test_copies_join_groups_to_one_unit() -> None:
+    """Two patients with a picture in common may be one: they are not parted."""
+    images = of_patients({"a": 60, "b": 60}, 20)
+    images.loc[[0, 1], "copies"] = "shared"
+    for seed in range(5):
+        split = assign_splits(images, split_settings(seed=seed))["split"]
+        assert len(set(split[images["group"].isin(["patient 0", "patient 1"])])) == 1
+
+
+def test_a_class_in_too_few_groups_is_named() -> None:
+    images = of_patients({"a": 60, "b": 10}, 10)
+    images.loc[images["label"] == "b", "group"] = ["patient 0", "patient 1"] * 5
+    with pytest.raises(StudyError, match=r"class 'b': its 10 images are in 2 groups .* at least 3, one in each"):
+        assign_splits(images, split_settings())
+
+
+def official_patients() -> pd.DataFrame:
+    """Patient 1 is in all official splits, patient 2 in train and val, every other one in one."""
+    images = official({split: {"a": 4, "b": 4} for split in SPLITS})
+    images["group"] = "of " + images["image_id"]
+    one, two = ["train/a/000", "val/a/001", "test/b/002"], ["train/b/000", "train/b/001", "val/b/001"]
+    images.loc[images["image_id"].isin(one), "group"] = "patient 1"
+    images.loc[images["image_id"].isin(two), "group"] = "patient 2"
+    return images
+
+
+def test_a_group_in_two_official_splits_is_named_with_the_choice() -> None:
+    with pytest.raises(
+        StudyError,
+        match=r"2 groups have images in several official splits, such as 'patient 1' \(1 in test such as 'test/b/002', "
+        r"1 in train such as 'train/a/000', .*data\.torn_groups to drop .* or keep",
+    ):
+        assign_splits(official_patients(), split_settings("official"))
+
+
+def test_a_torn_group_keeps_its_images_in_test_before_val_before_train() -> None:
+    images = official_patients()
+    images.index = pd.Index(list(images["image_id"]))
+    result = assign_splits(images, split_settings("official"), "drop")
+    assert result.loc[result["split"] == "", ["reason", "cause"]].to_dict("index") == {
+        "train/a/000": {"reason": "group 'patient 1' has test images, such as test/b/002", "cause": "torn_groups"},
+        "val/a/001": {"reason": "group 'patient 1' has test images, such as test/b/002", "cause": "torn_groups"},
+        "train/b/000": {"reason": "group 'patient 2' has val images, such as val/b/001", "cause": "torn_groups"},
+        "train/b/001": {"reason": "group 'patient 2' has val images, such as val/b/001", "cause": "torn_groups"},
+    }
+    assert not torn(images["group"], result["split"]).any()
+
+
+def test_a_torn_group_can_be_kept() -> None:
+    images = official_patients()
+    result = assign_splits(images, split_settings("official"), "keep")
+    assert list(result["split"]) == list(images["original_split"])
+
+
+def test_validation_is_taken_in_whole_groups() -> None:
+    images = official({"train": {"a": 60, "b": 40}, "test": {"a": 5, "b": 5}})
+    images.loc[images["original_split"] == "train", "group"] = [f"patient {number % 20}" for number in range(100)]
+    result = assign_splits(images, split_settings("official", train=0.6, val=0.2))
+    assert not torn(images["group"], result["split"]).any()
+    assert pd.crosstab(images["label"], result["split"])["val"].to_dict() == {"a": 15, "b": 10}
 
 
 def test_the_schema_names_every_method() -> None:

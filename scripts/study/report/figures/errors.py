@@ -9,7 +9,7 @@ from matplotlib.ticker import PercentFormatter
 from numpy.typing import NDArray
 
 from study.compare.runs import RecipeRuns, Run
-from study.compare.statistics import level, wilson_interval
+from study.compare.statistics import accuracy_interval, level, wilson_interval
 from study.evaluate.metrics import reliability as bins_of
 from study.report.figures.classes import MANY, groups_of
 from study.report.figures.material import Material
@@ -84,7 +84,7 @@ def class_recall(material: Material, path: str | Path, most: int = 4) -> None:
 
     Classes run from the rarest to the most frequent; of many the worst are shown, then all in groups. Of several seeds
     the mean recall is shown with the interval of as many images as there are, not as many as all seeds saw: seeds
-    share their images.
+    share their images. Where images are of groups, it is that of as many as these are worth.
     """
     comparison = material.comparison
     best, confidence, first = comparison.best, comparison.confidence, comparison.runs[0]
@@ -137,8 +137,13 @@ def _recalls(
     offset = (position - (recipes - 1) / 2) * 0.8 / recipes
     right = np.array([hits[some].sum() for _, some in order])
     seen = np.array([images[some].sum() for _, some in order])
-    for y in range(len(order)):
+    scores = group.first.scores["test"]
+    for y, (_, some) in enumerate(order):
         low, high = wilson_interval(right[y], int(seen[y]), confidence)
+        if scores.units is not None:
+            of_row = np.isin(scores.labels, some)
+            correct = np.mean([run.correct[of_row] for run in group], axis=0)
+            low, high = accuracy_interval(correct, scores.units[of_row], confidence)
         axes.plot([low, high], [y + offset] * 2, color=look["color"], linewidth=2, solid_capstyle="butt")
     label = name(group.name, 24) + (f" ✕ {group.failure}" if group.failure else "")
     marker = "osD^v"[position % 5]
