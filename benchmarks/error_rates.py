@@ -132,7 +132,7 @@ def rows(seeds: Sequence[int], studies: int, alpha: float, advantage: float) -> 
 
 @dataclass(frozen=True)
 class GroupWorld:
-    """Images of groups. An image is right if the effects of its group and its own, of variance 1 together, exceed −SKILL.
+    """Images of groups. An image is right if its group's effect and its own, of variance 1 together, exceed −SKILL.
 
     Attributes:
         groups: of test images; each has 1 to `largest`, as often each.
