@@ -91,9 +91,14 @@ def fourteen() -> list[Made]:
 
 
 def study(
-    folder: Path, made: Sequence[Made], classes: Sequence[str] = CLASSES, images: int = 400, predictions: bool = True
+    folder: Path,
+    made: Sequence[Made],
+    classes: Sequence[str] = CLASSES,
+    images: int = 400,
+    predictions: bool = True,
+    groups: pd.Series | None = None,
 ) -> list[Run]:
-    """Write the files of every run below `folder` and load them."""
+    """Write the files of every run below `folder` and load them; `groups` as `load_runs` has them."""
     for one in made:
         write_run(folder, one, classes, images)
     recipes = {one.recipe.experiment: one.recipe for one in made}
@@ -103,7 +108,13 @@ def study(
         sorted(folder.glob("evaluate/*/*/metrics.json")),
         sorted(folder.glob("train/*/*/history.csv")),
         sorted(folder.glob("evaluate/*/*/predictions.parquet")) if predictions else (),
+        groups,
     )
+
+
+# The made-up images of patients: eight of each but the last images of the test split, which are of none.
+PATIENTS = pd.Series({f"image_{k:05d}": f"patient {k // 8}" for k in range(760)})
+TEST_UNITS = 45 + 40  # of the 400 test images
 
 
 def comparison_of(runs: Sequence[Run], samples: int = 50, confidence: float = 0.95, **changes: Any) -> Comparison:

@@ -57,7 +57,9 @@ def assign_splits(images: pd.DataFrame, settings: SplitSettings, torn_groups: st
     """
     ordered = images.sort_values("image_id")
     result = METHODS[settings.method](ordered, settings)
-    result = _with_whole_groups(ordered, result, torn_groups).reindex(images.index)
+    if settings.method == "official":  # the other method tears no group
+        result = _with_whole_groups(ordered, result, torn_groups)
+    result = result.reindex(images.index)
     counts = pd.crosstab(images["label"], result["split"]).reindex(columns=list(SPLITS), fill_value=0)
     for label, row in counts.iterrows():
         for split in SPLITS:

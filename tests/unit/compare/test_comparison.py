@@ -4,14 +4,15 @@ from pathlib import Path
 
 import made_runs
 import numpy as np
+import pandas as pd
 import pytest
-from made_runs import Made, comparison_of, fourteen, recipe
+from made_runs import PATIENTS, TEST_UNITS, Made, comparison_of, fourteen, recipe
 from statsmodels.stats.multitest import multipletests
 
 from study.compare import comparison
 from study.compare.runs import Run
 from study.compare.seeds_and_images import crossed_test
-from study.compare.statistics import mcnemar
+from study.compare.statistics import mcnemar, sign_flip
 from study.compare.verdicts import BEST, BETTER, NOT_DISTINGUISHABLE, WORSE
 
 
@@ -123,3 +124,50 @@ def test_every_column_of_the_pairs_is_filled_and_none_is_dropped(seeds: list[Run
     comparison._adjust(rows, "p_seeds_and_images", whole.confidence)
     assert set(rows[0]) == set(comparison.PAIR_COLUMNS)
     assert not whole.pairs.isna().all().any()
+
+
+@pytest.fixture(scope="module")
+def patients(tmp_path_factory: pytest.TempPathFactory) -> list[Run]:
+    made = [Made(recipe("a"), 0.9), Made(recipe("b"), 0.6), Made(recipe("c"), 0.55)]
+    return made_runs.study(tmp_path_factory.mktemp("patients"), made, groups=PATIENTS)
+
+
+def test_images_of_patients_are_compared_patient_by_patient(patients: list[Run]) -> None:
+    whole = comparison_of(patients, 200)
+    assert whole.test_units == TEST_UNITS
+    table = whole.pairs
+    assert list(table.columns) == comparison.GROUPED_PAIR_COLUMNS
+    assert (table["groups"] == TEST_UNITS).all() and (table["images"] == 400).all()
+    for row in table.itertuples():
+        a, b = (whole.recipes[name].first for name in (row.experiment_a, row.experiment_b))
+        patient = PATIENTS.reindex(a.scores["test"].image_ids).reset_index(drop=True)
+        patient = patient.where(patient.notna(), patient.index.astype(str))
+        differences = pd.Series(a.correct.astype(int) - b.correct).groupby(patient).sum()
+        assert row.p_sign_flip == pytest.approx(sign_flip(differences.to_numpy()))
+        assert row.accuracy_low <= row.accuracy_difference <= row.accuracy_high
+    assert table["p_holm"].tolist() == pytest.approx(multipletests(table["p_sign_flip"], method="holm")[1])
+    assert whole.verdicts["c"][0] == WORSE
+
+
+def test_over_seeds_the_patients_are_what_varies(tmp_path: Path) -> None:
+    made = [Made(recipe(name), skill, seed=seed) for name, skill in (("a", 0.8), ("b", 0.7)) for seed in range(3)]
+    whole = comparison_of(made_runs.study(tmp_path, made, groups=PATIENTS))
+    a, b = whole.recipes.values()
+    units = whole.units
+    assert units is not None
+    sums = np.array(
+        [np.bincount(units, one.correct.astype(float) - two.correct) for one, two in zip(a, b, strict=True)]
+    )
+    assert whole.p_value(a, b) == pytest.approx(crossed_test(sums))
+    differences = comparison.paired_differences(a, b)
+    assert differences.mean() == pytest.approx(a.accuracy("test") - b.accuracy("test"))
+    over = whole.pairs.set_index("seed").loc["all"]
+    assert over["p_seeds_and_images"] == pytest.approx(crossed_test(sums)) and over["groups"] == TEST_UNITS
+
+
+def test_patients_of_one_image_change_nothing(tmp_path: Path) -> None:
+    made = [Made(recipe("a"), 0.7), Made(recipe("b"), 0.6)]
+    alone = made_runs.study(tmp_path / "alone", made, groups=pd.Series({f"image_{k:05d}": str(k) for k in range(800)}))
+    plain = made_runs.study(tmp_path / "plain", made)
+    assert comparison_of(alone).units is None
+    pd.testing.assert_frame_equal(comparison_of(alone).pairs, comparison_of(plain).pairs)

@@ -8,7 +8,7 @@ import made_runs
 import numpy as np
 import pandas as pd
 import pytest
-from made_runs import Made, comparison_of, fourteen, recipe
+from made_runs import PATIENTS, Made, comparison_of, fourteen, recipe
 from scipy.special import softmax
 from sklearn.metrics import accuracy_score, log_loss
 
@@ -114,3 +114,10 @@ def test_predictions_are_needed(tmp_path: Path) -> None:
     runs = made_runs.study(tmp_path, [Made(recipe("a"))], predictions=False)
     with pytest.raises(StudyError, match="needs the predictions of every run"):
         ensemble.members(comparison_of(runs, ensemble_members=3))
+
+
+def test_of_patients_the_vote_is_tested_patient_by_patient(tmp_path: Path) -> None:
+    made = [Made(recipe(name), 0.7) for name in "abc"]
+    table = ensemble.ensemble_table(comparison_of(made_runs.study(tmp_path, made, groups=PATIENTS), 100))
+    assert "p_mcnemar" not in table and table["p_sign_flip"][1:].between(0, 1).all()
+    assert (table["test_accuracy_low"] < table["test_accuracy"]).all()

@@ -5,11 +5,12 @@ from pathlib import Path
 import made_runs
 import pandas as pd
 import pytest
-from made_runs import Made, comparison_of, recipe
+from made_runs import PATIENTS, Made, comparison_of, recipe
 from sklearn.metrics import accuracy_score
 
 from study.compare.leakage import LEAKAGE_COLUMNS, leakage, leakage_facts
 from study.compare.runs import Run
+from study.compare.statistics import accuracy_interval
 
 
 @pytest.fixture
@@ -62,3 +63,13 @@ def test_the_facts_name_counts_and_accuracies(run: Run) -> None:
     )
     assert [fact.endswith("of these.") for fact in leakage_facts(everything, "a")] == [True, True]
     assert leakage_facts(leakage(comparison_of([run], manifest=manifest(run, []))), "a") == []
+
+
+def test_of_patients_the_interval_is_that_of_those_that_are_left(tmp_path: Path) -> None:
+    run = made_runs.study(tmp_path, [Made(recipe("a"), 0.7)], groups=PATIENTS)[0]
+    scores = run.scores["test"]
+    copied = list(scores.image_ids[:80])
+    test = leakage(comparison_of([run], manifest=manifest(run, copied))).set_index("split").loc["test"]
+    assert scores.units is not None
+    low, high = accuracy_interval(scores.correct[80:], scores.units[80:], 0.95)
+    assert (test["accuracy_without_copies_low"], test["accuracy_without_copies_high"]) == (low, high)

@@ -4,10 +4,12 @@ from pathlib import Path
 
 import made_runs
 import numpy as np
+import pandas as pd
 import pytest
-from made_runs import Made, comparison_of, recipe
+from made_runs import PATIENTS, TEST_UNITS, Made, comparison_of, recipe
 
 from study.compare.power import (
+    GROUPS,
     IMAGES,
     NETWORKS,
     POWER_COLUMNS,
@@ -52,3 +54,23 @@ def test_one_seed_speaks_of_the_networks_and_does_not_know_the_seeds(tmp_path: P
 def test_one_recipe_has_no_power(tmp_path: Path) -> None:
     runs = made_runs.study(tmp_path, [Made(recipe("a"))])
     assert power_table(comparison_of(runs)).empty and smallest_found(comparison_of(runs)) is None
+
+
+@pytest.mark.parametrize("seeds", [1, 3])
+def test_of_patients_it_says_how_many_of_these_are_needed(tmp_path: Path, seeds: int) -> None:
+    made = [Made(recipe(name), 0.8, seed=seed) for name in ("a", "b", "c") for seed in range(seeds)]
+    whole = comparison_of(made_runs.study(tmp_path, made, groups=PATIENTS))
+    table = power_table(whole)
+    assert {"test_groups", "sd_groups"} <= set(table.columns) and "test_images" not in table
+    assert table["test_groups"].iloc[0] == TEST_UNITS
+    more = table[table["question"] == GROUPS]
+    assert len(more) == len(WISHED) and IMAGES not in set(table["question"])
+    reached = more[more["answer"] != UNREACHABLE]
+    assert list(reached["answer"]) == [f"{count:,} test groups" for count in reached["test_groups"]]
+
+
+def test_one_patient_says_nothing_of_others(tmp_path: Path) -> None:
+    made = [Made(recipe("a"), 0.9), Made(recipe("b"), 0.5)]
+    groups = pd.Series(dict.fromkeys(PATIENTS.index.union([f"image_{k:05d}" for k in range(800)]), "one"))
+    whole = comparison_of(made_runs.study(tmp_path, made, groups=groups))
+    assert power_table(whole).empty and whole.verdicts["b"][1] == 1

@@ -2,6 +2,7 @@
 
 import hashlib
 import unicodedata
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -22,11 +23,12 @@ from example_images import (
 from PIL import Image
 
 from study.data.audit import differences
-from study.data.data_settings import Expected
-from study.data.manifest import MANIFEST_COLUMNS, leaked, read_manifest, write_manifest
+from study.data.data_settings import DataSettings, Expected
+from study.data.groups import torn
+from study.data.manifest import MANIFEST_COLUMNS, leaked, read_groups, read_manifest, write_manifest
 from study.data.manifest_building import build_manifest
 from study.data.packing import pack
-from study.data.sources import open_source
+from study.data.sources import Source, open_source
 from study.errors import StudyError
 from study.names import SPLITS
 
@@ -441,3 +443,67 @@ def test_fer2013_under_the_sound_protocol_leaks_nothing(fer2013_zip: Path) -> No
     assert (kept["split"] == kept["original_split"]).all()
     assert kept.groupby("sha256")["label"].nunique().max() == 1
     assert np.isin(manifest["reason"].str.split(" ").str[0], ["", "copy", "contradictory:", "blank:"]).all()
+
+
+def of_patients(folder: Path, monkeypatch: pytest.MonkeyPatch, patients: dict[str, str]) -> Path:
+    """A tree of images of which the source says whose they are: patient by image_id."""
+
+    def opened(data: DataSettings) -> Source:
+        source = open_source(data)
+        source.entries = [replace(one, group=patients.get(one.image_id, "")) for one in source.entries]
+        return source
+
+    monkeypatch.setattr("study.data.manifest_building.open_source", opened)
+    return folder
+
+
+def test_groups_are_kept_whole_counted_and_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    write_tree(tmp_path, {"a": 40, "b": 20})
+    write_images(tmp_path, {"a/copy.png": noise(0)})  # of a/0.png
+    patients = {f"{label}/{k}.png": f"p{k % 15}" for label in "ab" for k in range(20)} | {"a/copy.png": "p1"}
+    settings = data_settings(of_patients(tmp_path, monkeypatch, patients), duplicates="group")
+    manifest, audit = build_manifest(settings, split_settings(), WORKERS)
+    assert (manifest.set_index("image_id")["group"].reindex(list(patients)) == list(patients.values())).all()
+    assert not torn(manifest["group"], manifest["split"]).any()
+    split = manifest.set_index("group")["split"]
+    assert set(split["p0"]) == set(split["p1"])  # joined by the copy
+    found = audit["groups"]
+    assert (found["groups"], found["images"], found["largest"], found["of_several_classes"]) == (15, 41, 5, 15)
+    assert (found["across_official_splits"], found["torn"]) == (0, 0)
+    assert sum(part["groups"] for part in found["splits"].values()) == 15
+    assert sum(part["ungrouped"] for part in found["splits"].values()) == 20
+    write_manifest(manifest, tmp_path / "manifest.csv")
+    assert read_groups(tmp_path / "manifest.csv").to_dict() == patients
+
+
+@pytest.mark.parametrize(("policy", "dropped"), [("stop", 0), ("drop", 3), ("keep", 0)])
+def test_a_group_in_several_official_splits(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, policy: str, dropped: int
+) -> None:
+    write_tree(tmp_path, {f"{split}/{label}": 4 for split in SPLITS for label in "ab"})
+    patients = dict.fromkeys(("train/a/0.png", "train/b/1.png", "val/a/2.png", "test/b/0.png"), "p1")
+    settings = data_settings(of_patients(tmp_path, monkeypatch, patients), torn_groups=policy)
+    lines: list[str] = []
+    if policy == "stop":
+        with pytest.raises(StudyError, match="1 group has images in several official splits, such as 'p1'"):
+            build_manifest(settings, split_settings("official"), WORKERS)
+        return
+    manifest, audit = build_manifest(settings, split_settings("official"), WORKERS, report=lines.append)
+    assert audit["groups"]["across_official_splits"] == 1
+    assert audit["groups"]["torn"] == (policy == "keep")
+    assert any("Warning: 1 group has images in several official splits" in line for line in lines) == (policy == "keep")
+    assert audit["done"]["torn_groups"] == {"policy": policy, "dropped": dropped}
+    if policy == "drop":
+        assert fates(manifest, "val/a/2.png", "test/b/0.png") == [
+            ("dropped", "group 'p1' has test images, such as test/b/0.png"),
+            ("kept", ""),
+        ]
+
+
+def test_the_audit_stops_at_a_torn_group(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whatever divides the images: a division by class alone is found out."""
+    write_tree(tmp_path, {"a": 20, "b": 20})
+    patients = {f"{label}/{k}.png": f"p{k % 5}" for label in "ab" for k in range(20)}
+    monkeypatch.setattr("study.data.splits.units_of", lambda images: images["copies"])
+    with pytest.raises(StudyError, match=r"audit of .*: group 'p.' has images in several splits, allowed is one"):
+        build_manifest(data_settings(of_patients(tmp_path, monkeypatch, patients)), split_settings(), WORKERS)

@@ -4,8 +4,9 @@ from dataclasses import replace
 from pathlib import Path
 
 import made_runs
+import pandas as pd
 import pytest
-from made_runs import AUDIT, Made, comparison_of, fourteen, recipe
+from made_runs import AUDIT, PATIENTS, TEST_UNITS, Made, comparison_of, fourteen, recipe
 
 from study.compare.power import power_table, smallest_found
 from study.compare.runs import Run
@@ -138,3 +139,47 @@ def test_data_in_words() -> None:
 def test_data_other_than_expected_comes_first() -> None:
     sentences = ["Class 'a': 1 images found, 2 expected.", "Official split 'test': 3 images found, 4 expected."]
     assert audit_facts(AUDIT | {"expected": sentences}) == sentences + audit_facts(AUDIT)
+
+
+@pytest.mark.parametrize("seeds", [1, 2])
+def test_patients_are_counted_and_said_to_be_the_unit(tmp_path: Path, seeds: int) -> None:
+    made = [Made(recipe(name), skill, seed=seed) for name, skill in (("a", 0.7), ("b", 0.6)) for seed in range(seeds)]
+    whole = comparison_of(made_runs.study(tmp_path, made, groups=PATIENTS))
+    if seeds == 1:
+        assert f"from 400 test images of {TEST_UNITS} independent groups)" in headline(whole)
+        assert "(exact sign-flip test of whole groups, Holm's correction)" in caution(whole)
+        assert " test groups." in caution(whole)
+    else:
+        assert "from the variance between seeds and between groups" in caution(whole)
+    assert (
+        f"The 400 test images are of {TEST_UNITS} groups (patients, objects, places; an image without one"
+        in caution(whole)
+    )
+    assert "too narrow" not in caution(whole)
+
+
+def test_few_patients_are_warned_of(tmp_path: Path) -> None:
+    groups = pd.Series({f"image_{k:05d}": f"patient {k // 40}" for k in range(800)})
+    whole = comparison_of(made_runs.study(tmp_path, [Made(recipe("a")), Made(recipe("b"))], groups=groups))
+    assert "10 groups are few: the intervals by bootstrap are too narrow." in caution(whole)
+
+
+def test_groups_of_the_audit_in_words() -> None:
+    groups = {
+        "groups": 1200, "images": 5000, "largest": 31, "of_several_classes": 40, "across_official_splits": 3, "torn": 0,
+        "splits": {
+            "train": {"groups": 1000, "ungrouped": 500}, "val": {"groups": 100, "ungrouped": 0},
+            "test": {"groups": 100, "ungrouped": 7},
+        },
+    }  # fmt: skip
+    done = AUDIT["done"] | {"torn_groups": {"policy": "drop", "dropped": 12}}
+    facts = " ".join(audit_facts(AUDIT | {"groups": groups, "done": done}))
+    assert (
+        "5,000 images are of 1,200 groups, 31 of the largest; 40 of them show several classes. Training, validation "
+        "and test have 1,500, 100 and 107 independent units"
+    ) in facts
+    assert "3 groups have images in several official splits (drop: 12 dropped)." in facts
+    assert "rest on memory" not in facts
+    assert "3 groups have images in several of the splits used here" in " ".join(
+        audit_facts(AUDIT | {"groups": groups | {"torn": 3}, "done": done})
+    )

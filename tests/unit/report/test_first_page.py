@@ -7,7 +7,7 @@ import made_runs
 import pandas as pd
 import pytest
 from docutils.core import publish_parts
-from made_runs import AUDIT, CLASSES, Made, comparison_of, fourteen, recipe
+from made_runs import AUDIT, CLASSES, PATIENTS, TEST_UNITS, Made, comparison_of, fourteen, recipe
 
 from study.compare.comparison import Comparison
 from study.compare.conclusions import conclusions
@@ -145,3 +145,11 @@ def test_every_figure_is_on_the_page_and_every_section_is_reached(runs: list[Run
     for anchor, name in SECTIONS.items():
         assert f'<section id="{anchor}">' in html and f'<a href="#{anchor}">{name}</a>' in html
     assert {figure.section for figure in FIGURES} <= {"answer", *SECTIONS}
+
+
+def test_images_of_patients_are_tested_by_these(tmp_path: Path) -> None:
+    made = [Made(recipe("a", batch_size=64), 0.7), Made(recipe("b", batch_size=128), 0.6)]
+    html = page(made_runs.study(tmp_path, made, groups=PATIENTS), list(CLASSES))
+    assert "McNemar" not in html
+    assert html.count("Exact sign-flip tests of whole groups (with") == 2 and "p is the exact sign-flip test" in html
+    assert f"400 test images of {TEST_UNITS} independent groups" in html
