@@ -90,20 +90,26 @@ def effective_images(correct: NDArray[np.bool_] | NDArray[np.float64], units: Un
     """How many independent images tell as much about an accuracy as these do, which are alike within their units.
 
     The images N by the design effect (Kish 1965, Survey Sampling): the variance of the accuracy between units beside
-    that of independent images. The former is that of a ratio, N⁻² · G/(G − 1) · Σ_g (y_g − p n_g)² for y_g right ones
-    of the n_g images of unit g (Cochran 1977, Sampling Techniques, section 6.3). As G units estimate it, the number is
-    lowered by the square of Student's critical value of N − 1 over that of G − 1 degrees of freedom, and it is N at
-    most (Korn & Graubard 1998, Survey Methodology 24:193–201). Where all or none are right nothing is known of the
-    variance, and every unit counts as one image.
+    that of independent images. The former is the jackknife's that leaves out a unit at a time (Wolter 2007,
+    Introduction to Variance Estimation, chapter 4), (G − 1)/G · Σ_g (p_g − p)², p_g the accuracy without unit g. As
+    units estimate it, the number is lowered by the square of Student's critical value of N − 1 over that of as many
+    degrees of freedom as the units have, and it is N at most (Korn & Graubard 1998, Survey Methodology 24:193–201);
+    units of unequal sizes n_g count as N²/Σ n_g² of one size (Carter, Schnepel & Steigerwald 2017, Review of Economics
+    and Statistics 99:698–709). Where all or none are right nothing is known of the variance, and every unit counts as
+    one image.
     """
-    images, groups, share = len(correct), int(np.count_nonzero(np.bincount(units))), float(correct.mean())
+    sizes = np.bincount(units)
+    images, groups, share = len(correct), int(np.count_nonzero(sizes)), float(correct.mean())
     if share in (0.0, 1.0) or groups == 1:
         return groups
-    residuals = np.bincount(units, correct - share)
-    between = groups / (groups - 1) * float(np.square(residuals).sum()) / images**2
+    shifts = np.bincount(units, correct - share) / (images - sizes)
+    between = (groups - 1) / groups * float(np.square(shifts).sum())
+    if not between:
+        return images
     effect = between / (share * (1 - share) / (images - 1))
-    critical = t.ppf((1 + confidence) / 2, [images - 1, groups - 1])
-    return min(images, images / effect * float(critical[0] / critical[1]) ** 2) if effect else images
+    equal_sized = images**2 / float(np.square(sizes).sum())
+    critical = t.ppf((1 + confidence) / 2, [images - 1, equal_sized - 1])
+    return min(images, max(1.0, images / effect * float(critical[0] / critical[1]) ** 2))
 
 
 def mean_interval(values: Sequence[float], confidence: float) -> tuple[float, float]:

@@ -282,17 +282,17 @@ def test_images_that_are_all_alike_in_their_unit_are_worth_one_each() -> None:
     assert effective_images(correct[:10], units[:10], 0.95) == 1
 
 
-def test_the_design_effect_is_that_of_a_survey_by_linearization() -> None:
-    """The variance of the ratio, as the sum over units of the squared influence of each."""
+def test_the_design_effect_is_that_of_a_jackknife_over_units() -> None:
     random = np.random.default_rng(2)
-    units = np.repeat(np.arange(40), random.integers(1, 12, 40))
+    sizes = random.integers(1, 12, 40)
+    units = np.repeat(np.arange(40), sizes)
     correct = random.random(len(units)) < random.beta(2, 1, 40)[units]
-    table = pd.DataFrame({"unit": units, "residual": correct - correct.mean()})
-    influence = table.groupby("unit")["residual"].sum() / len(units)
-    variance = 40 * influence.var(ddof=1)
-    scale = (t.ppf(0.975, len(units) - 1) / t.ppf(0.975, 39)) ** 2
-    expected = correct.mean() * (1 - correct.mean()) / variance
-    assert effective_images(correct, units, 0.95) == pytest.approx(expected * scale, rel=0.01)
+    without = np.array([correct[units != unit].mean() for unit in range(40)])
+    variance = 39 / 40 * np.square(without - correct.mean()).sum()
+    freedom = sizes.sum() ** 2 / (sizes**2).sum() - 1
+    scale = (t.ppf(0.975, len(units) - 1) / t.ppf(0.975, freedom)) ** 2
+    expected = correct.mean() * (1 - correct.mean()) / (len(units) - 1) / variance * len(units)
+    assert effective_images(correct, units, 0.95) == pytest.approx(expected * scale)
 
 
 def test_alike_images_make_intervals_and_tests_by_images_lie_and_ours_not() -> None:
