@@ -16,7 +16,7 @@ if str(WORKFLOW / "scripts") not in sys.path:
     sys.path.insert(0, str(WORKFLOW / "scripts"))
 
 from study.compare.all_tables import TABLES
-from study.data.data_settings import DIGITS, source_fingerprint
+from study.data.data_settings import DIGITS, DataSettings, source_fingerprint
 from study.errors import StudyError
 from study.machine import has_gpu, memory_mb, threads_of_each
 from study.names import SPLITS
@@ -141,11 +141,12 @@ def source_files(wildcards):
 
 
 def source_identity(wildcards):
-    """What the source holds. A param, because Snakemake looks only at the time stamp of a large file or a folder."""
+    """What the source holds. A param, because Snakemake looks only at the time stamp of a large file or a folder, and a
+    table's images are no input at all."""
     if SOURCE != DIGITS and not Path(SOURCE).exists():
         return config["data"]["sha256"] or "absent"
     try:
-        return source_fingerprint(SOURCE)
+        return source_fingerprint(SOURCE, DataSettings(**data_settings(None)))
     except StudyError:  # a folder that cannot be listed: the rule says so, as one line
         return "unreadable"
 

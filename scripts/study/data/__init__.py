@@ -3,7 +3,8 @@
 In comes what `data.source` of the configuration names. Out go manifest.csv (every image with its class, split and
 fate), audit.json, one packed array per split with pack.json, and class_weights.csv.
 
-    sources/            the forms that raw images may come in, and `open_source`; the zip-bomb limit is in zip_archive
+    sources/            the forms that raw images may come in, and `open_source`; the zip-bomb limit is in zip_archive;
+                        table reads tables of images, with tables, table_columns, table_labels and image_files behind it
     data_settings       the section `data` of the configuration, and the fingerprint by which a source is known again
     folder_tree         what a tree of paths says of classes and official splits; layout tells which folders these are
     leftovers           what lies among images and is none, told by its name

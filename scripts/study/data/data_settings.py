@@ -4,7 +4,7 @@ import errno
 import hashlib
 import os
 import unicodedata
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -13,6 +13,9 @@ from study.errors import StudyError
 from study.files import file_sha256
 
 DIGITS = "digits"  # the word for the embedded images, in the place of a path
+# Of files that may be tables of images.
+TABLE_SUFFIXES = (".csv", ".tsv", ".tab", ".txt", ".lst", ".list", ".parquet", ".jsonl", ".ndjson", ".json")
+METADATA_DEPTH = 2  # folders below the source in which Hugging Face's metadata may lie: train/, data/train/
 
 
 @dataclass(frozen=True)
@@ -32,6 +35,9 @@ class TableSettings:
     suffix: str | None = None
     delimiter: str | None = None
     header: bool | None = None
+
+    def __post_init__(self) -> None:  # YAML makes numbers of the names of folds
+        object.__setattr__(self, "splits", {str(word): split for word, split in self.splits.items()})
 
 
 @dataclass(frozen=True)
@@ -76,6 +82,7 @@ class DataSettings:
         object.__setattr__(self, "oversample", {composed(name): n for name, n in self.oversample.items()})
         if not isinstance(self.table, TableSettings):  # as it comes from the configuration
             object.__setattr__(self, "table", TableSettings(**self.table))
+        object.__setattr__(self, "class_names", {str(label): name for label, name in self.class_names.items()})
 
 
 @dataclass(frozen=True)
@@ -101,32 +108,55 @@ def composed(name: str) -> str:
     return unicodedata.normalize("NFC", str(name))  # YAML makes a number of a class that is called 7
 
 
-def source_fingerprint(source: str) -> str:
+def source_fingerprint(source: str, data: DataSettings | None = None) -> str:
     """What changes when the source does: the sha256 of a file, or of the names and sizes of a folder's files.
 
-    What a system leaves in a folder does not count. "digits" for the embedded images and "missing" for a source that is
-    not there (yet).
+    What a system leaves in a folder does not count. Of a source that is read by tables the tables' contents and the
+    names and sizes of their images count. "digits" for the embedded images and "missing" for a source that is not there
+    (yet).
+
+    Args:
+        source: a file or folder.
+        data: how it is read, where it is a source of images.
 
     Raises:
-        StudyError: a folder that cannot be listed.
+        StudyError: a folder that cannot be listed, or a table that cannot be read.
     """
     path = Path(source)
     if source == DIGITS:
         return DIGITS
+    if data and (tables_in(path) if path.is_dir() else path.suffix.lower() in TABLE_SUFFIXES and path.is_file()):
+        from study.data.sources.table import fingerprint  # loads pandas, which planning does without
+
+        if of_tables := fingerprint(data):
+            return of_tables
     if path.is_dir():
-        digest = hashlib.sha256()
-        for name in files_below(path):
-            if kind_of(name) == "system":
-                continue
-            try:
-                size = (path / name).stat().st_size
-            except OSError:  # a link that leads nowhere
-                size = -1
-            digest.update(f"{name}\0{size}\n".encode("utf-8", "surrogateescape"))
-        return digest.hexdigest()
+        names = [name for name in files_below(path) if kind_of(name) != "system"]
+        return names_and_sizes(path, names).hexdigest()
     if path.is_file():
         return file_sha256(path)
     return "missing"
+
+
+def names_and_sizes(folder: Path, names: Iterable[str]) -> "hashlib._Hash":
+    """SHA-256 of paths below a folder and the sizes of their files in bytes, −1 for one that leads nowhere."""
+    digest = hashlib.sha256()
+    for name in names:
+        try:
+            size = (folder / name).stat().st_size
+        except OSError:
+            size = -1
+        digest.update(f"{name}\0{size}\n".encode("utf-8", "surrogateescape"))
+    return digest
+
+
+def tables_in(folder: Path) -> list[Path]:
+    """Files of a folder that are named like tables, and `metadata.…` in folders below, sorted."""
+    names = [path for path in folder.glob("*") if path.suffix.lower() in TABLE_SUFFIXES]
+    for depth in range(1, METADATA_DEPTH + 1):
+        names += [path for path in folder.glob("*/" * depth + "metadata.*") if path.suffix.lower() in TABLE_SUFFIXES]
+    shown = [path for path in names if path.is_file() and kind_of(path.relative_to(folder).as_posix()) != "system"]
+    return sorted(shown)
 
 
 def files_below(folder: Path) -> list[str]:

@@ -6,7 +6,8 @@ how, and `Layout.unlabelled` what was set aside.
 
 Entry points:
     tree_of(images, others) -> Folder                      paths as a tree of folders
-    read_layout(root, source, data) -> Layout              the folders of classes
+    read_layout(root, data) -> Layout                      the folders of classes
+    split_in(name) -> str                                  the split that a name speaks of
 """
 
 import re
@@ -318,7 +319,7 @@ class _Reader:
         """Path of each folder inside that is one of a split -> split; empty if these folders are none of splits."""
         told = {below.path: split for below in folder.full if (split := self._told(below))}
         exact = {below.path: split for below in folder.folders if (split := SPLIT_OF_WORD.get(_word(below.name), ""))}
-        named = {below.path: split for below in folder.folders if (split := _split_in(below.name))} | exact | told
+        named = {below.path: split for below in folder.folders if (split := split_in(below.name))} | exact | told
         deep = [below for below in folder.full if not _is_flat(below)]
         all_named = all(below.path in named for below in folder.full)
         if not told and not (deep and all_named and len(folder.full) > 1):
@@ -473,7 +474,7 @@ class _Reader:
         else:
             found = f"there are folders ({level_2}) in {level_1}"
         ways = [f"data.class_level: 1 if {level_1} are the classes"]
-        if not any(_split_in(folder.name) for folder in inside):
+        if not any(split_in(folder.name) for folder in inside):
             level_2 = _names(list({folder.name: folder for folder in (*inside, *alone)}.values()), by_name=True)
             ways.append(f"data.class_level: 2 if {level_2} are" + ", one of each name" * shared)
         if shared:
@@ -491,7 +492,7 @@ def _word(name: str) -> str:
     return re.sub(r"^[\W\d_]+|[\W\d_]+$", "", name.lower())
 
 
-def _split_in(name: str) -> str:
+def split_in(name: str) -> str:
     """The split that the words of a name speak of: "seg_train", "TestImages", "train2017"; "" for none or several."""
     spaced = re.sub(r"(?<=[a-z])(?=[A-Z])", " ", name)
     words = re.findall(r"[^\W\d_]+", spaced.lower())
@@ -512,7 +513,7 @@ def _is_flat(folder: Folder) -> bool:
 
 def _says_no_class(folder: Folder, above: Folder) -> bool:
     """Whether a folder is called like the one above, like a split or by a word such as "images"."""
-    return folder.name == above.name or _word(folder.name) in NO_CLASS_WORDS or bool(_split_in(folder.name))
+    return folder.name == above.name or _word(folder.name) in NO_CLASS_WORDS or bool(split_in(folder.name))
 
 
 def _are_pieces(folders: Sequence[Folder]) -> bool:

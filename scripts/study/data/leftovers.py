@@ -11,7 +11,7 @@ Entry points:
 import functools
 from collections.abc import Mapping, Sequence
 
-# In words, by the key that audit.json counts them under. `folder_tree` tells those below "archive" by their place.
+# In words, by the key that audit.json counts them under. Those below "archive" are told by their place or their table.
 KINDS = {
     "system": "left by systems, tools and downloads",
     "sidecar": "notes of cameras and photo programs beside a picture",
@@ -21,6 +21,10 @@ KINDS = {
     "outside": "images outside the class folders",
     "unlabelled": "images in a folder of a split without class folders",
     "set_to_ignore": "images in folders that data.split_folders says to ignore",
+    "without_row": "images without a row in the table",
+    "no_label": "images whose row names no class",
+    "left_out": "images that data.table.splits says to ignore",
+    "removed": "images that FER+ removed or gives no class",
 }
 SHOWN = 3  # names of a kind in a sentence
 

@@ -17,7 +17,7 @@ from typing import Protocol
 from study.data.data_settings import DIGITS, DataSettings
 from study.data.decode import FULL_DEPTH, Picture
 from study.data.folder_tree import OFFICIAL_SPLITS, Entry, NoClassFolderError
-from study.data.sources import digits, fer2013_csv, folder, zip_archive
+from study.data.sources import digits, fer2013_csv, ferplus, folder, table, zip_archive
 from study.errors import StudyError
 
 
@@ -66,6 +66,12 @@ class Reader:
     suffix: str = ""
 
 
+TABLE = Reader(
+    "a table of images and their classes (CSV, TSV, Parquet, JSON lines, COCO's JSON), or the folder that holds it",
+    table.recognises,
+    table.TableSource,
+    "the table's column of splits, or the name of its file (train.csv, test.csv)",
+)
 READERS = (
     Reader(
         f"the word '{DIGITS}' (scikit-learn's, nothing to fetch)",
@@ -73,6 +79,7 @@ READERS = (
         digits.DigitsSource,
         "data.digits_tail: train",
     ),
+    TABLE,
     Reader("a folder with one folder per class", folder.recognises, folder.FolderSource, OFFICIAL_SPLITS),
     Reader("a zip of one", zip_archive.recognises, zip_archive.ZipSource, OFFICIAL_SPLITS, suffix=".zip"),
     Reader(
@@ -82,6 +89,7 @@ READERS = (
         "the CSV's column Usage",
         suffix=".csv",
     ),
+    Reader("FER+'s fer2013new.csv beside it", ferplus.recognises, ferplus.FerPlusSource, "the CSV's column Usage"),
 )
 
 
@@ -92,7 +100,7 @@ def open_source(data: DataSettings) -> Source:
         StudyError: the source is missing, empty, of another form, unsafe, or its tree or table is not as expected.
     """
     for reader in READERS:
-        if reader.recognises(data.source):
+        if reader.recognises(data.source) or (reader is TABLE and table.takes_folder(data)):
             if data.folder and reader.official_splits != OFFICIAL_SPLITS:
                 raise StudyError(
                     f"config key data.folder: found '{data.folder}', but {data.source} has no folders inside; allowed "

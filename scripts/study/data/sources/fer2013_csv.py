@@ -11,7 +11,7 @@ from PIL import Image
 from study.data.data_settings import DataSettings
 from study.data.decode import FULL_DEPTH, Picture
 from study.data.folder_tree import USAGES, Entry, Listing, check_labels
-from study.errors import StudyError
+from study.errors import StudyError, naming_trouble
 
 SIDE = 48  # pixels of an image
 CLASSES = ("angry", "disgust", "fear", "happy", "sad", "surprise", "neutral")  # by the number in `emotion`
@@ -19,9 +19,13 @@ LONGEST_ROW = 1 << 20  # bytes; a row of FER2013 has 9,250 at most
 
 
 def recognises(source: str) -> bool:
-    """Whether it names a table. It is read as FER2013's, and a column that is missing is named."""
+    """Whether it names a table with the column `pixels`. Another column that is missing is named."""
     path = Path(source)
-    return path.suffix.lower() == ".csv" and path.is_file() and path.stat().st_size > 0
+    if path.suffix.lower() != ".csv" or not path.is_file():
+        return False
+    with naming_trouble(path), path.open("rb") as file:
+        header = file.readline(LONGEST_ROW).decode("utf-8-sig", errors="replace")
+    return "pixels" in [cell.strip(' \r\n"').lower() for cell in header.split(",")]
 
 
 class Fer2013Source(Listing):

@@ -9,7 +9,9 @@ from example_images import data_settings, write_csv, write_tree, write_zip
 from study.data.sources import READERS, forms_in_words, official_splits_in_words, open_source
 from study.data.sources.digits import DigitsSource
 from study.data.sources.fer2013_csv import Fer2013Source
+from study.data.sources.ferplus import FerPlusSource
 from study.data.sources.folder import FolderSource
+from study.data.sources.table import TableSource
 from study.data.sources.zip_archive import ZipSource
 from study.errors import StudyError
 
@@ -86,7 +88,10 @@ def test_a_file_that_is_something_else_is_named(tmp_path: Path, content: bytes, 
 
 @pytest.mark.parametrize(
     ("form", "opener"),
-    [("digits", DigitsSource), ("folder", FolderSource), ("zip", ZipSource), ("csv", Fer2013Source)],
+    [
+        *(("digits", DigitsSource), ("folder", FolderSource), ("zip", ZipSource), ("csv", Fer2013Source)),
+        *(("table", TableSource), ("json", TableSource), ("imagefolder", TableSource), ("votes", FerPlusSource)),
+    ],
 )
 def test_each_form_goes_to_its_reader(tmp_path: Path, form: str, opener: type) -> None:
     folder = write_tree(tmp_path / "tree", {"a": 1, "b": 1})
@@ -95,12 +100,20 @@ def test_each_form_goes_to_its_reader(tmp_path: Path, form: str, opener: type) -
         "folder": folder,
         "zip": write_zip(tmp_path / "images.zip", folder),
         "csv": write_csv(tmp_path / "fer2013.csv", []),
+        "table": write_csv(tmp_path / "labels.csv", [], "image,label"),
+        "json": write_csv(tmp_path / "train.json", [], "{}"),
+        "imagefolder": write_csv(write_tree(tmp_path / "hub", {".": 1}) / "metadata.csv", [], "file_name,label").parent,
+        "votes": write_csv(
+            tmp_path / "fer2013new.csv",
+            [],
+            "Usage,Image name,neutral,happiness,surprise,sadness,anger,disgust,fear,contempt,unknown,NF",
+        ),
     }
     assert next(one.open for one in READERS if one.recognises(str(sources[form]))) is opener
 
 
 def test_where_official_splits_come_from_is_told_once() -> None:
     assert official_splits_in_words() == (
-        "data.digits_tail: train, folders (train, val, test), file names (Training_…, PublicTest_…, PrivateTest_…) or "
-        "the CSV's column Usage"
+        "data.digits_tail: train, the table's column of splits, or the name of its file (train.csv, test.csv), folders "
+        "(train, val, test), file names (Training_…, PublicTest_…, PrivateTest_…) or the CSV's column Usage"
     )
