@@ -99,6 +99,8 @@ rule figures:
         arrays=ancient(PACKED),
         class_weights=CLASS_WEIGHTS,
         effects=rules.tables.output.effects,
+        subgroups=rules.tables.output.subgroups,
+        label_hints=rules.tables.output.label_hints,
     output:
         **all_figures(),
     log:
@@ -130,6 +132,8 @@ rule first_page:
         conclusions=rules.tables.output.conclusions,
         effects=rules.tables.output.effects,
         leakage=rules.tables.output.leakage,
+        subgroups=rules.tables.output.subgroups,
+        label_hints=rules.tables.output.label_hints,
         diagnosis=rules.tables.output.diagnosis,
         ensemble=rules.ensemble.output.ensemble,
         template=local(str(TEMPLATES / "first_page.html.j2")),

@@ -26,6 +26,8 @@ with logged(snakemake.log[0]) as say:
         pack=read_json(files.index),
         class_weights=weights,
         effects=read_written(str(files.effects)),
+        subgroups=read_written(str(files.subgroups)),
+        label_hints=read_written(str(files.label_hints)),
         packed=packed.load(Path(files.index).parent),
         map=tuple(column_named(name) or name for name in params.map),
     )

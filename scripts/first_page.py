@@ -27,6 +27,8 @@ with logged(snakemake.log[0]):
         ensemble=read_written(str(files.ensemble)),
         effects=read_written(str(files.effects)),
         leakage=read_written(str(files.leakage)),
+        subgroups=read_written(str(files.subgroups)),
+        label_hints=read_written(str(files.label_hints)),
         diagnosis=read_written(str(files.diagnosis)),
         choices=questionable(params.sections, recipes.values(), audit["source"]["official_splits"] is not None),
         pack=read_json(files.index),

@@ -55,6 +55,7 @@ class Made:
     outcome: str = "completed"
     seed: int = 0
     epochs: int = 12
+    mislabelled: int = 0  # of the first images of each split, which have the label after their own
 
 
 def recipe(experiment: str, case: int = 1, **changes: object) -> Recipe:
@@ -115,6 +116,14 @@ def study(
 # The made-up images of patients: eight of each but the last images of the test split, which are of none.
 PATIENTS = pd.Series({f"image_{k:05d}": f"patient {k // 8}" for k in range(760)})
 TEST_UNITS = 45 + 40  # of the 400 test images
+
+
+def manifest(runs: Sequence[Run], **columns: Sequence[object]) -> pd.DataFrame:
+    """Every evaluated image of the runs, with pixels of its own; `columns` are further ones of the source, as text."""
+    splits = {split: scores.image_ids for split, scores in runs[0].scores.items()}
+    rows = [(name, split, f"pixels of {name}", "kept") for split, ids in splits.items() for name in ids]
+    table = pd.DataFrame(rows, columns=["image_id", "split", "sha256", "status"])
+    return table.assign(**{name: [str(cell) for cell in cells] for name, cells in columns.items()})
 
 
 def comparison_of(runs: Sequence[Run], samples: int = 50, confidence: float = 0.95, **changes: Any) -> Comparison:
@@ -182,6 +191,7 @@ def predictions(made: Made, classes: Sequence[str] = CLASSES, images: int = 400)
     logits[np.arange(2 * images), guess] += 2.5
     if made.outcome == "collapsed":
         logits = np.zeros((2 * images, len(classes))) + 8.0 * (np.arange(len(classes)) == 3 % len(classes))
+    labels = np.where(np.arange(2 * images) % images < made.mislabelled, (labels + 1) % len(classes), labels)
     return Predictions.of(
         [f"image_{k:05d}" for k in range(2 * images)],
         ["val"] * images + ["test"] * images,

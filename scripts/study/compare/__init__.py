@@ -20,6 +20,8 @@ In come run.json, history.csv, metrics.json and predictions.parquet of every run
     diagnosis           what happened in a run: saturation, plateaus, divergence, over-fitting
     outcome_in_words    why a run ended as it did: the sentences "collapsed", "diverged" …
     leakage             scores with and without the images that have a copy in training
+    subgroups           scores by what else the source says of the images: age, sex, site, device
+    label_hints         images whose label may be wrong, as good recipes agree on another class
     questionable        choices of a configuration that a careful reader would question
     ensemble            a vote of several runs
 """

@@ -72,6 +72,17 @@ TABLES = (
         text=("experiment", "split"),
     ),
     Table(
+        "subgroups", "study.compare.subgroups.subgroups", "scores by subgroup", "subgroups.rst",
+        text=("experiment", "seed", "column", "value", "verdict", "left_out"),
+    ),
+    Table(
+        "label_hints", "study.compare.label_hints.label_hints", "labels that may be wrong", "label_hints.rst",
+        text=(
+            "image_id", "split", "label", "recipes_say", "answers", "group", "duplicate_group", "near_duplicate_group",
+            "in_training",
+        ),
+    ),
+    Table(
         "diagnosis", "study.compare.diagnosis.diagnoses", "what happened in each run", "diagnosis.rst",
         text=("experiment", "outcome", "what_happened"),
     ),

@@ -142,6 +142,18 @@ FIGURES = (
         alt="Recall per class and recipe in percent", section="errors", heading="Every recipe and class",
     ),
     Figure(
+        "label_hints", "study.report.figures.label_hints.label_hints", "label_hints.svg", ERRORS,
+        {"figure": "labels that may be wrong", "experiment": "the best ones"}, "figure_label_hints.rst",
+        alt="Images on which most of the good recipes agree on another class than the label", section="errors",
+        heading="Labels that may be wrong",
+    ),
+    Figure(
+        "subgroups", "study.report.figures.subgroups.subgroups", "subgroups.svg", COMPARISON,
+        {"figure": "the best recipes", "of": "accuracy by subgroup"}, "figure_subgroups.rst",
+        alt="Test accuracy of the best recipes on the images with each value of each further column",
+        section="subgroups",
+    ),
+    Figure(
         "class_counts", "study.report.figures.classes.class_counts", "class_counts.svg", DATA,
         {"figure": "images and weight per class"}, "figure_classes.rst",
         alt="Images and weight per class", section="data",

@@ -26,10 +26,11 @@ from study.compare.leakage import leakage_facts
 from study.compare.questionable import Choice
 from study.compare.runs import Run
 from study.compare.statistics import level
+from study.compare.subgroups import subgroup_facts
 from study.compare.verdicts import NOT_BETTER
-from study.names import FAILURES
+from study.names import EVALUATED_SPLITS, FAILURES
 from study.report.all_figures import FIGURES, Key, keys_of
-from study.report.answer import answer, audit_facts, caution, plain, test_names
+from study.report.answer import answer, audit_facts, caution, plain, some, test_names
 from study.report.case_text import case_cells, case_note, case_remarks
 from study.report.comparison_page import environment
 from study.report.shown import MOST, failures_counted, largest_effects, shown
@@ -48,6 +49,7 @@ SECTIONS = {
     "curves": "Curves",
     "map": "Two hyperparameters",
     "errors": "Errors",
+    "subgroups": "Subgroups",
     "ensemble": "Ensemble",
     "data": "Data",
     "origin": "Provenance",
@@ -62,7 +64,7 @@ class FirstPage:
         name: of the study.
         questions: what each case asks, by case number as text; cases without a question are shown too.
         note: sentence below the case tables; may be empty.
-        conclusions, ensemble, effects, leakage, diagnosis: the tables of these names.
+        conclusions, ensemble, effects, leakage, subgroups, label_hints, diagnosis: the tables of these names.
         choices: the questionable choices in force, see `study.compare.questionable`.
         pack, audit: the content of pack.json and audit.json.
     """
@@ -74,6 +76,8 @@ class FirstPage:
     ensemble: pd.DataFrame
     effects: pd.DataFrame
     leakage: pd.DataFrame
+    subgroups: pd.DataFrame
+    label_hints: pd.DataFrame
     diagnosis: pd.DataFrame
     choices: Sequence[Choice]
     pack: Mapping[str, Any]
@@ -88,8 +92,10 @@ def first_page_html(comparison: Comparison, page: FirstPage) -> str:
     """
     best = comparison.best
     low, high = best.interval("test")
-    sentences = answer(comparison, lambda text: str(escape(plain(text))), _strong)
+    sentences = answer(comparison, _escaped, _strong)
+    sentences += map(_escaped, subgroup_facts(page.subgroups, best.name, comparison.confidence))
     conclusions, cost = page.conclusions.to_dict("records"), costs(comparison)
+    hidden = {name for name, table in (("conclusions", conclusions), ("subgroups", page.subgroups)) if not len(table)}
     names = {group.name for group in shown(comparison.recipes.values())}
     effects, effects_left_out = largest_effects(page.effects)
     return environment().get_template("first_page.html.j2").render(
@@ -101,7 +107,7 @@ def first_page_html(comparison: Comparison, page: FirstPage) -> str:
         baseline=_baseline(comparison),
         sentences=[Markup(sentence) for sentence in sentences],  # escaped by `answer`
         caution=caution(comparison),
-        sections={anchor: name for anchor, name in SECTIONS.items() if anchor != "conclusions" or conclusions},
+        sections={anchor: name for anchor, name in SECTIONS.items() if anchor not in hidden},
         figures=_figures(comparison),
         diagnoses=_diagnoses(page.diagnosis, names),
         undiagnosed=_undiagnosed(comparison, page.diagnosis, names),
@@ -120,6 +126,9 @@ def first_page_html(comparison: Comparison, page: FirstPage) -> str:
         audit=audit_facts(page.audit) + leakage_facts(page.leakage, best.name),
         leakage=[_leakage_row(row) for row in page.leakage.to_dict("records")
                  if row["copied"] and row["experiment"] in names],
+        subgroups=[_subgroup_row(row) for row in page.subgroups.to_dict("records") if row["experiment"] == best.name],
+        not_divided=not_divided(page.subgroups),
+        words={"label_hints": hints_in_words(page.label_hints)},
         provenance=provenance_rows(comparison.runs),
     )  # fmt: skip
 
@@ -130,6 +139,10 @@ def _baseline(comparison: Comparison) -> str:
         return ""
     accuracy = f"always answering “{plain(baseline.name)}”: {baseline.accuracy['test']:.1%}"
     return f"not better than {accuracy}" if comparison.vs_baseline(comparison.best) == NOT_BETTER else accuracy
+
+
+def _escaped(text: str) -> str:
+    return str(escape(plain(text)))
 
 
 def _strong(text: str) -> str:
@@ -153,6 +166,7 @@ def _figures(comparison: Comparison) -> dict[str, list[dict[str, Any]]]:
             mark = "✕ " if key in comparison.recipes and comparison.recipes[str(key)].failed else ""
             sections.setdefault(figure.section, []).append(
                 {
+                    "name": figure.name,
                     "key": key,
                     "file": f"figures/{figure.path(key)}",
                     "alt": figure.alt.format(key=key),
@@ -228,6 +242,45 @@ def _leakage_row(row: Mapping[Any, Any]) -> dict[str, str]:
     cells = {name: "–" if pd.isna(row[name]) else f"{row[name]:.1%}" for name in shares}
     name = f"{row['experiment']}, seed {row['seed']}"
     return cells | {"name": name, "split": row["split"], "copied": f"{row['copied']:,} of {row['images']:,}"}
+
+
+def _subgroup_row(row: Mapping[Any, Any]) -> dict[str, str]:
+    ends = (row[f"accuracy{end}"] for end in ("", "_low", "_high"))
+    shares = ("balanced_accuracy", "rest_accuracy", "rest_balanced_accuracy")
+    return {name: "–" if pd.isna(row[name]) else f"{row[name]:.1%}" for name in shares} | {
+        "column": row["column"],
+        "value": row["value"],
+        "images": f"{row['images']:,.0f}",
+        "accuracy": "{:.1%} ({:.1%}–{:.1%})".format(*ends),
+        "difference": "{:+.1f} ({:+.1f} to {:+.1f})".format(
+            *(100 * row[f"difference{end}"] + 0.0 for end in ("", "_low", "_high"))
+        ),
+        "p": "–" if pd.isna(row["p_holm"]) else f"{row['p_holm']:.2g}",
+        "verdict": row["verdict"],
+    }
+
+
+def not_divided(table: pd.DataFrame) -> str:
+    """Which columns of the manifest divide nothing, and why, in words; "" if all do."""
+    rows = table[table["left_out"] != ""].to_dict("records")
+    return some([f"{row['column']} ({row['left_out']})" for row in rows])
+
+
+def hints_in_words(table: pd.DataFrame) -> list[str]:
+    """How many labels may be wrong, and what to do about that; [] if there is no hint."""
+    if table.empty:
+        return []
+    counts = [f"{(table['split'] == split).sum():,}" for split in EVALUATED_SPLITS]
+    return [
+        f"{counts[0]} validation and {counts[1]} test images are called by another class than their label by most of "
+        f"the {table['recipes'].iloc[0]:.0f} good, different recipes; confident learning would count "
+        f"{table['above_threshold'].sum():,.0f} of these as mislabelled. They are listed in tables/label_hints.csv, "
+        "the likeliest mistakes first, and none is dropped. Training images have no predictions, so nothing is said of "
+        "them.",
+        "Careful with cleaning: these hints come from the models that are compared, so a test set cleaned with their "
+        "help favours them. Have images of all classes alike labelled anew by people who see neither the label nor the "
+        "answers.",
+    ]
 
 
 def _case(comparison: Comparison, case: int, page: FirstPage) -> dict[str, Any]:

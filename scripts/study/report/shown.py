@@ -2,6 +2,7 @@
 
 Entry points:
     shown(groups, most) -> [RecipeRuns]                    the best ones, and failures that were reported on
+    best_ones(comparison, most) -> [RecipeRuns]            the recipe chosen and the next best that did not fail
     largest_effects(pairs) -> (DataFrame, left out)        of tables/effects.csv
     of_all(some, groups) -> str                            " (30 of 500 recipes)"
     failures_counted(groups) -> str                        "12 collapsed, 3 diverged"
@@ -12,6 +13,7 @@ from collections.abc import Iterable, Sized
 
 import pandas as pd
 
+from study.compare.comparison import Comparison
 from study.compare.runs import RecipeRuns
 from study.compare.verdicts import HIGHER, LOWER
 
@@ -33,6 +35,13 @@ def shown(groups: Iterable[RecipeRuns], most: int = MOST) -> list[RecipeRuns]:
     reported = [group for group in groups if group.failed and group.reported_on][:most]
     kept = {group.name for group in (*ranked, *reported)}
     return [group for group in groups if group.name in kept]
+
+
+def best_ones(comparison: Comparison, most: int = 4) -> list[RecipeRuns]:
+    """The recipe chosen, and those that come next by validation accuracy and did not fail."""
+    best = comparison.best
+    others = sorted(comparison.recipes.values(), key=lambda group: -group.accuracy("val"))
+    return [best, *(group for group in others if group is not best and not group.failed)][:most]
 
 
 def of_all(some: Sized, groups: Sized) -> str:

@@ -16,7 +16,9 @@ from made_runs import Made, comparison_of, fourteen, recipe
 from study.compare.all_tables import read_written
 from study.compare.cost import costs
 from study.compare.effects import effects
+from study.compare.label_hints import label_hints
 from study.compare.runs import Run
+from study.compare.subgroups import subgroups
 from study.data.packed import PackedData
 from study.errors import StudyError
 from study.files import write_table
@@ -33,25 +35,25 @@ AWKWARD = ["<script>alert(1)</script>", "$x_1$ & $y$", "_hidden", "a long class 
 
 
 def material(runs: list[Run], **changes: Any) -> Material:
-    """What figures need of made-up runs; the test images are in another order than the scores."""
-    ids = [str(image_id) for image_id in runs[0].scores["test"].image_ids[::-1]]
-    pixels = np.random.default_rng(0).integers(0, 256, (len(ids), 1, 8, 8), dtype=np.uint8)
+    """What figures need of made-up runs; the images are in another order than the scores."""
+    ids = {split: [str(image_id) for image_id in scores.image_ids[::-1]] for split, scores in runs[0].scores.items()}
+    ids = dict.fromkeys(SPLITS, ids["test"]) | ids
+    pixels = np.random.default_rng(0).integers(0, 256, (len(ids["test"]), 1, 8, 8), dtype=np.uint8)
     classes = tuple(runs[0].classes)
-    labels = np.arange(len(ids)) % len(classes)
+    labels = np.arange(len(ids["test"])) % len(classes)
     counts = {"images": 29_144, "counts": dict.fromkeys(classes, 100)}
     comparison = comparison_of(runs, 20, reported_protocol={})
     fields = {
         "questions": {str(case): "Which <b>?" for case in comparison.cases},
         "pack": {"classes": list(classes), "splits": dict.fromkeys(SPLITS, counts)},
         "class_weights": pd.DataFrame({"class": classes, "count": 100, "weight": 0.5}),
-        "packed": PackedData(
-            classes, dict.fromkeys(SPLITS, pixels), dict.fromkeys(SPLITS, labels), dict.fromkeys(SPLITS, ids), ""
-        ),
+        "packed": PackedData(classes, dict.fromkeys(SPLITS, pixels), dict.fromkeys(SPLITS, labels), ids, ""),
     }
     return Material(comparison, **{**fields, **changes})
 
 
 DRAWN = {figure.name: figure for figure in FIGURES}
+TABLES = {"effects": effects, "subgroups": subgroups, "label_hints": label_hints}
 
 
 @pytest.fixture(scope="module")
@@ -64,11 +66,17 @@ def texts(path: Path) -> list[str]:
     return ["".join(node.itertext()) for node in ElementTree.parse(path).iter("{http://www.w3.org/2000/svg}text")]
 
 
+def images(runs: list[Run]) -> int:
+    """How many are evaluated."""
+    return sum(len(scores.image_ids) for scores in runs[0].scores.values())
+
+
 def draw(name: str, runs: list[Run], folder: Path, key: str | int = "", **changes: Any) -> list[str]:
     """The texts of a figure, of the last key if there are several."""
     figure, path = DRAWN[name], folder / f"{name}.svg"
-    if name == "effects":  # the other figures do without this table, which takes a while
-        changes = {"effects": effects(comparison_of(runs, 20)), **changes}
+    if name in TABLES:  # the other figures do without these tables, which take a while
+        here = made_runs.manifest(runs, site=itertools.islice(itertools.cycle(AWKWARD), images(runs)))
+        changes = {name: TABLES[name](comparison_of(runs, 20, manifest=here)), **changes}
     keys = [key] if key else keys_of(figure, {run.experiment: run.recipe for run in runs})[-1:]
     figure.draw(material(runs, **changes), path, *keys)
     return texts(path)
@@ -311,6 +319,43 @@ def test_reliability_names_every_recipe_with_its_error(runs: list[Run], tmp_path
     shown = " ".join(draw("reliability", runs, tmp_path))
     assert "✕ adam_ver1" in shown
     assert f"ECE {runs[0].metrics['test']['ece']:.3f}" in shown
+
+
+def test_subgroups_name_values_sizes_and_those_told_apart(tmp_path: Path) -> None:
+    runs = made_runs.study(tmp_path, [Made(recipe("a"), 0.9, mislabelled=40), Made(recipe("b"), 0.8, mislabelled=40)])
+    site = (["new"] * 40 + ["old"] * 360) * 2
+    here = made_runs.manifest(runs, site=site, file=[f"{k}.png" for k in range(800)])
+    table = subgroups(comparison_of(runs, manifest=here))
+    shown = draw("subgroups", runs, tmp_path, subgroups=table)
+    assert {"site", "new, n = 40", "old, n = 360", "▼ lower", "▲ higher", "a", "b"} <= set(shown)
+    assert "file" not in shown
+    empty = subgroups(comparison_of(runs, manifest=made_runs.manifest(runs)))
+    (text,) = [text for text in draw("subgroups", runs, tmp_path, subgroups=empty) if "says nothing" in text]
+    assert text.startswith("The source")
+
+
+def test_of_many_columns_those_that_differ_most_are_shown(tmp_path: Path) -> None:
+    runs = made_runs.study(tmp_path, [Made(recipe("a"), 0.9, mislabelled=40)])
+    columns = {f"column {k}": (["x"] * (40 + 30 * k) + ["y"] * (360 - 30 * k)) * 2 for k in range(8)}
+    table = subgroups(comparison_of(runs, manifest=made_runs.manifest(runs, **columns)))
+    shown = draw("subgroups", runs, tmp_path, subgroups=table)
+    assert [text for text in shown if text.startswith("column")] == [f"column {k}" for k in range(6)]
+    assert any("(6 of 8 columns)" in text for text in shown)
+
+
+def test_label_hints_say_both_classes_and_how_many_agree(tmp_path: Path) -> None:
+    made = [Made(recipe(name), 0.9, mislabelled=40) for name in ("a", "b", "c")]
+    runs = made_runs.study(tmp_path, made)
+    here = made_runs.manifest(runs).assign(label="x")
+    table = label_hints(comparison_of(runs, manifest=here))
+    shown = draw("label_hints", runs, tmp_path, label_hints=table)
+    first = table.iloc[0]
+    assert f"label: {first['label']}" in shown and f"recipes: {first['recipes_say']}" in shown
+    assert f"3 of 3 say so, p = {first['p_recipes_say']:.2f}" in shown
+    assert sum(text.startswith("recipes: ") for text in shown) == 24
+    assert (tmp_path / "label_hints.svg").read_text().count("data:image/png;base64,") == 24
+    one = label_hints(comparison_of(runs[:1], manifest=here))
+    assert any("no image on which most" in text for text in draw("label_hints", runs[:1], tmp_path, label_hints=one))
 
 
 def test_class_recall_starts_with_the_recipe_chosen(runs: list[Run], tmp_path: Path) -> None:

@@ -14,13 +14,17 @@ from study.compare.conclusions import conclusions
 from study.compare.diagnosis import diagnoses
 from study.compare.effects import effects
 from study.compare.ensemble import ensemble_table
+from study.compare.label_hints import label_hints
 from study.compare.leakage import leakage
 from study.compare.questionable import Choice
 from study.compare.runs import Run
+from study.compare.subgroups import subgroups
 from study.report.all_figures import FIGURES, keys_of
 from study.report.first_page import SECTIONS, FirstPage, as_rst, first_page_html, provenance_rows
 
 HOSTILE = ["<script>alert(1)</script>", "\"x' onload=alert(1)", "|x|", "{{ 1 }}", "..", "&lt;b&gt;", "a\u2028<b>x</b>"]
+
+SITES = ["a", "b"] * 10  # of the images of the manifest
 
 CONFIG = Path(__file__).parents[3] / "config"
 
@@ -29,14 +33,14 @@ def manifest(runs: list[Run]) -> pd.DataFrame:
     """Ten of the test images have a copy in training."""
     ids = runs[0].scores["test"].image_ids[:10]
     rows = [(name, "test", name) for name in ids] + [(f"copy of {name}", "train", name) for name in ids]
-    return pd.DataFrame(rows, columns=["image_id", "split", "sha256"]).assign(status="kept")
+    return pd.DataFrame(rows, columns=["image_id", "split", "sha256"]).assign(status="kept", label="x", site=SITES)
 
 
-def page(runs: list[Run], classes: list[str], question: str = "Which?") -> str:
+def page(runs: list[Run], classes: list[str], question: str = "Which?", images: pd.DataFrame | None = None) -> str:
     """The first page of made-up runs."""
     split = {"images": 10 * len(classes), "counts": dict.fromkeys(classes, 10)}
     splits = dict.fromkeys(("train", "val", "test"), split)
-    comparison = compared(runs)
+    comparison = compared(runs, images)
     shown = FirstPage(
         name="made up",
         questions={"1": question},
@@ -45,6 +49,8 @@ def page(runs: list[Run], classes: list[str], question: str = "Which?") -> str:
         ensemble=ensemble_table(comparison),
         effects=effects(comparison),
         leakage=leakage(comparison),
+        subgroups=subgroups(comparison),
+        label_hints=label_hints(comparison),
         diagnosis=diagnoses(comparison),
         choices=[Choice("data.<i>", question, "because")],
         pack={"classes": classes, "channels": 1, "image_size": 8, "splits": splits},
@@ -53,9 +59,11 @@ def page(runs: list[Run], classes: list[str], question: str = "Which?") -> str:
     return first_page_html(comparison, shown)
 
 
-def compared(runs: list[Run]) -> Comparison:
+def compared(runs: list[Run], images: pd.DataFrame | None = None) -> Comparison:
     weights = pd.DataFrame({"class": runs[0].classes, "count": 10, "weight": 1.0})
-    return comparison_of(runs, 20, ensemble_members=3, manifest=manifest(runs), class_weights=weights)
+    return comparison_of(
+        runs, 20, ensemble_members=3, manifest=manifest(runs) if images is None else images, class_weights=weights
+    )
 
 
 def through_docutils(html: str) -> str:
@@ -89,7 +97,7 @@ def test_it_opens_on_the_answer(runs: list[Run]) -> None:
     order += ["The data", ">Provenance</h2>"]
     places = [html.index(text) for text in order]
     assert places == sorted(places)
-    assert html.count("<details") == 2 * 14 + 4
+    assert html.count("<details") == 2 * 14 + 5
     assert "✕ adam_ver1" in html and "Predicts &#39;happy&#39; for every validation image since epoch 2 of 12" in html
     assert "http" not in html.replace("http-equiv", "")
 
@@ -124,6 +132,24 @@ def test_several_seeds(tmp_path: Path) -> None:
     assert "over 3 seeds" in html and "over further seeds and further images" in unescape(html)
     assert "standard deviation over seeds" in html and "±" in html
     assert "a, seed " in html  # members of the vote
+
+
+def test_subgroups_have_a_section_where_the_source_says_more_of_its_images(tmp_path: Path) -> None:
+    made = [Made(recipe(name), skill, mislabelled=30) for name, skill in (("a", 0.9), ("b", 0.85), ("c", 0.8))]
+    runs = made_runs.study(tmp_path / "runs", made)
+    site = ["<i>"] * 40 + ["b"] * 360  # those of which most labels are wrong, and the others
+    images = made_runs.manifest(runs, site=site * 2, file=range(800)).assign(label="x")
+    with_names = images.assign(file=images["file"] + ".png")
+    html = unescape(through_docutils(page(runs, list(CLASSES), images=with_names)))
+    assert "Not alike on all images: a is worse on those with site '<i>' (" in html
+    assert "Not divided by: file (800 different texts, more than 20)." in html
+    assert 'aria-label="Scores by subgroup"' in html
+    assert html.index('id="errors"') < html.index("good, different recipes; confident learning") < html.index(
+        'src="figures/label_hints.svg"'
+    )  # fmt: skip
+    assert "Careful with cleaning" in html
+    plain = through_docutils(page(runs, list(CLASSES), images=made_runs.manifest(runs).assign(label="x")))
+    assert 'id="subgroups"' not in plain and 'href="#subgroups"' not in plain and "figures/subgroups.svg" not in plain
 
 
 def test_provenance_counts_what_differs_between_runs(runs: list[Run]) -> None:

@@ -9,6 +9,8 @@ for each. `study.report.all_figures` declares them: name, caption, place on the 
     cost       accuracy against the time of training
     classes    images and weights per class, sample images, recall, confusion matrices
     errors     calibration, recall with intervals, most confused pairs
+    label_hints  images whose label may be wrong
+    subgroups  scores by what else the source says of the images
     material   what figures are drawn from
     style      fonts, colours, the file
 """

@@ -13,8 +13,8 @@ from study.compare.statistics import accuracy_interval, level, wilson_interval
 from study.evaluate.metrics import reliability as bins_of
 from study.report.figures.classes import MANY, groups_of
 from study.report.figures.material import Material
-from study.report.figures.style import BLUE, FAILED, GREY, PALE, drawing, grid, headed, name, series
-from study.report.shown import of_all
+from study.report.figures.style import BLUE, FAILED, GREY, PALE, drawing, grid, headed, name, picture, series
+from study.report.shown import best_ones, of_all
 from study.report.shown import shown as recipes_shown
 
 DIAGRAMS_PER_ROW = 5
@@ -88,8 +88,7 @@ def class_recall(material: Material, path: str | Path, most: int = 4) -> None:
     """
     comparison = material.comparison
     best, confidence, first = comparison.best, comparison.confidence, comparison.runs[0]
-    others = sorted(comparison.recipes.values(), key=lambda group: -group.accuracy("val"))
-    shown = [best, *(group for group in others if group is not best and not group.failed)][:most]
+    shown = best_ones(comparison, most)
     classes = first.classes
     images = first.by_class("test", "images")
     order = [(f"{name(classes[k], 22)}, n", np.array([k])) for k in np.argsort(images, kind="stable") if images[k]]
@@ -195,8 +194,7 @@ def _examples(
     for axes in row:
         axes.set_axis_off()
     for axes, k in zip(row, rows, strict=False):
-        picture = np.moveaxis(images[position[str(scores.image_ids[k])]], 0, -1)
-        axes.imshow(np.broadcast_to(picture, (*picture.shape[:2], 3)), interpolation="none")
+        picture(axes, images[position[str(scores.image_ids[k])]])
         axes.set_title(f"{scores.confidence[k]:.0%}", fontsize=8.5, fontweight="normal", loc="center", pad=2)
     head = f"{name(run.classes[true], 18)} → {name(run.classes[guess], 18)}\n{len(rows)} of {total:,} images"
     row[0].text(-0.25, 0.5, head, transform=row[0].transAxes, ha="right", va="center", fontsize=9.5, linespacing=1.4)

@@ -20,6 +20,7 @@ class Material:
         pack: the content of pack.json.
         class_weights: class_weights.csv with classes as text: columns class, count, weight.
         effects: effects.csv as `read_written` gives it; it may be empty.
+        subgroups, label_hints: the tables of these names, read in the same way.
         map: the two columns of the table of recipes whose plane is drawn, from bottom to top and from left to right.
     """
 
@@ -28,6 +29,8 @@ class Material:
     pack: Mapping[str, Any] = field(default_factory=dict)
     class_weights: pd.DataFrame = field(default_factory=pd.DataFrame)
     effects: pd.DataFrame = field(default_factory=pd.DataFrame)
+    subgroups: pd.DataFrame = field(default_factory=pd.DataFrame)
+    label_hints: pd.DataFrame = field(default_factory=pd.DataFrame)
     packed: PackedData | None = None
     map: tuple[str, str] = ("lr", "batch_size")
 

@@ -8,10 +8,12 @@ from pathlib import Path
 from typing import Any
 
 import matplotlib as mpl
+import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_svg import FigureCanvasSVG
 from matplotlib.colors import LinearSegmentedColormap
 from matplotlib.figure import Figure
+from numpy.typing import NDArray
 
 # Okabe & Ito 2008, Color Universal Design; https://jfly.uni-koeln.de/color/
 BLUE, ORANGE, GREEN, VERMILLION = "#0072B2", "#E69F00", "#009E73", "#D55E00"
@@ -75,6 +77,12 @@ def name(text: str, longest: int = 20) -> str:
         return clean
     head = (longest - 1) * 2 // 3
     return f"{clean[:head]}…{clean[len(clean) - (longest - 1 - head) :]}"
+
+
+def picture(axes: Axes, pixels: NDArray[np.uint8]) -> None:
+    """A packed image, (C, S, S), with square pixels."""
+    image = np.moveaxis(pixels, 0, -1)
+    axes.imshow(np.broadcast_to(image, (*image.shape[:2], 3)), interpolation="none")
 
 
 def headed(figure: Figure, text: str) -> None:
