@@ -17,6 +17,7 @@ from study.report.symbols import SYMBOLS
 
 PANELS = 6  # columns of the manifest; of more those with the largest differences
 ROW = 0.36  # inches of a value
+ROOM = 0.02  # accuracy left free on either side
 
 
 def subgroups(material: Material, path: str | Path) -> None:
@@ -40,6 +41,8 @@ def subgroups(material: Material, path: str | Path) -> None:
         for axes, column in zip(panels, columns, strict=True):
             _panel(axes, table[table["column"] == column], recipes, best.accuracy("test"))
             axes.set_title(name(column, 40), fontsize=10)
+        shown = table[table["column"].isin(columns) & table["experiment"].isin([group.name for group in recipes])]
+        panels[-1].set_xlim(shown["accuracy_low"].min() - ROOM, shown["accuracy_high"].max() + ROOM)
         panels[-1].set_xlabel("Accuracy on the test images with the value")
         handles, labels = panels[0].get_legend_handles_labels()
         figure.legend(handles, labels, loc="outside lower center", ncols=3)
@@ -81,8 +84,8 @@ def _panel(axes: Axes, table: pd.DataFrame, recipes: Sequence[RecipeRuns], overa
             right = axes.get_yaxis_transform()
             axes.text(1.01, y, f"{SYMBOLS[verdict]} {verdict}", transform=right, va="center", fontsize=9)
     axes.set_ylim(len(rows) - 0.4, -0.6)
-    axes.set_xlim(-0.02, 1.02)
     axes.xaxis.set_major_formatter(PercentFormatter(1, decimals=0))
     axes.tick_params(axis="y", length=0)
-    axes.hlines([y + 0.5 for y in range(len(rows) - 1)], -0.02, 1.02, color=PALE, linewidth=0.6)
+    for y in range(len(rows) - 1):
+        axes.axhline(y + 0.5, color=PALE, linewidth=0.6)
     grid(axes, "x")
