@@ -21,7 +21,7 @@ from study.compare.statistics import level
 from study.compare.verdicts import BETTER, NOT_BETTER, NOT_DISTINGUISHABLE, WORSE
 
 NAMED = 12  # names in a sentence
-FEW_GROUPS = 30  # with fewer the bootstrap over groups covers clearly less than it says: docs/STATISTICS.md
+FEW_GROUPS = 30  # with fewer, intervals over groups cover less than they say: docs/STATISTICS.md
 
 
 def plain(text: str) -> str:
@@ -167,7 +167,7 @@ def _independent(comparison: Comparison) -> str:
         "own), and images of a group are alike: intervals and tests are over groups, not images. "
     )
     if groups < FEW_GROUPS:
-        text += f"{groups} groups are few: the intervals by bootstrap are too narrow. "
+        text += f"{groups} groups are few: intervals are too narrow, most of all those by bootstrap. "
     return text
 
 
