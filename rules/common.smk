@@ -26,7 +26,7 @@ from study.planning import accompany, check_command_line, check_name
 from study.provenance import code_digest, digest
 from study.recipe import values_of
 from study.recipe_table import read_recipes
-from study.report.all_figures import FIGURES, keys_of
+from study.report.all_figures import figures_of, keys_of
 from study.schema import SCHEMA
 from study.settings import captions, check_recipes, common, deciding, read_numbers, reported_protocol, validate_config
 from study.starts import start_of
@@ -302,8 +302,8 @@ def all_figures():
         file = f"{FIGURES_FOLDER}/{figure.path(key)}"
         return report(file, category=figure.category, caption=f"../report/{figure.caption}", labels=labels)
 
-    keys = {figure.name: keys_of(figure, RECIPES) for figure in FIGURES}
-    return {f.name: [shown(f, key) for key in keys[f.name]] if f.per else shown(f) for f in FIGURES}
+    figures = figures_of(RECIPES, config["tables"]["figures_of_each_up_to"])
+    return {f.name: [shown(f, key) for key in keys_of(f, RECIPES)] if f.per else shown(f) for f in figures}
 
 
 accompany(workflow, planned_study)

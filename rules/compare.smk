@@ -117,6 +117,7 @@ rule figures:
         metrics=lookup(dpath="metrics", within=config),
         reported_protocol=shown_protocol,
         map=lookup(dpath="tables/map", within=config),
+        each_up_to=lookup(dpath="tables/figures_of_each_up_to", within=config),
         code=script_digest("figures"),
     script:
         "../scripts/figures.py"
@@ -162,6 +163,7 @@ rule first_page:
         note=shown_note,
         reported_protocol=shown_protocol,
         sections=questioned_sections,
+        each_up_to=lookup(dpath="tables/figures_of_each_up_to", within=config),
         study=config["study"],
         code=script_digest("first_page"),
     script:

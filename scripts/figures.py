@@ -10,7 +10,7 @@ from study.data.class_weights import read_class_weights
 from study.data.manifest import read_groups
 from study.files import read_json
 from study.recipe import column_named, recipes_of
-from study.report.all_figures import FIGURES, draw_many, keys_of
+from study.report.all_figures import draw_many, figures_of, keys_of
 from study.report.figures.material import Material
 from study.rule_log import logged
 
@@ -32,7 +32,7 @@ with logged(snakemake.log[0]) as say:
         map=tuple(column_named(name) or name for name in params.map),
     )
     many = []
-    for figure in FIGURES:
+    for figure in figures_of(recipes, params.each_up_to):
         if keys := keys_of(figure, recipes):
             many += [(figure.name, key, str(path)) for key, path in zip(keys, out[figure.name], strict=True)]
         else:

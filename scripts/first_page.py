@@ -10,6 +10,7 @@ from study.data.class_weights import read_class_weights
 from study.data.manifest import read_groups
 from study.files import read_json
 from study.recipe import recipes_of
+from study.report.all_figures import figures_of
 from study.report.first_page import FirstPage, as_rst, first_page_html
 from study.rule_log import logged
 
@@ -33,6 +34,7 @@ with logged(snakemake.log[0]):
         choices=questionable(params.sections, recipes.values(), audit["source"]["official_splits"] is not None),
         pack=read_json(files.index),
         audit=audit,
+        figures=figures_of(recipes, params.each_up_to),
     )
     weights = read_class_weights(Path(str(files.class_weights)))
     comparison = Comparison(runs, params.metrics, class_weights=weights, reported_protocol=params.reported_protocol)

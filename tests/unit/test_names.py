@@ -155,7 +155,7 @@ def page_of(
     page = FirstPage(
         name="made up", questions=questions, note=next(iter(questions.values()), ""),
         choices=[Choice("data.oversample", index["classes"][0], "because")],
-        pack=index, audit=made_runs.AUDIT, **read,
+        pack=index, audit=made_runs.AUDIT, figures=FIGURES, **read,
     )  # fmt: skip
     return first_page_html(comparison, page)
 

@@ -2,6 +2,7 @@
 
 Loads nothing heavy until a figure is drawn, as planning (`snakemake -n`) comes here. Entry points:
     FIGURES                                                the declarations, in the order of the first page
+    figures_of(recipes, each_up_to) -> list[Figure]        those of a study: of many recipes none for each
     keys_of(figure, recipes) -> list                       what there is one figure for each of
     draw_many(material, figures, workers)                  many of them, over processes
 """
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
     from study.report.figures.material import Material
 
 Key = str | int
+OF_A_RECIPE = ("experiment", "training")  # in `Figure.per`
 
 
 @dataclass(frozen=True)
@@ -63,6 +65,17 @@ class Figure:
     def draw(self, material: "Material", path: str | Path, *key: Key) -> None:
         """Draw it into a file."""
         pkgutil.resolve_name(self.draw_with)(material, path, *key)
+
+
+def figures_of(recipes: Mapping[str, Recipe], each_up_to: int) -> list[Figure]:
+    """The figures of a study.
+
+    Args:
+        each_up_to: of more recipes there are none for each of them: drawing takes half a second a figure, and the
+            seconds and the memory of Snakemake's report grow with the square of their number.
+    """
+    many = len(recipes) > each_up_to
+    return [figure for figure in FIGURES if not (many and figure.per in OF_A_RECIPE)]
 
 
 def keys_of(figure: Figure, recipes: Mapping[str, Recipe]) -> list[Key]:

@@ -11,7 +11,7 @@ Entry points:
 
 import textwrap
 from collections import Counter
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -29,7 +29,7 @@ from study.compare.statistics import level
 from study.compare.subgroups import subgroup_facts
 from study.compare.verdicts import NOT_BETTER
 from study.names import EVALUATED_SPLITS, FAILURES
-from study.report.all_figures import FIGURES, Key, keys_of
+from study.report.all_figures import Figure, Key, keys_of
 from study.report.answer import answer, audit_facts, caution, plain, some, test_names
 from study.report.case_text import case_cells, case_note, case_remarks
 from study.report.comparison_page import environment
@@ -67,6 +67,7 @@ class FirstPage:
         conclusions, ensemble, effects, leakage, subgroups, label_hints, diagnosis: the tables of these names.
         choices: the questionable choices in force, see `study.compare.questionable`.
         pack, audit: the content of pack.json and audit.json.
+        figures: those of the study, see `study.report.all_figures.figures_of`.
     """
 
     name: str
@@ -82,6 +83,7 @@ class FirstPage:
     choices: Sequence[Choice]
     pack: Mapping[str, Any]
     audit: Mapping[str, Any]
+    figures: Sequence[Figure]
 
 
 def first_page_html(comparison: Comparison, page: FirstPage) -> str:
@@ -108,7 +110,7 @@ def first_page_html(comparison: Comparison, page: FirstPage) -> str:
         sentences=[Markup(sentence) for sentence in sentences],  # escaped by `answer`
         caution=caution(comparison),
         sections={anchor: name for anchor, name in SECTIONS.items() if anchor not in hidden},
-        figures=_figures(comparison),
+        figures=_figures(comparison, page.figures),
         diagnoses=_diagnoses(page.diagnosis, names),
         undiagnosed=_undiagnosed(comparison, page.diagnosis, names),
         conclusions=conclusions,
@@ -149,7 +151,7 @@ def _strong(text: str) -> str:
     return f"<strong>{text}</strong>"
 
 
-def _figures(comparison: Comparison) -> dict[str, list[dict[str, Any]]]:
+def _figures(comparison: Comparison, figures: Iterable[Figure]) -> dict[str, list[dict[str, Any]]]:
     """The figures of each section, in their order, as the template shows them.
 
     Of many recipes those `LOOKED_AT` have their own; the menu of the report has all.
@@ -158,7 +160,7 @@ def _figures(comparison: Comparison) -> dict[str, list[dict[str, Any]]]:
     own = {group.name for group in (groups if len(groups) <= MOST else shown(groups, LOOKED_AT))}
     sections: dict[str, list[dict[str, Any]]] = {}
     recipes = {name: group.recipe for name, group in comparison.recipes.items()}
-    for figure in FIGURES:
+    for figure in figures:
         keys: list[Key] = keys_of(figure, recipes) or [""]
         for key in keys:
             if key in comparison.recipes and key not in own:

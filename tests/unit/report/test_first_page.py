@@ -19,7 +19,7 @@ from study.compare.leakage import leakage
 from study.compare.questionable import Choice
 from study.compare.runs import Run
 from study.compare.subgroups import subgroups
-from study.report.all_figures import FIGURES, keys_of
+from study.report.all_figures import FIGURES, figures_of, keys_of
 from study.report.first_page import SECTIONS, FirstPage, as_rst, first_page_html, provenance_rows
 
 HOSTILE = ["<script>alert(1)</script>", "\"x' onload=alert(1)", "|x|", "{{ 1 }}", "..", "&lt;b&gt;", "a\u2028<b>x</b>"]
@@ -36,7 +36,13 @@ def manifest(runs: list[Run]) -> pd.DataFrame:
     return pd.DataFrame(rows, columns=["image_id", "split", "sha256"]).assign(status="kept", label="x", site=SITES)
 
 
-def page(runs: list[Run], classes: list[str], question: str = "Which?", images: pd.DataFrame | None = None) -> str:
+def page(
+    runs: list[Run],
+    classes: list[str],
+    question: str = "Which?",
+    images: pd.DataFrame | None = None,
+    each_up_to: int = 100,
+) -> str:
     """The first page of made-up runs."""
     split = {"images": 10 * len(classes), "counts": dict.fromkeys(classes, 10)}
     splits = dict.fromkeys(("train", "val", "test"), split)
@@ -55,6 +61,7 @@ def page(runs: list[Run], classes: list[str], question: str = "Which?", images: 
         choices=[Choice("data.<i>", question, "because")],
         pack={"classes": classes, "channels": 1, "image_size": 8, "splits": splits},
         audit=AUDIT,
+        figures=figures_of({run.experiment: run.recipe for run in runs}, each_up_to),
     )
     return first_page_html(comparison, shown)
 
@@ -171,6 +178,13 @@ def test_every_figure_is_on_the_page_and_every_section_is_reached(runs: list[Run
     for anchor, name in SECTIONS.items():
         assert f'<section id="{anchor}">' in html and f'<a href="#{anchor}">{name}</a>' in html
     assert {figure.section for figure in FIGURES} <= {"answer", *SECTIONS}
+
+
+def test_more_recipes_than_have_figures_of_their_own(runs: list[Run]) -> None:
+    html = through_docutils(page(runs, list(CLASSES), each_up_to=len(runs) - 1))
+    assert "curves_" not in html and "confusion_" not in html
+    assert "config key tables.figures_of_each_up_to" in html
+    assert "figures/case_1.svg" in html and "figures/comparison.svg" in html
 
 
 def test_images_of_patients_are_tested_by_these(tmp_path: Path) -> None:
