@@ -78,7 +78,7 @@ TABLES = (
     Table(
         "label_hints", "study.compare.label_hints.label_hints", "labels that may be wrong", "label_hints.rst",
         text=(
-            "image_id", "split", "label", "recipes_say", "answers", "group", "duplicate_group", "near_duplicate_group",
+            "image_id", "split", "label", "recipes_say", "answers", "group", "duplicate_group",
             "in_training",
         ),
     ),

@@ -23,7 +23,7 @@ from study.names import EVALUATED_SPLITS
 TIERS = 2  # the first ones, whose recipes are asked
 MOST_RECIPES = 10  # that are asked, the best by validation
 NO_ANSWER = -1
-NOTES = ("group", "duplicate_group", "near_duplicate_group")  # columns of the manifest
+NOTES = ("group", "duplicate_group")  # columns of the manifest
 
 HINT_COLUMNS = [
     *("rank", "image_id", "split", "label", "recipes_say", "recipes_agree", "recipes", "answers"),

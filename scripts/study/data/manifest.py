@@ -18,7 +18,7 @@ from study.names import EVALUATED_SPLITS
 
 MANIFEST_COLUMNS = (
     *("image_id", "label", "split", "sha256", "duplicate_group", "status", "reason"),
-    *("width", "height", "mode", "bit_depth", "original_split", "group", "near_duplicate_group"),
+    *("width", "height", "mode", "bit_depth", "original_split", "group"),
 )
 
 

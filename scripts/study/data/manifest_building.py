@@ -11,7 +11,7 @@ from study.data.audit import audit, differences
 from study.data.data_settings import DataSettings, Expected
 from study.data.decode import FULL_DEPTH, holds_colour, pixels_sha256, resize
 from study.data.file_kinds import UnreadableError
-from study.data.groups import joined, torn
+from study.data.groups import torn
 from study.data.leftovers import in_words
 from study.data.manifest import MANIFEST_COLUMNS, ROWS_AT_ONCE
 from study.data.sources import Source, open_source
@@ -47,14 +47,13 @@ def build_manifest(
 
     Returns:
         The manifest, one row per image sorted by image_id, `MANIFEST_COLUMNS` and what else the source says of its
-        images (`Source.columns`), all strings except width and height
-        (Int64, missing for unreadable files): status is "kept" or "dropped", reason says why it was dropped, split
-        is empty for dropped ones, duplicate_group is a number shared by exact copies and empty for an image without
-        any, group what the source says of images that belong together, near_duplicate_group a number shared by near
-        copies, sha256 is the hash of the pixels as they are packed (see `study.data.decode.pixels_sha256`), bit_depth
-        the bits that a file with samples of 16 bits is taken to use (empty for any other), original_split the source's
-        own. And the audit, as `study.data.audit.audit` describes it, with the differences from what is expected,
-        sentences, under "expected".
+        images (`Source.columns`), all strings except width and height (Int64, missing for unreadable files): status is
+        "kept" or "dropped", reason says why it was dropped, split is empty for dropped ones, duplicate_group is a
+        number shared by exact copies and empty for an image without any, group what the source says of images that
+        belong together, sha256 the hash of the pixels as they are packed (see `study.data.decode.pixels_sha256`),
+        bit_depth the bits that a file with samples of 16 bits is taken to use (empty for any other), original_split the
+        source's own. And the audit, as `study.data.audit.audit` describes it, with the differences from what is
+        expected, sentences, under "expected".
 
     Raises:
         StudyError: wrong source, too many unreadable files, samples beyond data.bit_depth, or classes too small.
@@ -109,7 +108,7 @@ def inspect(source: Source, data: DataSettings, workers: int, report: Callable[[
     Returns:
         image_id, label, original_split, group, sha256, width, height, mode, largest (sample of a file of 16 bits),
         colour and blank (bool, of the pixels as they are packed), bit_depth, unreadable (why, or ""), and the audit's
-        findings about each: duplicate_group, near_duplicate_group, contradictory, odd_size, odd_mode.
+        findings about each: duplicate_group, contradictory, odd_size, odd_mode.
 
     Raises:
         StudyError: a sample is beyond what data.bit_depth allows.
@@ -150,7 +149,6 @@ def inspect(source: Source, data: DataSettings, workers: int, report: Callable[[
                 images.loc[wide, column] = again[column].to_numpy()
     readable = images["unreadable"] == ""
     images["duplicate_group"] = duplicate_groups(images["sha256"])
-    images["near_duplicate_group"] = ""
     labels = images[readable].groupby("sha256")["label"].transform("nunique")
     images["contradictory"] = labels.reindex(images.index, fill_value=1) > 1
     images["odd_size"] = readable & _differs(images["width"].astype(str) + "×" + images["height"].astype(str), readable)
@@ -287,10 +285,7 @@ def _copies(kept: pd.DataFrame, data: DataSettings) -> pd.Series:
     if data.duplicates != "keep":
         alone = kept["source_id"]
     names = ("pixels " + kept["sha256"]).where(grouped, "image " + alone)
-    near = kept["near_duplicate_group"]
-    if data.duplicates != "group" or (near == "").all():
-        return pd.Series(pd.factorize(names)[0], index=kept.index)
-    return joined(names, ("near " + near).where(near != "", names))
+    return pd.Series(pd.factorize(names)[0], index=kept.index)
 
 
 def _check_classes(images: pd.DataFrame, kept: pd.DataFrame) -> None:

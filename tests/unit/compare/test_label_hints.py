@@ -114,4 +114,3 @@ def test_groups_and_copies_in_training_are_noted(runs: list[Run]) -> None:
     hints = label_hints(comparison_of(runs, manifest=pd.concat([manifest, copies]))).iloc[:2]
     assert list(hints["in_training"]) == ["NA", ""]
     assert list(hints["group"]) == ["patient 7", ""] and list(hints["duplicate_group"]) == ["3", ""]
-    assert list(hints["near_duplicate_group"]) == ["", ""]

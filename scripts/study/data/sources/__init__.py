@@ -57,6 +57,7 @@ class Reader:
         open: lists the images; a StudyError says what is wrong with them.
         official_splits: in words, where the source's own splits are taken from; empty if it has none.
         suffix: of a file that somebody may have left inside a folder or zip without naming it; empty for none.
+        names_classes: whether it calls its classes by `data.class_names`.
     """
 
     form: str
@@ -64,6 +65,7 @@ class Reader:
     open: Callable[[DataSettings], Source]
     official_splits: str = ""
     suffix: str = ""
+    names_classes: bool = False
 
 
 TABLE = Reader(
@@ -71,6 +73,7 @@ TABLE = Reader(
     table.recognises,
     table.TableSource,
     "the table's column of splits, or the name of its file (train.csv, test.csv)",
+    names_classes=True,
 )
 READERS = (
     Reader(
@@ -89,7 +92,13 @@ READERS = (
         "the CSV's column Usage",
         suffix=".csv",
     ),
-    Reader("FER+'s fer2013new.csv beside it", ferplus.recognises, ferplus.FerPlusSource, "the CSV's column Usage"),
+    Reader(
+        "FER+'s fer2013new.csv beside it",
+        ferplus.recognises,
+        ferplus.FerPlusSource,
+        "the CSV's column Usage",
+        names_classes=True,
+    ),
 )
 
 
@@ -105,6 +114,11 @@ def open_source(data: DataSettings) -> Source:
                 raise StudyError(
                     f"config key data.folder: found '{data.folder}', but {data.source} has no folders inside; allowed "
                     "is null"
+                )
+            if data.class_names and not reader.names_classes:
+                raise StudyError(
+                    f"config key data.class_names: found {len(data.class_names)} names, but the classes of "
+                    f"{data.source} have names; allowed is {{}}, as names are given to the labels of a table"
                 )
             try:
                 return reader.open(data)

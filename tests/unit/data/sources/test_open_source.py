@@ -54,6 +54,12 @@ def test_a_folder_inside_a_source_without_folders_is_refused(tmp_path: Path) -> 
             open_source(data_settings(source, folder="a"))
 
 
+def test_names_for_classes_that_have_names_are_refused(tmp_path: Path) -> None:
+    write_tree(tmp_path / "images", {"cat": 2, "dog": 2})
+    with pytest.raises(StudyError, match=r"data\.class_names: found 1 names, .*images have names; allowed is \{\}"):
+        open_source(data_settings(tmp_path / "images", class_names={"cat": "feline"}))
+
+
 def test_a_zip_in_a_zip_is_pointed_out(tmp_path: Path) -> None:
     with zipfile.ZipFile(tmp_path / "archive.zip", "w") as archive:
         archive.writestr("data/train.zip", "PK")
