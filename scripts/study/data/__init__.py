@@ -4,7 +4,8 @@ In comes what `data.source` of the configuration names. Out go manifest.csv (eve
 fate), audit.json, one packed array per split with pack.json, and class_weights.csv.
 
     sources/            the forms that raw images may come in, and `open_source`; the zip-bomb limit is in zip_archive;
-                        table reads tables of images, with tables, table_columns, table_labels and image_files behind it
+                        table reads tables of them, with tables, table_columns, table_labels and image_files behind it;
+                        arrays those of NumPy, shards Parquet with images inside
     data_settings       the section `data` of the configuration, and the fingerprint by which a source is known again
     folder_tree         what a tree of paths says of classes and official splits; layout tells which folders these are
     leftovers           what lies among images and is none, told by its name

@@ -6,6 +6,7 @@ config/schemas/config.schema.yaml.
 
 Entry points:
     open_source(data) -> Source                            what `data.source` names, whatever its form
+    reader_of(data) -> Reader                              which of READERS that is
     forms_in_words() -> str                                "the word 'digits' …, a folder …, a zip of one or …"
 """
 
@@ -17,7 +18,7 @@ from typing import Protocol
 from study.data.data_settings import DIGITS, DataSettings
 from study.data.decode import FULL_DEPTH, Picture
 from study.data.folder_tree import OFFICIAL_SPLITS, Entry, NoClassFolderError
-from study.data.sources import digits, fer2013_csv, ferplus, folder, table, zip_archive
+from study.data.sources import arrays, digits, fer2013_csv, ferplus, folder, shards, table, zip_archive
 from study.errors import StudyError
 
 
@@ -83,6 +84,21 @@ READERS = (
         "data.digits_tail: train",
     ),
     TABLE,
+    Reader(
+        "Parquet with the images in it, or a folder of such shards (train-00000-of-00002.parquet)",
+        shards.recognises,
+        shards.ShardSource,
+        "the names of the shards (train-…, test-…) or of their folders",
+        names_classes=True,
+    ),
+    Reader(
+        "arrays of NumPy (.npz with train_images, train_labels …)",
+        arrays.recognises,
+        arrays.ArraySource,
+        "the names of the arrays (train_images, x_test)",
+        suffix=".npz",
+        names_classes=True,
+    ),
     Reader("a folder with one folder per class", folder.recognises, folder.FolderSource, OFFICIAL_SPLITS),
     Reader("a zip of one", zip_archive.recognises, zip_archive.ZipSource, OFFICIAL_SPLITS, suffix=".zip"),
     Reader(
@@ -108,22 +124,31 @@ def open_source(data: DataSettings) -> Source:
     Raises:
         StudyError: the source is missing, empty, of another form, unsafe, or its tree or table is not as expected.
     """
+    reader = reader_of(data)
+    if data.folder and reader.official_splits != OFFICIAL_SPLITS:
+        raise StudyError(
+            f"config key data.folder: found '{data.folder}', but {data.source} has no folders inside; allowed is null"
+        )
+    if data.class_names and not reader.names_classes:
+        raise StudyError(
+            f"config key data.class_names: found {len(data.class_names)} names, but the classes of {data.source} have "
+            "names; allowed is {}, as names are given to the labels of a table or an array"
+        )
+    try:
+        return reader.open(data)
+    except NoClassFolderError as error:
+        raise StudyError(f"{error}{_hint(error.files)}") from None
+
+
+def reader_of(data: DataSettings) -> Reader:
+    """The reader that has `data.source`.
+
+    Raises:
+        StudyError: the source is missing, empty or of another form.
+    """
     for reader in READERS:
         if reader.recognises(data.source) or (reader is TABLE and table.takes_folder(data)):
-            if data.folder and reader.official_splits != OFFICIAL_SPLITS:
-                raise StudyError(
-                    f"config key data.folder: found '{data.folder}', but {data.source} has no folders inside; allowed "
-                    "is null"
-                )
-            if data.class_names and not reader.names_classes:
-                raise StudyError(
-                    f"config key data.class_names: found {len(data.class_names)} names, but the classes of "
-                    f"{data.source} have names; allowed is {{}}, as names are given to the labels of a table"
-                )
-            try:
-                return reader.open(data)
-            except NoClassFolderError as error:
-                raise StudyError(f"{error}{_hint(error.files)}") from None
+            return reader
     path = Path(data.source)
     if path.is_file() and path.stat().st_size == 0:
         raise StudyError(f"{path}: the file is empty; fetch or copy it again")

@@ -6,11 +6,12 @@ Entry points:
     takes_folder(data)                                     whether a folder is read by the tables in it
     tables_of(source, settings) -> [Part]                  the tables that a file or folder is read by
     fingerprint(data) -> str                               what changes with the tables and with their images
+    read_rows(…) -> Read, usable([Read]), listed(rows)     from the rows of tables to entries, for shards too
 """
 
 import hashlib
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -130,7 +131,7 @@ def _split_of_folder(folder: Path) -> str:
 
 
 @dataclass(frozen=True)
-class _Read:
+class Read:
     """One table, read and its files found; index of `rows` as of `cells.table`."""
 
     cells: Cells
@@ -215,7 +216,7 @@ class TableSource(Listing):
                     raise
                 self.notes.append(f"{part.path}: no column with the class; the images of this table are set aside.")
         self.notes += dict.fromkeys(note for one in read for note in one.notes)
-        rows = self._usable(read)
+        rows, self.ignored = usable(read)
         named_ids = {name for one in read for name in one.found.files}
         if beside := files.without_row(named_ids):
             self.ignored["without_row"] = beside
@@ -224,7 +225,7 @@ class TableSource(Listing):
         for one in read:
             refuse_an_id(rows["label"], one.columns.label[0], one.cells.path)
         rows = _once(rows, read, self.notes)
-        self._list(rows)
+        self.entries, self.columns = listed(rows)
         missing = sorted({name for one in read for name in one.found.missing} & set(rows["image_id"]))
         if missing:
             self.notes.append(
@@ -233,31 +234,6 @@ class TableSource(Listing):
             )
         check_labels(data.source, self.entries)
 
-    def _usable(self, read: list[_Read]) -> pd.DataFrame:
-        """All rows but those to leave out and those without a class, which are counted.
-
-        `table` and `row` say where each stands.
-        """
-        rows = pd.concat([one.rows.assign(table=number, row=one.rows.index) for number, one in enumerate(read)])
-        rows = rows.fillna("").reset_index(drop=True)
-        left_out, unlabelled = rows["split"] == "ignore", rows["label"] == ""
-        self.ignored = {}
-        for kind, where in (("left_out", left_out), ("no_label", unlabelled & ~left_out)):
-            if where.any():
-                self.ignored[kind] = sorted(set(rows.loc[where, "image_id"]))
-        rows = rows[~left_out & ~unlabelled].reset_index(drop=True)
-        if rows.empty:
-            raise StudyError(f"{read[0].cells.path}: no row is left with a class and a split that is not 'ignore'")
-        return rows
-
-    def _list(self, rows: pd.DataFrame) -> None:
-        rows = rows.sort_values("image_id", kind="stable")
-        cells = zip(*(_listed(rows[name]) for name in ("image_id", "label", "split", "group")), strict=True)
-        self.entries = [Entry(*row) for row in cells]
-        self.columns = {
-            name.removeprefix("kept."): rows[name].array for name in rows.columns if name.startswith("kept.")
-        }
-
     def read(self, image_id: str, bit_depth: int = FULL_DEPTH) -> Picture:
         path = self.root / image_id
         if not path.exists():
@@ -265,19 +241,56 @@ class TableSource(Listing):
         return decode(path, self.max_pixels, bit_depth)
 
 
-def _read(part: Part, data: DataSettings, files: ImageFiles) -> _Read:
+def usable(read: list[Read]) -> tuple[pd.DataFrame, dict[str, list[str]]]:
+    """All rows but those to leave out and those without a class, and these images by a key of `leftovers.KINDS`.
+
+    `table` and `row` say where each row stands: in which of `read`, and with which index.
+
+    Raises:
+        StudyError: no row is left.
+    """
+    rows = pd.concat([one.rows.assign(table=number, row=one.rows.index) for number, one in enumerate(read)])
+    rows = rows.fillna("").reset_index(drop=True)
+    left_out, unlabelled = rows["split"] == "ignore", rows["label"] == ""
+    ignored = {}
+    for kind, where in (("left_out", left_out), ("no_label", unlabelled & ~left_out)):
+        if where.any():
+            ignored[kind] = sorted(set(rows.loc[where, "image_id"]))
+    rows = rows[~left_out & ~unlabelled].reset_index(drop=True)
+    if rows.empty:
+        raise StudyError(f"{read[0].cells.path}: no row is left with a class and a split that is not 'ignore'")
+    return rows, ignored
+
+
+def listed(rows: pd.DataFrame) -> tuple[list[Entry], dict[str, Sequence[str]]]:
+    """The rows as entries, sorted by id, and what else they say, as `Source.columns` has it."""
+    rows = rows.sort_values("image_id", kind="stable")
+    cells = zip(*(_listed(rows[name]) for name in ("image_id", "label", "split", "group")), strict=True)
+    kept = [name for name in rows.columns if name.startswith("kept.")]
+    return [Entry(*row) for row in cells], {name.removeprefix("kept."): rows[name].array for name in kept}
+
+
+def _read(part: Part, data: DataSettings, files: ImageFiles) -> Read:
     cells = _cells(part.path, data.table)
     columns = columns_of(cells, data.table)
+    return read_rows(part, cells, columns, _found(cells, columns.image, files), data.table)
+
+
+def read_rows(part: Part, cells: Cells, columns: Columns, found: Found, settings: TableSettings) -> Read:
+    """What the rows of a table say, once their columns and files are known.
+
+    Raises:
+        StudyError: several classes in a row, or a word for a split that is none.
+    """
     labels = labels_of(cells, columns.label)
-    found = _found(cells, columns.image, files)
-    splits, note = _splits(cells, columns, part, data.table)
+    splits, note = _splits(cells, columns, part, settings)
     rows = pd.DataFrame({"image_id": pd.Series(found.files, cells.table.index, dtype="str"), "label": labels.labels})
     rows["split"] = splits
     rows["group"] = cells.table[columns.group].str.strip() if columns.group else ""
     for name in columns.kept:
         rows[f"kept.{name}"] = cells.table[name]
     of_files = [f"{part.path}: {sentence}" for sentence in found.notes]
-    return _Read(cells, columns, rows, found, [columns.note, *labels.notes, *([note] if note else []), *of_files])
+    return Read(cells, columns, rows, found, [columns.note, *labels.notes, *([note] if note else []), *of_files])
 
 
 def _splits(cells: Cells, columns: Columns, part: Part, settings: TableSettings) -> tuple[pd.Series | str, str]:
@@ -323,7 +336,7 @@ def _mapped(cells: Cells, column: str, settings: TableSettings) -> pd.Series:
     return words.map(known).astype("str")
 
 
-def _once(rows: pd.DataFrame, read: list[_Read], notes: list[str]) -> pd.DataFrame:
+def _once(rows: pd.DataFrame, read: list[Read], notes: list[str]) -> pd.DataFrame:
     """One row per image.
 
     Raises:

@@ -4,6 +4,7 @@ Entry points:
     is_table(path)                                         whether a file is named like a table
     read_cells(path, settings) -> Cells                    every cell as text, and the number of its row
     first_row(path, settings) -> [str]                     the names of the columns, without reading on
+    as_text(path, table) -> DataFrame                      a table of Arrow as one of text
 """
 
 import codecs
@@ -98,9 +99,9 @@ def read_cells(path: Path, settings: TableSettings) -> Cells:
     with naming_trouble(path):
         if suffix == PARQUET:
             _parquet_schema(path)
-            cells = Cells(path, _as_text(path, pq.read_table(path)), 1)
+            cells = Cells(path, as_text(path, pq.read_table(path)), 1)
         elif suffix in JSON_LINES:
-            cells = Cells(path, _as_text(path, _json_table(path, path)), 1)
+            cells = Cells(path, as_text(path, _json_table(path, path)), 1)
         else:
             cells = _text_cells(path, settings)
     if cells.table.empty:
@@ -228,7 +229,12 @@ def _json_table(path: Path, source: Path | pa.BufferReader) -> pa.Table:
     return table
 
 
-def _as_text(path: Path, table: pa.Table) -> pd.DataFrame:
+def as_text(path: Path, table: pa.Table) -> pd.DataFrame:
+    """The columns of text and numbers, each cell as text, "" for nothing.
+
+    Raises:
+        StudyError: there is none.
+    """
     columns = {}
     for field in table.schema:
         try:

@@ -3,6 +3,8 @@
 Entry points:
     recognises(source), what_it_is(path)                   whether a file is a zip; what else it may be
     ZipSource(data)                                        a source of images
+    members_of(path, name_encoding), refuse_a_bomb(path, members, max_unpacked_bytes)
+                                                           the checked entries of any zip, and the limit to their size
     Directory(names, members)                              where the entries are, in little memory
 """
 
@@ -107,8 +109,8 @@ class ZipSource(Listing):
 
     def __init__(self, data: DataSettings) -> None:
         self.path, self.max_pixels = Path(data.source), data.max_pixels
-        members, guessed = _members(self.path, data.name_encoding)
-        _refuse_a_bomb(self.path, members, data.max_unpacked_bytes)
+        members, guessed = members_of(self.path, data.name_encoding)
+        refuse_a_bomb(self.path, members, data.max_unpacked_bytes)
         tree = read_tree(data, members)
         self.entries, self.ignored, self.notes = tree.entries, tree.ignored, tree.notes
         if guessed:
@@ -139,7 +141,7 @@ class ZipSource(Listing):
         return decode(io.BytesIO(content), self.max_pixels, bit_depth, where)
 
 
-def _members(path: Path, name_encoding: str) -> tuple[dict[str, zipfile.ZipInfo], list[str]]:
+def members_of(path: Path, name_encoding: str) -> tuple[dict[str, zipfile.ZipInfo], list[str]]:
     """The checked entries of a zip by their names, and those names whose encoding was guessed."""
     _refuse_a_part(path)
     try:
@@ -165,7 +167,7 @@ def _members(path: Path, name_encoding: str) -> tuple[dict[str, zipfile.ZipInfo]
     return members, guessed
 
 
-def _refuse_a_bomb(path: Path, members: Mapping[str, zipfile.ZipInfo], max_unpacked_bytes: int) -> None:
+def refuse_a_bomb(path: Path, members: Mapping[str, zipfile.ZipInfo], max_unpacked_bytes: int) -> None:
     """Limit what all entries say that they unpack to; `ZipSource.read` holds each of them to what it said."""
     total = sum(member.file_size for member in members.values())
     if total > max_unpacked_bytes:

@@ -3,14 +3,19 @@
 import zipfile
 from pathlib import Path
 
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from example_images import data_settings, write_csv, write_tree, write_zip
 
 from study.data.sources import READERS, forms_in_words, official_splits_in_words, open_source
+from study.data.sources.arrays import ArraySource
 from study.data.sources.digits import DigitsSource
 from study.data.sources.fer2013_csv import Fer2013Source
 from study.data.sources.ferplus import FerPlusSource
 from study.data.sources.folder import FolderSource
+from study.data.sources.shards import ShardSource
 from study.data.sources.table import TableSource
 from study.data.sources.zip_archive import ZipSource
 from study.errors import StudyError
@@ -97,12 +102,20 @@ def test_a_file_that_is_something_else_is_named(tmp_path: Path, content: bytes, 
     [
         *(("digits", DigitsSource), ("folder", FolderSource), ("zip", ZipSource), ("csv", Fer2013Source)),
         *(("table", TableSource), ("json", TableSource), ("imagefolder", TableSource), ("votes", FerPlusSource)),
+        *(("arrays", ArraySource), ("shard", ShardSource), ("shards", ShardSource)),
     ],
 )
 def test_each_form_goes_to_its_reader(tmp_path: Path, form: str, opener: type) -> None:
     folder = write_tree(tmp_path / "tree", {"a": 1, "b": 1})
+    np.savez(tmp_path / "mnist.npz", x_train=np.zeros((1, 2, 2)), y_train=np.zeros(1))
+    shard = tmp_path / "data/train-00000-of-00001.parquet"
+    shard.parent.mkdir()
+    pq.write_table(pa.table({"image": [{"bytes": b"", "path": "0.png"}], "label": [0]}), shard)
     sources = {
         "digits": "digits",
+        "arrays": tmp_path / "mnist.npz",
+        "shard": shard,
+        "shards": shard.parent,
         "folder": folder,
         "zip": write_zip(tmp_path / "images.zip", folder),
         "csv": write_csv(tmp_path / "fer2013.csv", []),
@@ -120,6 +133,7 @@ def test_each_form_goes_to_its_reader(tmp_path: Path, form: str, opener: type) -
 
 def test_where_official_splits_come_from_is_told_once() -> None:
     assert official_splits_in_words() == (
-        "data.digits_tail: train, the table's column of splits, or the name of its file (train.csv, test.csv), folders "
-        "(train, val, test), file names (Training_…, PublicTest_…, PrivateTest_…) or the CSV's column Usage"
+        "data.digits_tail: train, the table's column of splits, or the name of its file (train.csv, test.csv), the "
+        "names of the shards (train-…, test-…) or of their folders, the names of the arrays (train_images, x_test), "
+        "folders (train, val, test), file names (Training_…, PublicTest_…, PrivateTest_…) or the CSV's column Usage"
     )
