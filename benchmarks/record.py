@@ -191,7 +191,7 @@ def _scale(record: Mapping[str, Any]) -> list[str]:
         f"### {sizes['classes']:,} classes, {sizes['recipes']:,} recipes, {sizes['seeds']} seed"
         f"{'s' * (sizes['seeds'] > 1)}, {sizes['images']:,} images of each split",
         "",
-        f"{_conditions(record)}.",
+        _conditions(record) + (f"; beside it ran {record['beside']}." if record["beside"] else "."),
         "",
         f"    {record['command']}",
         "",

@@ -287,6 +287,7 @@ def parsed(text: Sequence[str]) -> argparse.Namespace:
             of_each = "of validation, and as many of test and of training; " * (option == "images")
             command.add_argument(f"--{option}", type=int, default=default, help=f"{of_each}{default:,} by default")
         command.add_argument("--name", help="of the record in benchmarks/results/; nothing is written without it")
+        command.add_argument("--beside", help="what else runs on the machine meanwhile, for the record")
         command.add_argument("--folder", type=Path, help="where the study is written (default: the system's)")
     return parser.parse_args(text)
 
@@ -301,6 +302,7 @@ def main(text: Sequence[str]) -> dict[str, Any]:
         "what": given.command,
         "sizes": sizes_given,
         "device": processor(),
+        "beside": given.beside,
         "command": shlex.join(["python", "-m", "benchmarks.scale", *text]),
         **origin(),
         **study(given),
