@@ -7,7 +7,6 @@ Both run `snakemake --cores all --resources gpu=1`, one after the other, in fold
 """
 
 import argparse
-import json
 import shlex
 import subprocess
 import sys
@@ -18,7 +17,7 @@ from typing import Any
 
 from benchmarks import ROOT
 from benchmarks.pipeline import copy_pipeline, rule_seconds, snakemake
-from benchmarks.record import RESULTS, origin
+from benchmarks.record import origin, write_record
 from study.errors import StudyError
 from study.files import read_json
 from study.provenance import processor
@@ -66,20 +65,12 @@ def main(text: Sequence[str]) -> None:
     parser.add_argument("--name", help="of the record in benchmarks/results/; nothing is written without it")
     given = parser.parse_args(text)
     with tempfile.TemporaryDirectory() as temporary:
-        studies = []
-        for name in ("now", "then"):
-            folder = Path(temporary) / name
-            if name == "now":
-                folder.mkdir()
-                copy_pipeline(folder)
-            else:
-                check_out(given.commit, folder)
-            studies.append(taken(folder, snakemake(folder, "--cores", "all")))
-            print(f"{name}: {studies[-1]['seconds']:.0f} s, {studies[-1]['epochs']} epochs", flush=True)
-        record = record_of(text, given.commit, *studies)
-    if given.name:
-        RESULTS.mkdir(exist_ok=True)
-        (RESULTS / f"{given.name}.json").write_text(json.dumps(record, indent=2) + "\n", encoding="utf-8")
+        now, then = (Path(temporary) / name for name in ("now", "then"))
+        now.mkdir()
+        copy_pipeline(now)
+        check_out(given.commit, then)
+        record = record_of(text, given.commit, *(taken(one, snakemake(one, "--cores", "all")) for one in (now, then)))
+    write_record(given.name, record)
 
 
 if __name__ == "__main__":

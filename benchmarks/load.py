@@ -7,7 +7,6 @@ Every way of sharing has processes of its own; the rounds of all ways are interl
 """
 
 import argparse
-import json
 import multiprocessing
 import os
 import shlex
@@ -19,7 +18,7 @@ from typing import Any
 
 from benchmarks import ROOT, contenders
 from benchmarks.contenders import Task, available_cores
-from benchmarks.record import RESULTS, origin
+from benchmarks.record import origin, write_record
 from benchmarks.speed import Runner
 from study.errors import StudyError
 from study.provenance import processor
@@ -149,7 +148,7 @@ def main(text: Sequence[str]) -> None:
             **origin(),
             "rows": rows,
         }
-        (RESULTS / f"{given.name}.json").write_text(json.dumps(record, indent=2) + "\n", encoding="utf-8")
+        write_record(given.name, record)
 
 
 if __name__ == "__main__":

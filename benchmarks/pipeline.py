@@ -22,7 +22,7 @@ from typing import Any
 
 from benchmarks import ROOT
 from benchmarks.contenders import available_cores
-from benchmarks.record import RESULTS, origin
+from benchmarks.record import origin, write_record
 from study.errors import StudyError
 from study.provenance import processor
 
@@ -133,9 +133,7 @@ def main(text: Sequence[str]) -> None:
             "preparation": preparation(folder, given.source) if given.source else [],
             "default_study": None if given.no_study else default_study(folder),
         }
-    if given.name:
-        RESULTS.mkdir(exist_ok=True)
-        (RESULTS / f"{given.name}.json").write_text(json.dumps(record, indent=2) + "\n", encoding="utf-8")
+    write_record(given.name, record)
 
 
 if __name__ == "__main__":

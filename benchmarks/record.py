@@ -33,6 +33,13 @@ def origin(packages: Mapping[str, str] | None = None) -> dict[str, Any]:
     }
 
 
+def write_record(name: str | None, record: Mapping[str, Any]) -> None:
+    """Write a record under its name in `RESULTS`; nothing without a name."""
+    if name:
+        RESULTS.mkdir(exist_ok=True)
+        (RESULTS / f"{name}.json").write_text(json.dumps(record, indent=2) + "\n", encoding="utf-8")
+
+
 def results_page(records: Sequence[Mapping[str, Any]]) -> str:
     """The page: every record of the training loop with its table, then the rest of the pipeline."""
     speed = [record for record in records if record["kind"] == "speed"]

@@ -28,7 +28,7 @@ import pandas as pd
 from scipy.special import log_softmax
 
 from benchmarks.pipeline import copy_pipeline, snakemake
-from benchmarks.record import RESULTS, origin
+from benchmarks.record import origin, write_record
 from study.commands.configuration import read_configuration
 from study.data.class_weights import class_weights
 from study.data.manifest import MANIFEST_COLUMNS, write_manifest
@@ -307,9 +307,7 @@ def main(text: Sequence[str]) -> dict[str, Any]:
         **origin(),
         **study(given),
     }
-    if given.name:
-        RESULTS.mkdir(exist_ok=True)
-        (RESULTS / f"{given.name}.json").write_text(json.dumps(record, indent=2) + "\n", encoding="utf-8")
+    write_record(given.name, record)
     return record
 
 

@@ -38,7 +38,7 @@ from PIL import Image
 from benchmarks import ROOT
 from benchmarks.contenders import available_cores
 from benchmarks.pipeline import copy_pipeline, rule_seconds
-from benchmarks.record import RESULTS, origin
+from benchmarks.record import RESULTS, origin, write_record
 from benchmarks.scale_reading import reading
 from study.data.decode import decode, pixels_sha256, resize
 from study.errors import StudyError
@@ -381,8 +381,7 @@ def main(given: argparse.Namespace) -> None:
         return
     with tempfile.TemporaryDirectory(dir=given.folder) as temporary:
         record = measure(given, Path(temporary))
-    if given.name:
-        (RESULTS / f"{given.name}.json").write_text(json.dumps(record, indent=2) + "\n", encoding="utf-8")
+    write_record(given.name, record)
 
 
 if __name__ == "__main__":

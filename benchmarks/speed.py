@@ -8,7 +8,6 @@ Every contender lives in a process of its own. Rounds are interleaved: what else
 
 import argparse
 import csv
-import json
 import multiprocessing
 import os
 import shlex
@@ -26,7 +25,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from benchmarks import ROOT, check, contenders
 from benchmarks.contenders import BUILDERS, FROM_FILES, PRODUCT_SIZE, Task
-from benchmarks.record import RESULTS, origin
+from benchmarks.record import RESULTS, origin, write_record
 from study.errors import StudyError
 from study.provenance import processor
 from study.train.devices import supported_precisions
@@ -172,8 +171,7 @@ def _rate(name: str, rate: float) -> str:
 
 def write(name: str, record: Mapping[str, Any]) -> None:
     """The record as JSON, its summary as CSV and as a figure."""
-    RESULTS.mkdir(exist_ok=True)
-    (RESULTS / f"{name}.json").write_text(json.dumps(record, indent=2) + "\n", encoding="utf-8")
+    write_record(name, record)
     with (RESULTS / f"{name}.csv").open("w", newline="", encoding="utf-8") as file:
         writer = csv.DictWriter(file, list(record["summary"][0]), lineterminator="\n")
         writer.writeheader()

@@ -1,5 +1,6 @@
 # Needs:  the merged configuration and the table of recipes it names.
 # Makes:  RECIPES (experiment → validated recipe), RESULTS, and the plain functions that the other files call.
+import functools
 import os
 import re
 import sys
@@ -143,6 +144,12 @@ def source_files(wildcards):
 def source_identity(wildcards):
     """What the source holds. A param, because Snakemake looks only at the time stamp of a large file or a folder, and a
     table's images are no input at all."""
+    return _source_identity()
+
+
+@functools.cache
+def _source_identity():
+    """Found once a plan: of a table of a million images it takes half a minute."""
     if SOURCE != DIGITS and not Path(SOURCE).exists():
         return config["data"]["sha256"] or "absent"
     try:

@@ -7,7 +7,7 @@ from study.compare.all_tables import all_tables
 from study.compare.comparison import Comparison
 from study.compare.runs import load_runs
 from study.data.class_weights import read_class_weights
-from study.data.manifest import read_groups, read_manifest
+from study.data.manifest import groups_of, read_manifest
 from study.files import write_table
 from study.recipe import recipes_of
 from study.report.answer import headline
@@ -17,12 +17,13 @@ from study.rule_log import logged
 
 with logged(snakemake.log[0]) as say:
     params, files = snakemake.params, snakemake.input
-    groups = read_groups(Path(files.manifest))
+    manifest = read_manifest(Path(files.manifest))
+    groups = groups_of(manifest)
     comparison = Comparison(
         load_runs(recipes_of(params.recipes), files.runs, files.metrics, files.histories, files.predictions, groups),
         params.metrics,
         read_class_weights(Path(str(files.class_weights))),
-        read_manifest(Path(files.manifest)),
+        manifest,
         params.reported_protocol,
         params.all_pairs_up_to,
     )

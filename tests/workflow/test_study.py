@@ -64,6 +64,12 @@ def test_the_promised_files_and_columns(finished: Workspace) -> None:
     assert not list(root.rglob("checkpoints")), "checkpoints go when a run is done"
 
 
+def test_many_recipes_have_no_figures_of_their_own(workspace: Workspace) -> None:
+    assert "curves_plain.svg" in workspace.snakemake("--dry-run").stdout
+    plan = workspace.snakemake("--dry-run", "--config", "tables={figures_of_each_up_to: 1}").stdout
+    assert "figures/comparison.svg" in plan and "curves_" not in plan and "confusion_" not in plan
+
+
 def test_every_job_left_a_log_and_a_benchmark(finished: Workspace) -> None:
     root = finished.root / "results/small"
     logs = {path.relative_to(root / "logs").with_suffix("").as_posix() for path in (root / "logs").rglob("*.log")}

@@ -29,9 +29,9 @@ from scipy.special import chdtri, ndtr, ndtri, stdtrit
 POWER = 0.8  # the share of studies that find a difference: the convention of Cohen 1988
 LEAST_P = 1e-100
 MOST = 10**9  # more seeds or images than that are called unreachable
-Differences = NDArray[np.int8] | NDArray[np.float64]  # of images, or of groups
-
 GRID = 2000  # points of the integral over the estimate of the variance between seeds
+
+Differences = NDArray[np.int8] | NDArray[np.float64]  # of images, or of groups
 
 
 @dataclass(frozen=True)
@@ -50,15 +50,12 @@ class _MeanSquares:
     @classmethod
     def of(cls, differences: Differences) -> "_MeanSquares":
         seeds, images = differences.shape
-        exact = np.int64 if differences.dtype == np.int8 else np.float64
-        by_seed = differences.sum(axis=1, dtype=exact) / images
-        by_image = differences.sum(axis=0, dtype=exact) / seeds
+        by_seed = differences.sum(axis=1, dtype=np.float64) / images
+        by_image = differences.sum(axis=0, dtype=np.float64) / seeds
         mean = float(by_seed.mean())
         of_seeds = images * float(np.square(by_seed - mean).sum())
         of_images = seeds * float(np.square(by_image - mean).sum())
-        ones = differences.dtype == np.int8  # squares of 1, 0 and −1
-        squares = int(np.count_nonzero(differences)) if ones else float(np.square(differences).sum())
-        total = squares - seeds * images * mean**2
+        total = float(np.square(differences, dtype=np.float64).sum()) - seeds * images * mean**2
         rest = max(total - of_seeds - of_images, 0.0)
         return cls(mean, of_seeds / (seeds - 1), of_images / (images - 1), rest / ((seeds - 1) * (images - 1)))
 

@@ -134,14 +134,25 @@ def _split_of_name(path: str) -> str:
 
 def _check_likeness(source: str, classes: Iterable[tuple[Folder, str, str]]) -> None:
     """Raise StudyError for two classes whose names differ in case or blanks alone."""
-    seen: dict[str, tuple[str, str]] = {}  # what is compared -> label, folder
+    folder_of: dict[str, str] = {}
     for folder, label, _ in classes:
-        other, where = seen.setdefault(" ".join(label.split()).casefold(), (label, folder.path))
-        if other != label:
-            raise StudyError(
-                f"{source}: the class folders '{where}' and '{folder.path}' differ only in upper and lower case or in "
-                "blanks; give them one name if they are one class, or names that differ more"
-            )
+        folder_of.setdefault(label, folder.path)
+    if alike := alike_names(folder_of):
+        one, other = (folder_of[label] for label in alike)
+        raise StudyError(
+            f"{source}: the class folders '{one}' and '{other}' differ only in upper and lower case or in "
+            "blanks; give them one name if they are one class, or names that differ more"
+        )
+
+
+def alike_names(names: Iterable[str]) -> tuple[str, str] | None:
+    """The first two different names that differ in case or blanks alone; None if no two do."""
+    seen: dict[str, str] = {}
+    for name in names:
+        other = seen.setdefault(" ".join(name.split()).casefold(), name)
+        if other != name:
+            return other, name
+    return None
 
 
 def check_labels(source: str, entries: list[Entry]) -> None:

@@ -2,7 +2,7 @@
 
 Entry points:
     write_manifest(manifest, path), read_manifest(path)    the table as CSV
-    read_groups(path)                                      the group of every image that has one
+    read_groups(path), groups_of(manifest)                 the group of every image that has one
     write_rows(table, path)                                any table with a row per image, in little memory
     leaked(images) -> Series                               which evaluated images have a copy in training
 
@@ -47,9 +47,14 @@ def read_manifest(path: Path) -> pd.DataFrame:
 def read_groups(path: Path) -> pd.Series:
     """The group of every image that is of one, text by image_id; of a manifest of any size little is read."""
     table = pd.read_csv(path, dtype="str", keep_default_na=False, usecols=lambda name: name in ("image_id", "group"))
-    if "group" not in table:  # made by a version that knew none
+    return groups_of(table)
+
+
+def groups_of(manifest: pd.DataFrame) -> pd.Series:
+    """The group of every image that is of one, text by image_id."""
+    if "group" not in manifest:  # made by a version that knew none
         return pd.Series(dtype="str")
-    return table[table["group"] != ""].set_index("image_id")["group"]
+    return manifest[manifest["group"] != ""].set_index("image_id")["group"]
 
 
 def leaked(images: pd.DataFrame) -> pd.Series:

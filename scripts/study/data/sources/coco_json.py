@@ -76,7 +76,7 @@ def _frame(path: Path, content: dict[str, Any], key: str, needed: tuple[str, ...
         columns += ["file_name"] * ("file_name" in rows[0])
     else:
         columns = list(rows[0])
-    if lacking := [name for name in needed if name not in columns or name not in rows[0]]:
+    if lacking := [name for name in needed if name not in rows[0]]:
         raise StudyError(f"{path}: '{key}' has no '{lacking[0]}'; found: {', '.join(map(repr, rows[0]))}")
     table = pd.DataFrame({name: [row.get(name) for row in rows] for name in dict.fromkeys((*needed, *columns))})
     empty = table[list(needed)].isna()

@@ -5,11 +5,13 @@ Entry points:
     usual_columns(names) -> {use: [name]}                  which of a table's columns have such names
     split_of_word(word) -> str                             "train", "val", "test", or "" for any other word
     split_in_name(name) -> str                             the split that a file's or folder's name speaks of, or ""
+    some_of(words) -> str                                  the first of many words, for a message
 """
 
 import re
 from collections.abc import Iterable
 
+from study.data.folder_tree import USAGES
 from study.data.layout import SPLIT_OF_WORD, split_in
 from study.names import SPLITS
 
@@ -31,8 +33,9 @@ COLUMNS = {
         *("track", "track_id"),
     ),
 }
+FER2013 = {usage.lower(): split for usage, split in USAGES.items()}
 USES = {name.replace("_", ""): use for use, names in COLUMNS.items() for name in names}
-OFFICIAL = {"publictest": "val", "privatetest": "test"}  # FER2013's
+SHOWN = 8  # words of many in a message
 
 
 def plain(name: str) -> str:
@@ -60,7 +63,7 @@ def usual_columns(names: Iterable[str]) -> dict[str, list[str]]:
 def split_of_word(word: str) -> str:
     """The split that a cell names, such as `Training` or `PrivateTest`; "" for any other word."""
     lower = plain(word)
-    split = OFFICIAL.get(lower) or SPLIT_OF_WORD.get(lower, "")
+    split = FER2013.get(lower) or SPLIT_OF_WORD.get(lower, "")
     return split if split in SPLITS else ""
 
 
@@ -68,3 +71,9 @@ def split_in_name(name: str) -> str:
     """The split that the name of a file or folder speaks of: `train.csv`, `ImageNet_LT_val`, `train2018`; or ""."""
     split = split_in(name)
     return split if split in SPLITS else ""
+
+
+def some_of(words: Iterable[str]) -> str:
+    """The first words, with "…" behind them where there are more."""
+    words = list(words)
+    return ", ".join(words[:SHOWN]) + ", …" * (len(words) > SHOWN)

@@ -85,7 +85,6 @@ class FerPlusSource(Listing):
             f"{path}: left out are {len(removed):,} images that FER+ removed and {len(no_class):,} that most think "
             "unknown or no face.",
         ]
-        self.columns = {}
         check_labels(str(path), self.entries)
 
     def _split(self, cells: Cells, index: int, split: str, of_pixels: str) -> str:

@@ -23,7 +23,7 @@ from study.data.file_kinds import UnreadableError
 from study.data.folder_tree import Entry, Listing, check_labels, read_tree
 from study.data.sources import fer2013_csv, ferplus
 from study.data.sources.coco_json import read_coco
-from study.data.sources.column_names import plain, split_in_name, split_of_word, usual_columns
+from study.data.sources.column_names import plain, some_of, split_in_name, split_of_word, usual_columns
 from study.data.sources.image_files import Found, ImageFiles
 from study.data.sources.table_columns import NONE, Columns, NoLabelError, columns_of
 from study.data.sources.table_labels import labels_of, named, refuse_an_id
@@ -35,7 +35,6 @@ METADATA = "metadata"  # the stem of Hugging Face's tables
 FILE_NAME = "filename"  # the column that they have, as `plain` writes it
 # Where the names of images may say their split: train/1.jpg, train_1.jpg.
 NAMED_SPLITS = {"folder": r"(?:\./)?([^/]+)/", "beginning": r"(?:.*/)?([A-Za-z]+)[_-][^/]*$"}
-SHOWN = 8  # values named in a message
 
 
 @dataclass(frozen=True)
@@ -89,7 +88,7 @@ def tables_of(source: str, settings: TableSettings) -> list[Part]:
     if metadata := _metadata(tables):
         if len({table.suffix.lower() for table in metadata}) > 1:
             raise StudyError(
-                f"{path}: metadata in several formats ({_list(map(str, metadata))}); allowed is one of them"
+                f"{path}: metadata in several formats ({some_of(map(str, metadata))}); allowed is one of them"
             )
         return [Part(table, _split_of_folder(table.parent.relative_to(path))) for table in metadata]
     tables = [table for table in tables if table.parent == path and _names_images(table, settings)]
@@ -230,7 +229,7 @@ class TableSource(Listing):
         if missing:
             self.notes.append(
                 f"Warning: {data.source}: {len(missing):,} images of the table have no file below {self.root} "
-                f"({_list(missing)}); they count as unreadable (config key data.max_unreadable)."
+                f"({some_of(missing)}); they count as unreadable (config key data.max_unreadable)."
             )
         check_labels(data.source, self.entries)
 
@@ -324,14 +323,14 @@ def _mapped(cells: Cells, column: str, settings: TableSettings) -> pd.Series:
     if unknown := sorted(word for word, split in known.items() if word and not split):
         are = "are" if len(unknown) > 1 else "is"
         raise StudyError(
-            f"{cells.path}, column '{column}': {_list(map(repr, unknown))} {are} no split; say what each is "
+            f"{cells.path}, column '{column}': {some_of(map(repr, unknown))} {are} no split; say what each is "
             f"(config key data.table.splits: {{{_key(unknown[0])}: train}}, or val, test, ignore), or that the column "
             "is none (data.table.split: none)"
         )
     if idle := sorted(set(settings.splits) - set(known)):
         raise StudyError(
             f"config key data.table.splits: no cell of the column '{column}' of {cells.path} is '{idle[0]}'; found: "
-            f"{_list(map(repr, sorted(known)))}"
+            f"{some_of(map(repr, sorted(known)))}"
         )
     return words.map(known).astype("str")
 
@@ -353,8 +352,8 @@ def _once(rows: pd.DataFrame, read: list[Read], notes: list[str]) -> pd.DataFram
             of_image = several[several["image_id"] == image].drop_duplicates(column).head(2)
             where = " and ".join(read[row.table].cells.row(row.row) for row in of_image.itertuples())
             raise StudyError(
-                f"{where}: the image '{image}' has different {what}, {_list(map(repr, of_image[column]))}; every image "
-                f"has one: correct the table, or remove rows ({int((values > 1).sum()):,} images are so)"
+                f"{where}: the image '{image}' has different {what}, {some_of(map(repr, of_image[column]))}; every "
+                f"image has one: correct the table, or remove rows ({int((values > 1).sum()):,} images are so)"
             )
     notes.append(
         f"{int(again.sum()):,} rows name an image that an earlier row has, with the same class; it counts once."
@@ -370,8 +369,3 @@ def _listed(column: pd.Series) -> list[str]:
 def _key(word: str) -> str:
     """A word as a key of YAML."""
     return f'"{word}"' if word.replace(".", "").isdigit() else word
-
-
-def _list(words: Iterable[str]) -> str:
-    words = list(words)
-    return ", ".join(words[:SHOWN]) + ", …" * (len(words) > SHOWN)

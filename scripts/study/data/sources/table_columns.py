@@ -7,13 +7,12 @@ Entry points:
 from dataclasses import dataclass
 
 from study.data.data_settings import TableSettings
-from study.data.sources.column_names import plain, usual_columns
+from study.data.sources.column_names import plain, some_of, usual_columns
 from study.data.sources.table_labels import one_hot_columns
 from study.data.sources.tables import IMAGE_SUFFIXES, Cells
 from study.errors import StudyError
 
 NONE = "none"  # in the configuration: no such column, even if one has a usual name
-SHOWN = 8  # columns named in a note
 
 
 class NoLabelError(StudyError):
@@ -108,8 +107,7 @@ def _label(cells: Cells, settings: TableSettings, usual: list[str], others: set[
 
 
 def _note(cells: Cells, image: str, label: list[str], split: str, group: str, unused: list[str]) -> str:
-    shown = ", ".join(map(repr, label[:SHOWN])) + ", …" * (len(label) > SHOWN)
-    parts = [f"images from the column '{image}'", f"classes from {shown}"]
+    parts = [f"images from the column '{image}'", f"classes from {some_of(map(repr, label))}"]
     parts += [f"splits from '{split}'"] * bool(split) + [f"groups from '{group}'"] * bool(group)
     others = f"; also there, and not used so: {', '.join(map(repr, unused))}" if unused else ""
     return f"{cells.path}: {len(cells.table):,} rows, {', '.join(parts)}{others}."

@@ -13,12 +13,13 @@ import numpy as np
 import pandas as pd
 
 from study.data.data_settings import composed
+from study.data.folder_tree import alike_names
+from study.data.sources.column_names import some_of
 from study.data.sources.tables import SEVERAL, Cells
 from study.errors import StudyError
 
 BETWEEN_LABELS = ("|", ";", ",")  # of a cell with several classes
 FEW = 10  # images; among fewer each may be the only one of its class
-SHOWN = 8  # classes named in a message
 
 
 @dataclass(frozen=True)
@@ -64,17 +65,14 @@ def named(labels: pd.Series, class_names: dict[str, str], where: str) -> pd.Seri
     found = sorted(set(labels.unique()) - {""})
     if unknown := sorted(set(class_names) - set(found)):
         raise StudyError(
-            f"config key data.class_names: no row of {where} has the label '{unknown[0]}'; found: {_list(found)}"
+            f"config key data.class_names: no row of {where} has the label '{unknown[0]}'; found: {some_of(found)}"
         )
     names = {label: composed(class_names.get(label, label)) for label in found}
-    seen: dict[str, str] = {}
-    for name in names.values():
-        other = seen.setdefault(" ".join(name.split()).casefold(), name)
-        if other != name:
-            raise StudyError(
-                f"{where}: the classes '{other}' and '{name}' differ only in upper and lower case or in blanks; give "
-                "them one name if they are one class (config key data.class_names), or names that differ more"
-            )
+    if alike := alike_names(names.values()):
+        raise StudyError(
+            f"{where}: the classes '{alike[0]}' and '{alike[1]}' differ only in upper and lower case or in blanks; "
+            "give them one name if they are one class (config key data.class_names), or names that differ more"
+        )
     return labels.map(names | {"": ""}).astype("str")
 
 
@@ -107,7 +105,7 @@ def _refuse_several(cells: Cells, column: str, labels: pd.Series, found: pd.Seri
             if sign == SEVERAL or any(part in known for part in parts):
                 row = cells.row(labels.index[labels == label][0])
                 raise StudyError(
-                    f"{row}, column '{column}': several classes for one image ({_list(parts)}); data with several "
+                    f"{row}, column '{column}': several classes for one image ({some_of(parts)}); data with several "
                     "labels per image are not read: every image needs one class"
                 )
 
@@ -122,11 +120,11 @@ def _of_several(cells: Cells, columns: list[str]) -> Labels:
     most = values.max(axis=1)
     if (most <= 0).any():
         raise StudyError(
-            f"{cells.row(cells.table.index[int(np.argmax(most <= 0))])}: no vote for any of {_list(columns)}; "
+            f"{cells.row(cells.table.index[int(np.argmax(most <= 0))])}: no vote for any of {some_of(columns)}; "
             "correct or remove the row"
         )
     ties = int(((values == most[:, None]).sum(axis=1) > 1).sum())
-    note = f"{cells.path}: the class is the one of {_list(columns)} with most votes"
+    note = f"{cells.path}: the class is the one of {some_of(columns)} with most votes"
     note += f"; in {ties:,} rows several have as many, and the first in this order counts." if ties else "."
     return Labels(pd.Series(names[values.argmax(axis=1)], cells.table.index, dtype="str"), [note])
 
@@ -149,14 +147,9 @@ def _refuse_all_but_one(cells: Cells, columns: list[str], values: np.ndarray) ->
     if not (ones == 1).all():
         place = int(np.argmax(ones != 1))
         classes = [name for name, value in zip(columns, values[place], strict=True) if value]
-        what = f"several classes for one image ({_list(classes)})" if classes else "no class"
+        what = f"several classes for one image ({some_of(classes)})" if classes else "no class"
         raise StudyError(
-            f"{cells.row(cells.table.index[place])}: {what} in the columns {_list(columns)}, allowed is a single 1 in "
-            "every row: data with several labels per image are not read. If not all of these columns are classes, "
+            f"{cells.row(cells.table.index[place])}: {what} in the columns {some_of(columns)}, allowed is a single 1 "
+            "in every row: data with several labels per image are not read. If not all of these columns are classes, "
             "name those that are (config key data.table.label)"
         )
-
-
-def _list(names: list[str]) -> str:
-    more = ", …" if len(names) > SHOWN else ""
-    return ", ".join(names[:SHOWN]) + more

@@ -138,8 +138,9 @@ def _recalls(
     seen = np.array([images[some].sum() for _, some in order])
     scores = group.first.scores["test"]
     for y, (_, some) in enumerate(order):
-        low, high = wilson_interval(right[y], int(seen[y]), confidence)
-        if scores.units is not None:
+        if scores.units is None:
+            low, high = wilson_interval(right[y], int(seen[y]), confidence)
+        else:
             of_row = np.isin(scores.labels, some)
             correct = np.mean([run.correct[of_row] for run in group], axis=0)
             low, high = accuracy_interval(correct, scores.units[of_row], confidence)
