@@ -7,7 +7,7 @@ CODE := scripts tests benchmarks
 SNAKEFILES := Snakefile rules
 
 .DEFAULT_GOAL := help
-.PHONY: help run published watch predict export verify findings imbalance bench bench-scale dry-run test test-slurm test-kills lint format lock docs clean
+.PHONY: help run init published watch predict export verify findings imbalance bench bench-scale dry-run test test-slurm test-kills lint format lock docs clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 12
@@ -22,6 +22,10 @@ $(INSTALLED): requirements.txt
 run: $(INSTALLED) ## the default study, end to end
 	. $(BIN)/activate && snakemake --cores all --resources gpu=1
 	@echo "The report is results/digits/report.html; open it in a browser."
+
+init: $(INSTALLED) ## look at SOURCE=folder, zip, table … and write config/NAME.yaml for it (CONFIG="data={…}" for what is known)
+	@test -n "$(SOURCE)" || { echo "Which images? make init SOURCE=folder [NAME=mine] [CONFIG=\"data={class_level: 1}\"]"; exit 1; }
+	$(BIN)/python scripts/study init "$(SOURCE)" $(if $(NAME),--study "$(NAME)") $(if $(CONFIG),--config "$(CONFIG)")
 
 published: $(INSTALLED) ## the published recipes of config/published.tsv, with their epochs cut short
 	. $(BIN)/activate && snakemake --cores all --resources gpu=1 --configfile config/published.yaml

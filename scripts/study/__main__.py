@@ -10,6 +10,7 @@ if not __package__:  # the folder is run: what lies in it is `study.…`, not mo
 
 # Each is a module of its name in study.commands, loaded only if it is asked for: some need PyTorch.
 COMMANDS = {
+    "init": "Look at a source of images and write config/<name>.yaml for it, with reasons (`make init SOURCE=folder`).",
     "predict": "Label the images of a folder with a trained run (`make predict IMAGES=folder RUN=best`).",
     "export": "Export a trained run as one TorchScript file that needs none of this code (`make export RUN=best`).",
     "watch": "Show every run of a study in the terminal, again and again (`make watch`).",

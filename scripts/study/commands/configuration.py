@@ -1,6 +1,7 @@
 """A study by its name, and its configuration merged as Snakemake merges it."""
 
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -14,8 +15,11 @@ from study.recipe_table import read_recipes
 ROOT = Path(__file__).parents[3]  # of the pipeline, wherever it is called from
 
 
-def read_configuration(*layers: str | Path) -> dict[str, Any]:
-    """Configuration files laid one over the other, the default config/config.yaml first, as the Snakefile has it.
+def read_configuration(*layers: str | Path | Mapping[str, Any]) -> dict[str, Any]:
+    """Configurations laid one over the other, the default config/config.yaml first, as the Snakefile has it.
+
+    Args:
+        layers: files, or what would be in one.
 
     Raises:
         StudyError: a file does not exist or is no YAML.
@@ -25,7 +29,7 @@ def read_configuration(*layers: str | Path) -> dict[str, Any]:
     config: dict[str, Any] = {}
     own = Path("config/config.yaml")  # of another working directory
     for layer in (ROOT / own, *([own] if own.exists() else []), *layers):
-        update_config(config, read_yaml(layer) or {})
+        update_config(config, layer if isinstance(layer, Mapping) else read_yaml(layer) or {})
     return config
 
 

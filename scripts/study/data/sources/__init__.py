@@ -7,7 +7,7 @@ config/schemas/config.schema.yaml.
 Entry points:
     open_source(data) -> Source                            what `data.source` names, whatever its form
     reader_of(data) -> Reader                              which of READERS that is
-    forms_in_words() -> str                                "the word 'digits' …, a folder …, a zip of one or …"
+    forms_in_words() -> str                                "the word 'digits' …, a folder …, a zip or …"
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -100,7 +100,7 @@ READERS = (
         names_classes=True,
     ),
     Reader("a folder with one folder per class", folder.recognises, folder.FolderSource, OFFICIAL_SPLITS),
-    Reader("a zip of one", zip_archive.recognises, zip_archive.ZipSource, OFFICIAL_SPLITS, suffix=".zip"),
+    Reader("a zip of class folders", zip_archive.recognises, zip_archive.ZipSource, OFFICIAL_SPLITS, suffix=".zip"),
     Reader(
         "a CSV with the columns emotion, pixels, Usage (fer2013.csv, icml_face_data.csv)",
         fer2013_csv.recognises,
@@ -109,7 +109,7 @@ READERS = (
         suffix=".csv",
     ),
     Reader(
-        "FER+'s fer2013new.csv beside it",
+        "FER+'s fer2013new.csv beside FER2013's",
         ferplus.recognises,
         ferplus.FerPlusSource,
         "the CSV's column Usage",
