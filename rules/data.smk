@@ -1,4 +1,4 @@
-# Needs:  data.source of the configuration (an image folder, a zip, a CSV, or the embedded digits).
+# Needs:  data.source of the configuration (images in any form of study.data.sources, or the embedded digits).
 # Makes:  {RESULTS}/data/manifest.csv     every image: label, hash, split, copies, kept or not and why
 #         {RESULTS}/data/audit.json       what the audit counted, and the manifest's hash
 #         {RESULTS}/data/{split}.npy      packed uint8 images, one memory-mappable array per split

@@ -82,7 +82,11 @@ def run(arguments: argparse.Namespace) -> None:
     first = [Suggestion("study", name), Suggestion("data.source", source)]
     config = _configured([*first, *_flat(given)])
     _refuse_a_taken_name(name, path, arguments.force)
-    look = look_at(DataSettings(**deciding(config, "data")))
+    try:
+        look = look_at(DataSettings(**deciding(config, "data")))
+    except StudyError as error:
+        hint = "; give init the key along: --config 'data={…}'" * ("data." in str(error))
+        raise StudyError(f"{error}{hint}") from None
     divided = division(look, config, given)
     table = Suggestion("experiments", config["experiments"])
     suggested = _with_given([first[0], table, *first[1:], *suggestions(look, config, divided)], given)

@@ -131,7 +131,9 @@ def test_a_table_with_groups_and_further_columns(tmp_path: Path) -> None:
 
 def test_what_is_ambiguous_is_said_on_the_command_line(tmp_path: Path) -> None:
     source = table(tmp_path / "labels.csv", "image,grade,kind,age")
-    with pytest.raises(StudyError, match=r"no column with the class; .*data\.table\.label"):
+    with pytest.raises(
+        StudyError, match=r"no column with the class; .*data\.table\.label.*; give init the key along: --config"
+    ):
         written(source)
     config, text = written(
         source, "--config", "data={table: {label: grade, group: kind}}", "split={val: 0.2, train: 0.65}"

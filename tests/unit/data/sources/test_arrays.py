@@ -1,6 +1,8 @@
 """Arrays in an .npz as MedMNIST and NumPy's users save them, and those that are refused in words."""
 
+import io
 import pickle
+import zipfile
 from pathlib import Path
 from typing import Any
 
@@ -174,6 +176,19 @@ def test_a_damaged_file_is_one_line(tmp_path: Path) -> None:
     with pytest.raises(
         StudyError, match=r"a\.npz, array 'images': damaged \(Bad CRC-32 .*fetch or copy the file again"
     ):
+        open_source(data_settings(path))
+
+
+@pytest.mark.parametrize(("name", "shape"), [("images", (10**12, 28, 28)), ("labels", (10**12, 1))])
+def test_a_header_that_says_more_than_there_is_is_damage(tmp_path: Path, name: str, shape: tuple[int, ...]) -> None:
+    path = tmp_path / "a.npz"
+    file = io.BytesIO()
+    np.lib.format.write_array_header_1_0(file, {"descr": "|u1", "fortran_order": False, "shape": shape})
+    whole = {"images": images(20), "labels": classes(20)}
+    np.savez(path, **{key: array for key, array in whole.items() if key != name})
+    with zipfile.ZipFile(path, "a") as archive:
+        archive.writestr(f"{name}.npy", file.getvalue() + bytes(20))
+    with pytest.raises(StudyError, match=f"array '{name}': damaged .* bytes by its header, .* in the file"):
         open_source(data_settings(path))
 
 
