@@ -310,7 +310,7 @@ def _weights(look: Look, config: Mapping[str, Any], divided: Division) -> Sugges
         return f"{weights.max() / weights.min():.3g}"
 
     of_whom = "training images" if divided.splits is not None else "images"
-    seen = f"The largest class has {ratio:.3g} times the {of_whom} of the smallest."
+    seen = f"Of the recipes with a weighted loss: {_imbalance(ratio, of_whom)}."
     if scheme == "balanced":
         reason = f"{seen} With scikit-learn's weights every class counts alike."
     else:
@@ -320,7 +320,13 @@ def _weights(look: Look, config: Mapping[str, Any], divided: Division) -> Sugges
         )
     if ratio >= BALANCED_UP_TO:
         reason += " `experiments: config/imbalance.tsv` compares seventeen treatments of imbalance."
-    return Suggestion("loss.class_weights", scheme, f"Of the recipes with a weighted loss. {reason}")
+    return Suggestion("loss.class_weights", scheme, reason)
+
+
+def _imbalance(ratio: float, what: str) -> str:
+    if ratio < 1.005:
+        return "all classes are of one size"
+    return f"the largest has {ratio:.3g} times the {what} of the smallest"
 
 
 def _batches(path: Path, tables: Sequence[str], sizes: Sequence[int], training: int) -> tuple[str, dict[Path, str]]:
@@ -411,10 +417,7 @@ def _seen(look: Look) -> Iterator[str]:
     if look.ignored:
         yield f"Not read as images of a class: {look.ignored}."
     counts = look.counts["images"]
-    yield (
-        f"{counts.sum():,} images of {len(counts):,} classes; the largest has {look.imbalance:.3g} times the images of "
-        "the smallest."
-    )
+    yield (f"{counts.sum():,} images of {len(counts):,} classes; {_imbalance(look.imbalance, 'images')}.")
     if look.numbered and look.nameable:
         yield "Classes are numbers: `class_names: {0: …, 1: …}` in the section `data` gives them names."
     if look.sizes:

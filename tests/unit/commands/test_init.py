@@ -193,6 +193,7 @@ def test_other_layouts(tmp_path: Path, make: Any, form: str, classes: dict[str, 
     config, text = written(make(tmp_path / "images.csv"))
     assert f"Read as {form}" in unwrapped(text)
     assert config["data"]["expected"]["classes"] == classes
+    assert "classes; all classes are of one size." in unwrapped(text)
 
 
 def test_groups_that_the_sources_split_tears(tmp_path: Path) -> None:
