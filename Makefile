@@ -54,7 +54,8 @@ dry-run: $(INSTALLED) ## plan every configuration, run nothing, need no data
 # At full width, with a GPU: make findings LAYER= SUFFIX=
 LAYER ?= config/quarter_width.yaml
 SUFFIX ?= _quarter
-EVERY_TABLE := experiments=[config/experiments.tsv,config/ablations.tsv,config/lr_batch.tsv]
+FER_PACKAGE := $(if $(wildcard resources/fer_package.parquet),$(shell echo ,config/fer_package.tsv))
+EVERY_TABLE := experiments=[config/experiments.tsv,config/ablations.tsv,config/lr_batch.tsv$(FER_PACKAGE)]
 
 findings: $(INSTALLED) ## train on the real FER2013 and write docs/FINDINGS.md (two hours on two cores)
 	. $(BIN)/activate && \

@@ -18,7 +18,9 @@ if str(WORKFLOW / "scripts") not in sys.path:
 
 from study.compare.all_tables import TABLES
 from study.data.data_settings import DIGITS, DataSettings, source_fingerprint
+from study.elsewhere import ABSENT, check_predictions_files, from_file, predictions_file
 from study.errors import StudyError
+from study.files import file_sha256
 from study.machine import has_gpu, memory_mb, threads_of_each
 from study.names import SPLITS
 from study.paths import RunPaths, class_weights_file
@@ -52,6 +54,8 @@ try:
     TABLE_FILES = recipe_tables(config, WORKFLOW)
     RECIPES = read_recipes(TABLE_FILES, study=values_of(config))
     check_recipes(config, RECIPES.values())
+    if PLANS_JOBS:
+        check_predictions_files(RECIPES.values(), config["seeds"])
     laid_over = workflow.config_settings.overwrite_config.get("cases") or {}
     CAPTIONS = captions({**config, "experiments": TABLE_FILES}, laid_over)
 except StudyError as error:
@@ -64,7 +68,8 @@ SOURCE = config["data"]["source"]
 # The experiments with a training of their own, and by what makes their predictions.
 TRAINED = [name for name, recipe in RECIPES.items() if recipe.trains]
 ADJUSTED = [name for name, recipe in RECIPES.items() if recipe.adjusted]
-EVALUATED = [name for name in RECIPES if name not in ADJUSTED]
+IMPORTED = [name for name, recipe in RECIPES.items() if from_file(recipe)]
+EVALUATED = [name for name in RECIPES if name not in (*ADJUSTED, *IMPORTED)]
 CASES = sorted({recipe.case for recipe in RECIPES.values()})
 
 # By the end of their file's name: scheme and β. The study's own, and those of recipes with a weighted loss.
@@ -104,7 +109,9 @@ def script_digest(name):
 
     Words for readers are part of every result but those of the network and of its predictions.
     """
-    return code_digest(WORKFLOW / "scripts" / f"{name}.py", words=name not in ("train", "evaluate", "adjust"))
+    return code_digest(
+        WORKFLOW / "scripts" / f"{name}.py", words=name not in ("train", "evaluate", "adjust", "import_predictions")
+    )
 
 
 def every_run(pattern):
@@ -134,6 +141,17 @@ def _trained(wildcards):
 def predictions_of(wildcards):
     """The predictions that an experiment adjusts."""
     return _trained(wildcards).predictions
+
+
+def predictions_file_of(wildcards):
+    """The file that an experiment's predictions are read from."""
+    return str(predictions_file(RECIPES[wildcards.experiment], wildcards.seed))
+
+
+def predictions_identity(wildcards):
+    """Its name and what it holds. A param, because Snakemake looks only at the time stamp of a large file."""
+    path = predictions_file_of(wildcards)
+    return [path, file_sha256(path) if Path(path).exists() else ABSENT]
 
 
 def source_files(wildcards):
@@ -269,7 +287,7 @@ def planned_study():
         PLACED_RESULTS,
         config,
         RECIPES,
-        {name: settings_of(recipe) for name, recipe in RECIPES.items()},
+        {name: settings_of(recipe) for name, recipe in RECIPES.items() if name not in IMPORTED},
         {"data": data_settings(None), "split": config["split"], "source": source_identity(None)},
     )
 

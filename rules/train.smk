@@ -1,4 +1,5 @@
-# Needs:  packed arrays, class weights (recipes with a weighted loss), pretrained weights (if configured).
+# Needs:  packed arrays, class weights (recipes with a weighted loss), pretrained weights (if configured), files of
+#         predictions (rows that name one).
 # Makes:  {RESULTS}/train/{experiment}/seed_{seed}/      history.csv, best.safetensors, run.json, tensorboard/
 #         {RESULTS}/evaluate/{experiment}/seed_{seed}/   predictions.parquet, metrics.json
 
@@ -96,3 +97,31 @@ rule adjust:
         code=script_digest("adjust"),
     script:
         "../scripts/adjust.py"
+
+
+rule import_predictions:
+    """Predictions of a row that names a file of them, checked against the images, and their metrics."""
+    input:
+        index=rules.pack.output.index,
+        arrays=ancient(PACKED),
+        # ancient: pack.json, compared by content, has the images that count
+        manifest=ancient(rules.manifest.output.manifest),
+        # ancient: what counts is its hash below, not its time stamp
+        file=ancient(predictions_file_of),
+    output:
+        predictions=RUN.predictions,
+        metrics=RUN.metrics,
+    log:
+        RUN.log("import_predictions"),
+    benchmark:
+        RUN.benchmark("import_predictions")
+    wildcard_constraints:
+        experiment=one_of(IMPORTED),
+    conda:
+        "../envs/compare.yaml"
+    params:
+        ece_bins=lookup(dpath="metrics/ece_bins", within=config),
+        file=predictions_identity,
+        code=script_digest("import_predictions"),
+    script:
+        "../scripts/import_predictions.py"

@@ -17,6 +17,7 @@ from scipy.special import log_softmax
 
 from study.compare.comparison import Comparison
 from study.compare.runs import Run, load_runs
+from study.elsewhere import from_file, predictions_file, recipe_from_file
 from study.evaluate.metrics import evaluate
 from study.evaluate.predictions import Predictions, read_scores, write_predictions
 from study.files import write_table
@@ -64,6 +65,11 @@ def recipe(experiment: str, case: int = 1, **changes: object) -> Recipe:
         activation="softmax", sampler="shuffle", momentum=0.9, reported=0.5,
     )  # fmt: skip
     return base.but(**changes)
+
+
+def imported(experiment: str, case: int = 1, file: str = "resources/theirs.csv") -> Recipe:
+    """The recipe of a row with predictions from a file."""
+    return recipe_from_file(experiment, case, file, {})
 
 
 def fourteen() -> list[Made]:
@@ -170,11 +176,24 @@ def write_run(folder: Path, made: Made, classes: Sequence[str] = CLASSES, images
     """run.json, history.csv, predictions.parquet and metrics.json of one run."""
     place = f"{made.recipe.experiment}/seed_{made.seed}"
     train, evaluate_ = folder / "train" / place, folder / "evaluate" / place
-    train.mkdir(parents=True)
     evaluate_.mkdir(parents=True)
     write_predictions(predictions(made, classes, images), evaluate_ / "predictions.parquet")
     metrics = evaluate(read_scores(evaluate_ / "predictions.parquet"), 15)
+    if from_file(made.recipe):
+        only = classes[3 % len(classes)] if made.outcome == "collapsed" else None
+        path = str(predictions_file(made.recipe, made.seed))
+        metrics["file"] = {
+            "path": path,
+            "sha256": "f" * 64,
+            "seed": None,
+            "data": "",
+            "left_out": 0,
+            "only_class": only,
+        }
     (evaluate_ / "metrics.json").write_text(json.dumps(metrics, allow_nan=False))
+    if from_file(made.recipe):
+        return
+    train.mkdir(parents=True)
     curve = history(made, len(classes))
     write_table(curve, train / "history.csv")
     (train / "run.json").write_text(json.dumps(record(made, curve, classes), allow_nan=False))

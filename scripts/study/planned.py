@@ -21,6 +21,7 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
+from study.elsewhere import made_elsewhere, predictions_file
 from study.errors import StudyError
 from study.files import file_sha256, json_text, read_json, write_atomically
 from study.paths import RunPaths, class_weights_file, evaluated_in, runs_in
@@ -32,6 +33,7 @@ from study.starts import start_of
 SHOWN = 10  # differences of one run, or lines, at most
 NOT_IN_TABLE, NOT_IN_SEEDS = "its recipe is not in the table of recipes any more", "its seed is not in `seeds` any more"
 TRAINED_ELSEWHERE = "its row takes the training of another one now"
+READ_FROM_FILE = "its row has predictions from a file now"
 
 
 @dataclass(frozen=True)
@@ -194,7 +196,7 @@ class PlannedStudy:
                 elif self.recipes[run.experiment]["evaluation.tta"] == "none" and _evaluated_before_training(run):
                     reasons[run] = "it was trained again after it was evaluated"
             else:
-                reasons[run] = TRAINED_ELSEWHERE if run.name in others else self._not_planned(run)
+                reasons[run] = _without_its_own(others[run.name]) if run.name in others else self._not_planned(run)
         for run in evaluated_in(self.results):
             if run.name in others:
                 if why := self.evaluated_otherwise(others[run.name], reasons):
@@ -213,6 +215,8 @@ class PlannedStudy:
             reasons: the same of the runs that were trained.
         """
         trained, recipe = RunPaths(self.results, run.training, run.seed), self.recipes[run.experiment]
+        if made_elsewhere(run.training):
+            return self._read_otherwise(run)
         if trained in reasons:
             return f"of {trained.name}, whose training it takes: {reasons[trained]}"
         if not trained.run.exists():
@@ -229,6 +233,26 @@ class PlannedStudy:
         except (OSError, ValueError, KeyError, TypeError) as error:
             return f"its metrics.json does not say what was adjusted ({error})"
         return ""
+
+    def _read_otherwise(self, run: RunPaths) -> str:
+        """The same of a run whose predictions come from a file."""
+        path = predictions_file(self.recipes[run.experiment], run.seed)
+        try:
+            made = read_json(run.metrics)["file"]
+            if made["path"] != str(path):
+                return f"its predictions were read from {made['path']}, now {path}"
+            if path.exists() and made["sha256"] != file_sha256(path):
+                return f"its predictions were read from {path}, which has changed since"
+            if self.images not in (None, made["data"]):
+                return f"it was evaluated on other images than those in {self.results / 'data'} now"
+        except (OSError, ValueError, KeyError, TypeError) as error:
+            return f"its metrics.json does not say which file its predictions are from ({error})"
+        return ""
+
+
+def _without_its_own(run: RunPaths) -> str:
+    """Why the training of a run without training is of no use."""
+    return READ_FROM_FILE if made_elsewhere(run.training) else TRAINED_ELSEWHERE
 
 
 def weights_sha256(run: RunPaths) -> str | None:
@@ -306,7 +330,10 @@ def _removal(runs: Sequence[RunPaths], reason: str) -> str:
     folders = [
         folder
         for run in runs
-        for folder, own in ((run.trained, run.trains), (run.evaluated, reason != TRAINED_ELSEWHERE))
+        for folder, own in (
+            (run.trained, run.trains),
+            (run.evaluated, reason not in (TRAINED_ELSEWHERE, READ_FROM_FILE)),
+        )
         if own and folder.exists()
     ]
     return shlex.join(["rm", "-r", "--", *map(str, folders)])

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from study.batch_sizes import check_batch_sizes
+from study.elsewhere import made_elsewhere
 from study.errors import StudyError
 from study.files import file_sha256, read_json, read_table
 from study.names import SPLITS
@@ -235,7 +236,9 @@ def set_time_stamps(study: PlannedStudy) -> None:
                 if in_order:
                     _renew(evaluated, max(inputs, _oldest(*evaluated)))
         for run in study.runs:
-            if not run.trains and study.recipes[run.experiment].adjusted:
+            if made_elsewhere(run.training):
+                _set_after_images(study, run, index)
+            elif not run.trains and study.recipes[run.experiment].adjusted:
                 _set_after(study, run, index)
     except OSError:  # somebody else's files: they stay as they are
         return
@@ -250,6 +253,13 @@ def _set_after(study: PlannedStudy, run: RunPaths, index: Path) -> None:
     needed = _newest(index, trained.predictions)
     if _oldest(*made) < needed and not study.differences(trained) and not study.evaluated_otherwise(run):
         _renew(made, needed)
+
+
+def _set_after_images(study: PlannedStudy, run: RunPaths, index: Path) -> None:
+    """The same for predictions from a file: by the hashes of the file and of the images, in metrics.json."""
+    made = [run.predictions, run.metrics]
+    if all(path.exists() for path in made) and _oldest(*made) < _newest(index) and not study.evaluated_otherwise(run):
+        _renew(made, _newest(index))
 
 
 def _stamped(path: Path) -> Path:

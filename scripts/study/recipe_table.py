@@ -12,13 +12,25 @@ import csv
 import difflib
 import functools
 import re
-from collections.abc import Callable, Mapping, Sequence, Set
+from collections.abc import Callable, Collection, Mapping, Sequence, Set
 from pathlib import Path
 from typing import Any
 
 from study.combinations import TRAINED_AS, disagreements, spelled
+from study.elsewhere import PREDICTIONS, recipe_from_file
 from study.errors import StudyError
-from study.recipe import COLUMNS, EVALUATION, HYPERPARAMETERS, KEYS, RECIPE_SECTIONS, Column, Recipe, column_named
+from study.recipe import (
+    COLUMNS,
+    EVALUATION,
+    HYPERPARAMETERS,
+    KEYS,
+    NO_HYPERPARAMETERS,
+    RECIPE_SECTIONS,
+    TOLD,
+    Column,
+    Recipe,
+    column_named,
+)
 from study.reference import allowed
 from study.schema import SCHEMA, validator
 from study.starts import start_of, wrong_start
@@ -54,7 +66,7 @@ def read_recipes(
     trained = {
         name: _checked(where, Recipe.of(study=study, **values), set(values))
         for name, (where, values) in rows.items()
-        if TRAINED_AS not in values
+        if not values.keys() & {TRAINED_AS, PREDICTIONS}
     }
     for recipe in trained.values():
         if why := wrong_start(recipe, trained):
@@ -63,7 +75,11 @@ def read_recipes(
             found = f"{first_seen[recipe.experiment.lower()]}, {where} 'model.init_from': found {start_of(recipe)}"
             raise StudyError(f"{found}, {why}")
     return {
-        name: trained[name] if name in trained else _without_training(where, values, trained, list(rows))
+        name: trained[name]
+        if name in trained
+        else _from_file(where, values)
+        if PREDICTIONS in values
+        else _without_training(where, values, trained, list(rows))
         for name, (where, values) in rows.items()
     }
 
@@ -154,12 +170,17 @@ def _read_header(path: Path, row: int, header: list[str]) -> list[str]:
             how = "twice" if before == name else f"twice, as '{before}' and as '{name}'"
             raise StudyError(f"{path}, row {row}: the column '{column}' stands {how}; each is used once")
         columns.append(column)
-    missing = [name for name, column in COLUMNS.items() if name not in columns and not column.optional]
+    _need(path, row, columns, NO_HYPERPARAMETERS if PREDICTIONS in columns else COLUMNS)
+    return columns
+
+
+def _need(path: Path, row: int, columns: Sequence[str], needed: Collection[str]) -> None:
+    """Refuse a table without a column that is no optional one."""
+    missing = [name for name in needed if name not in columns and not COLUMNS[name].optional]
     if missing:
         raise StudyError(
-            f"{path}, row {row}: missing column {', '.join(map(repr, missing))}; found: {', '.join(header)}"
+            f"{path}, row {row}: missing column {', '.join(map(repr, missing))}; found: {', '.join(columns)}"
         )
-    return columns
 
 
 def _column_of(path: Path, row: int, name: str) -> str:
@@ -195,7 +216,9 @@ def _read_row(path: Path, row: int, header: list[str], cells: list[str]) -> dict
     if len(cells) != len(header):
         raise StudyError(f"{path}, row {row}: {len(cells)} cells found, {len(header)} expected (one per column)")
     values: dict[str, Any] = {}
-    trains = TRAINED_AS not in header or not cells[header.index(TRAINED_AS)]
+    trains = not any(cells[header.index(name)] for name in (TRAINED_AS, PREDICTIONS) if name in header)
+    if trains:
+        _need(path, row, header, COLUMNS)
     for name, cell in zip(header, cells, strict=True):
         column = COLUMNS[name]
         if cell == "" and (column.optional or (name in HYPERPARAMETERS and not trains)):
@@ -221,6 +244,18 @@ def _checked(row: str, recipe: Recipe, given: Set[str]) -> Recipe:
         where = f"column '{name}'" if name in given else f"config key '{name}'"
         raise StudyError(f"{row}, {where}: found {found}, {rule}")
     return recipe
+
+
+def _from_file(row: str, values: Mapping[str, Any]) -> Recipe:
+    """The recipe of a row with predictions from a file, which has no hyperparameters."""
+    for name in values:
+        if name in HYPERPARAMETERS and name != PREDICTIONS:
+            raise StudyError(
+                f"{row}, column '{name}': found {spelled(values[name])}, allowed is nothing: the row's predictions "
+                f"come from a file ('{PREDICTIONS}' is {values[PREDICTIONS]}), and it is not known how they were made"
+            )
+    told = {name: values[name] for name in TOLD if name in values}
+    return recipe_from_file(values["experiment"], values["case"], values[PREDICTIONS], told)
 
 
 def _without_training(

@@ -4,6 +4,7 @@ import contextlib
 import datetime
 import difflib
 import functools
+import itertools
 import math
 import operator
 from collections.abc import Iterable, Iterator, Mapping
@@ -11,6 +12,7 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
+from study.elsewhere import from_file
 from study.errors import StudyError
 from study.networks import PATCHES, TIMM, problems
 from study.recipe import COLUMNS, EVALUATION, HYPERPARAMETERS, Recipe, column_named, values_of
@@ -103,7 +105,7 @@ def check_recipes(config: dict[str, Any], recipes: Iterable[Recipe]) -> None:
         StudyError: naming the recipe and its column, or the key of the configuration where the value is the study's.
     """
     study = values_of(config)
-    for recipe in recipes:
+    for recipe in itertools.filterfalse(from_file, recipes):
         for column, found, rule in _problems(recipe, config):
             own = [name for name in (column, *OF_ITS_IMAGES.get(column, ())) if name in COLUMNS]
             if all(name in study and recipe[name] == study[name] for name in own):
@@ -200,8 +202,9 @@ def _cross_checks(config: dict[str, Any]) -> list[str]:
     total = split["train"] + split["val"] + split["test"]
     if not math.isclose(total, 1.0, abs_tol=1e-9):
         problems.append(f"'split.train', 'split.val' and 'split.test' add up to {total:g}, allowed is exactly 1")
-    if of := config.get(EVALUATION, {}).get("trained_as"):
-        problems.append(f"'{EVALUATION}.trained_as' is '{of}', allowed is nothing: it is for a row of the table")
+    for key in ("trained_as", "predictions"):
+        if of := config.get(EVALUATION, {}).get(key):
+            problems.append(f"'{EVALUATION}.{key}' is '{of}', allowed is nothing: it is for a row of the table")
     if config["data"]["url"] and not config["data"]["sha256"]:
         problems.append("'data.url' is set but 'data.sha256' is not: a download is used only if its hash is known")
     if config["data"].get("digits_tail", "all") != "all" and split["method"] != "official":

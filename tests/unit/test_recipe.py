@@ -1,10 +1,12 @@
 """The table of recipes: what it accepts, and what it says about a wrong cell."""
 
+import re
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from study.elsewhere import check_predictions_files, from_file, made_elsewhere, predictions_file
 from study.errors import StudyError
 from study.recipe import (
     COLUMNS,
@@ -581,3 +583,54 @@ def test_another_tta_of_a_row_that_is_adjusted_is_refused(tmp_path: Path) -> Non
     row = without_training("a", "temperature", tta="hflip")
     with pytest.raises(StudyError, match="tta': found hflip, allowed is nothing: the predictions of 'a' are adjusted"):
         read_recipes(write(tmp_path, f"{ROW}    ", row, header=NO_TRAINING))
+
+
+FROM_A_FILE = f"{HEADER} predictions trained_as"
+
+
+def predictions_row(file: str = "theirs.csv", cells: str = EMPTY, last: str = "") -> str:
+    return f"b 1{cells}{file} {last}"
+
+
+def test_a_row_may_name_a_file_of_predictions_and_has_no_hyperparameters(tmp_path: Path) -> None:
+    a, b = read_recipes(write(tmp_path, f"{ROW}  ", predictions_row("x/{seed}.csv"), header=FROM_A_FILE)).values()
+    assert from_file(b) and not b.trains and not b.adjusted and made_elsewhere(b.training)
+    assert not from_file(a) and a.trains and "evaluation.predictions" not in a.deciding and a.evaluation == {}
+    assert predictions_file(b, 7) == Path("x/7.csv")
+    assert all(b.meant(name) is None for name in HYPERPARAMETERS if not name.startswith("evaluation."))
+    assert b.but(case=3).hyperparameters == b.hyperparameters and not b.class_weights and not b.treats_imbalance
+    with pytest.raises(
+        StudyError, match=r"experiment 'b', column 'evaluation.predictions': found x/0.csv, which is no"
+    ):
+        check_predictions_files([a, b], [0])
+
+
+@pytest.mark.parametrize(
+    ("row", "message"),
+    [
+        (predictions_row("theirs.xlsx"), "found 'theirs.xlsx', allowed is the path of a .csv, .tsv or .parquet file"),
+        (predictions_row("{who}.csv"), "found '{who}.csv', allowed is"),
+        (
+            predictions_row(last="a"),
+            "column 'evaluation.trained_as': found a, allowed is nothing: the row's predictions",
+        ),
+        (f"{changed('experiment', 'b')} theirs.csv ", "column 'optimizer': found SGD, allowed is nothing"),
+    ],
+)
+def test_a_wrong_row_with_predictions_is_explained(tmp_path: Path, row: str, message: str) -> None:
+    with pytest.raises(StudyError, match=re.escape(message)):
+        read_recipes(write(tmp_path, f"{ROW}  ", row, header=FROM_A_FILE))
+
+
+def test_nothing_starts_from_or_adjusts_predictions_of_a_file(tmp_path: Path) -> None:
+    rows = f"{ROW}  ", predictions_row(), f"c 1{EMPTY} b"
+    with pytest.raises(StudyError, match="found 'b', a row without training itself; allowed: a"):
+        read_recipes(write(tmp_path, *rows, header=FROM_A_FILE))
+
+
+def test_a_table_of_predictions_alone_needs_no_columns_of_a_training(tmp_path: Path) -> None:
+    short = "experiment case predictions"
+    (theirs,) = read_recipes(write(tmp_path, "theirs 8 theirs.csv", header=short)).values()
+    assert from_file(theirs) and theirs.case == 8
+    with pytest.raises(StudyError, match="row 3: missing column 'optimizer', 'lr', .*; found: experiment, case, eval"):
+        read_recipes(write(tmp_path, "theirs 8 theirs.csv", "ours 8 ", header=short))

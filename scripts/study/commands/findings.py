@@ -13,6 +13,8 @@ from study.report.findings import findings, load
 from study.settings import captions
 
 TABLES = [f"config/{name}.tsv" for name in ("experiments", "ablations", "lr_batch")]
+# Of a row with predictions from a file, which belongs to the study where the file is there.
+FER_PACKAGE, ITS_PREDICTIONS = "config/fer_package.tsv", Path("resources/fer_package.parquet")
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -30,7 +32,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(arguments: argparse.Namespace) -> None:
     """Do what the command is for."""
     studies = []
-    for name, tables in (("fer2013", TABLES), ("original", TABLES[:1])):
+    every = [*TABLES, FER_PACKAGE] if ITS_PREDICTIONS.exists() else TABLES
+    for name, tables in (("fer2013", every), ("original", TABLES[:1])):
         tables = recipe_tables({"experiments": tables}, ROOT)
         config = read_configuration(ROOT / f"config/{name}.yaml", *arguments.layer) | {"experiments": tables}
         results, recipes = Path(f"results/{name}{arguments.suffix}"), read_recipes(tables, study=values_of(config))

@@ -23,8 +23,9 @@ from study.data import manifest, packed
 from study.data.class_weights import class_weights, read_class_weights
 from study.data.packed import PackedData
 from study.data.packing import array_digest
+from study.elsewhere import made_elsewhere, predictions_file
 from study.errors import StudyError
-from study.evaluate import adjustment, metrics, prediction
+from study.evaluate import adjustment, metrics, own_predictions, prediction
 from study.evaluate.predictions import blocks, predictions_bytes, read_predictions
 from study.files import file_sha256, read_json, read_table, table_text
 from study.names import HISTORY_COLUMNS
@@ -99,7 +100,7 @@ def verify(study: PlannedStudy, scripts: Path, report: Report) -> list[str]:
     found = itertools.chain(_data(results / "data", data), _class_weights(study, data))
     problems += _checked("data", found, report)
     for run in study.runs:
-        check = _run if run.trains else _without_training
+        check = _run if run.trains else _from_file if made_elsewhere(run.training) else _without_training
         problems += _checked(f"run {run.name}", check(config, run, recipes[run.experiment], data, report), report)
     problems += _checked("tables", _tables(config, results, recipes), report)
     _note_changed_code(study, scripts, report)
@@ -219,6 +220,31 @@ def _without_training(
         yield f"{files.predictions}: not what the adjustment makes of {trained.predictions}"
 
 
+def _from_file(
+    config: dict[str, Any], files: RunPaths, recipe: Recipe, data: PackedData, report: Report
+) -> Iterator[str]:
+    """A run whose predictions come from a file, read from it again."""
+    path = predictions_file(recipe, files.seed)
+    try:
+        saved, scores = files.predictions.read_bytes(), read_json(files.metrics)
+        if not path.exists():
+            report(f"note: {path}: not there any more, so that {files.predictions} cannot be made again")
+            return
+        images = own_predictions.Images.of(data, manifest.read_manifest(files.results / "data/manifest.csv"))
+        again = own_predictions.read(path, images, int(files.seed))
+    except OSError as error:
+        yield f"{error.filename}: missing; the study is not finished"
+        return
+    except StudyError as error:
+        yield str(error)
+        return
+    if predictions_bytes(again.predictions) != saved:
+        yield f"{files.predictions}: not the predictions of {path}"
+    expected = metrics.evaluate(again.predictions.scores, config["metrics"]["ece_bins"])
+    if expected | {own_predictions.KEY: again.record()} != scores:
+        yield f"{files.metrics}: not the metrics of {path}, or not what is known of it"
+
+
 def _predictions(
     config: dict[str, Any],
     files: RunPaths,
@@ -258,7 +284,7 @@ def _tables(config: dict[str, Any], results: Path, recipes: dict[str, Recipe]) -
     if missing := [path for group in files for path in group if not path.exists()]:
         yield f"{folder}: cannot be traced, because {missing[0]} is missing"
         return
-    if damaged := [run.history for run in planned if list(_columns(run.history, HISTORY_COLUMNS))]:
+    if damaged := [path for path in files[2] if list(_columns(path, HISTORY_COLUMNS))]:
         yield f"{folder}: cannot be traced, because {damaged[0]} lacks columns"
         return
     comparison = Comparison(

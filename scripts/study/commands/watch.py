@@ -21,6 +21,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from study.commands.configuration import planned_study
+from study.elsewhere import made_elsewhere
 from study.files import read_json
 from study.names import COLLAPSED, COMPLETED, DIVERGED, EARLY_STOPPED, FAILURES
 from study.paths import RunPaths
@@ -131,9 +132,8 @@ def read_state(run: RunPaths, now: float) -> State:
     """
     experiment, seed = run.experiment, int(run.seed)
     if not run.trains:
-        return State(
-            experiment, seed, EVALUATED if run.metrics.exists() else WAITING, note=f"trained as {run.training}"
-        )
+        note = "predictions from a file" if made_elsewhere(run.training) else f"trained as {run.training}"
+        return State(experiment, seed, EVALUATED if run.metrics.exists() else WAITING, note=note)
     if (done := _done(run.run)) is not None:
         return State(experiment, seed, **done)
     try:

@@ -15,6 +15,7 @@ from study.compare import comparability
 from study.compare.comparison import Comparison, mean_or_none
 from study.compare.runs import RecipeRuns, Run
 from study.compare.statistics import percentile_interval
+from study.elsewhere import from_file
 from study.errors import StudyError
 from study.recipe import HYPERPARAMETERS, shown_columns
 
@@ -52,7 +53,7 @@ def case_table(comparison: Comparison, case: int) -> pd.DataFrame:
         raise StudyError(f"case {case}: no recipe belongs to it; the table of recipes has {comparison.cases}")
     within = comparison.of_case(case)
     differs_in = comparability.in_short(comparison)
-    recipe_columns = shown_columns(group.recipe for group in within.recipes.values())
+    recipe_columns = shown_columns(group.recipe for group in within.recipes.values() if not from_file(group.recipe))
     published = any(group.recipe.source for group in within.recipes.values())
     columns = []
     for name, group in within.recipes.items():

@@ -12,6 +12,7 @@ from typing import Any
 from study.compare.comparison import Comparison
 from study.compare.questionable import value_text
 from study.compare.runs import Run
+from study.elsewhere import from_file
 
 PRECISION = "training.precision"  # of this the run itself knows best: "auto" is another one on another machine
 
@@ -22,6 +23,8 @@ def differing(protocol: Mapping[str, Sequence[Any]], run: Run) -> dict[str, tupl
     Args:
         protocol: see `study.settings.reported_protocol`.
     """
+    if from_file(run.recipe):  # of which nothing is known
+        return {}
     differs_in = {}
     for key, (here, reported) in protocol.items():
         actual = run.record["precision"] if key == PRECISION else run.recipe.hyperparameters.get(key, here)

@@ -9,6 +9,7 @@ Entry points:
     cost_in_words(table, best) -> str                      the frontier as sentences
 """
 
+import math
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -19,6 +20,7 @@ from numpy.typing import NDArray
 from study.compare.comparison import Comparison
 from study.compare.runs import RecipeRuns, Run
 from study.compare.verdicts import BEST, NOT_DISTINGUISHABLE
+from study.elsewhere import from_file
 from study.recipe import Recipe
 from study.starts import start_of
 
@@ -31,19 +33,23 @@ def costs(comparison: Comparison) -> pd.DataFrame:
         trained_as: the experiment whose training a row without one of its own takes; "" for all others.
         starts_from: the experiment whose weights its training starts from, whose seconds count too; "" for none.
         seeds
-        seconds: of training and validation, the mean over the seeds; seconds_total: their sum.
+        seconds: of training and validation, the mean over the seeds; seconds_total: their sum. Of predictions from a
+            file these are not known, and neither is the rest.
         images_per_second: mean over the seeds; peak_memory_bytes: the highest of the seeds.
         parameters
         test_accuracy, test_accuracy_low, test_accuracy_high: as everywhere.
         failure: how runs failed; "" if none did.
         verdict: beside the best recipe.
-        on_frontier: whether no recipe that did not fail beats it; a recipe of which every run failed never is.
+        on_frontier: whether no recipe that did not fail beats it; a recipe of which every run failed never is, nor is
+            one whose cost is not known.
     """
     groups = comparison.recipes
     recipes = {name: group.recipe for name, group in groups.items()}
     table = pd.DataFrame([_row(comparison, group, recipes) for group in groups.values()])
     alive = np.array([not group.failed for group in groups.values()])
-    table["on_frontier"] = frontier(table["seconds"].to_numpy(), table["test_accuracy"].to_numpy(), alive)
+    seconds = table["seconds"].to_numpy()
+    table["on_frontier"] = frontier(seconds, table["test_accuracy"].to_numpy(), alive & ~np.isnan(seconds))
+    table = table.astype({"peak_memory_bytes": "Int64", "parameters": "Int64"})
     return table.sort_values("seconds", kind="stable", ignore_index=True)
 
 
@@ -65,18 +71,18 @@ def frontier(seconds: NDArray[np.float64], accuracy: NDArray[np.float64], alive:
 def _row(comparison: Comparison, group: RecipeRuns, recipes: Mapping[str, Recipe]) -> dict[str, Any]:
     trainings = trainings_of(group.recipe, recipes)
     seconds = [_over(comparison, trainings, run, lambda record: float(record["seconds"]), sum) for run in group]
-    memory = [_over(comparison, trainings, run, lambda record: int(record["peak_memory_bytes"]), max) for run in group]
+    memory = [_over(comparison, trainings, run, lambda record: record["peak_memory_bytes"], max) for run in group]
     low, high = group.interval("test")
     return {
         "experiment": group.name,
-        "trained_as": "" if group.recipe.trains else group.recipe.training,
+        "trained_as": "" if group.recipe.trains or from_file(group.recipe) else group.recipe.training,
         "starts_from": trainings[1] if len(trainings) > 1 else "",
         "seeds": len(group),
         "seconds": float(np.mean(seconds)),
         "seconds_total": float(np.sum(seconds)),
         "images_per_second": float(np.mean([run.record["images_per_second"] for run in group])),
         "peak_memory_bytes": max(memory),
-        "parameters": int(group.first.record["parameters"]),
+        "parameters": group.first.record["parameters"],
         "test_accuracy": group.accuracy("test"),
         "test_accuracy_low": low,
         "test_accuracy_high": high,
@@ -118,7 +124,9 @@ def cost_in_words(table: pd.DataFrame) -> list[str]:
     ]
     cheapest = alike.iloc[0]
     taken = f"{best['experiment']} takes {duration(best['seconds'])} to train"
-    if cheapest["experiment"] == best["experiment"]:
+    if math.isnan(best["seconds"]):
+        first = f"What the training of {best['experiment']} took is not known: its predictions come from a file."
+    elif cheapest["experiment"] == best["experiment"]:
         first = f"{taken}; no cheaper recipe is indistinguishable from it."
     else:
         share = cheapest["seconds"] / best["seconds"]
@@ -135,7 +143,9 @@ def cost_in_words(table: pd.DataFrame) -> list[str]:
 
 
 def duration(seconds: float) -> str:
-    """Wall time in the unit that reads best: "2.4 s", "12 s", "3.2 min", "45 min", "1.8 h"."""
+    """Wall time in the unit that reads best: "2.4 s", "12 s", "3.2 min", "45 min", "1.8 h"; "–" where not known."""
+    if math.isnan(seconds):
+        return "–"
     value, unit = (
         (seconds, "s") if seconds < 100 else (seconds / 60, "min") if seconds < 6000 else (seconds / 3600, "h")
     )

@@ -16,7 +16,9 @@ import pandas as pd
 from study.compare.comparison import Comparison
 from study.compare.runs import Run
 from study.compare.statistics import accuracy_interval, paired_test, percentile_interval
+from study.elsewhere import from_file
 from study.errors import StudyError
+from study.evaluate import own_predictions
 from study.evaluate.metrics import evaluate
 from study.evaluate.predictions import Predictions, blocks, most_probable, read_predictions
 
@@ -27,8 +29,9 @@ def members(comparison: Comparison) -> list[Run]:
     """The runs that vote: added one by one, each time the one that lowers the validation NLL of the vote most.
 
     From the second member on it ends when no further run lowers it, or with `metrics.ensemble_members` of them. Failed
-    runs and runs with probabilities that are not finite stand aside, and so do those without a training of their own,
-    which would be a second vote of one network; if all do, the run of the recipe chosen on validation is alone.
+    runs and runs with probabilities that are not finite stand aside, and so do those that take another one's training
+    or another seed's file, which would be a second vote of one network; if all do, the run of the recipe chosen on
+    validation is alone.
     Source: Caruana, Niculescu-Mizil, Crew & Ksikes 2004, Ensemble selection from libraries of models (ICML),
     without replacement and by the NLL, which is finer than the accuracy of a few hundred images.
 
@@ -38,8 +41,8 @@ def members(comparison: Comparison) -> list[Run]:
     runs, most = comparison.runs, comparison.metrics["ensemble_members"]
     if not all(run.scores for run in runs):
         raise StudyError("an ensemble needs the predictions of every run; evaluate them first")
-    trained = [run for run in runs if run.recipe.trains]
-    free = [run for run in trained if not run.failed and np.isfinite(run.scores["val"].nll).all()]
+    networks = {_network(run): run for run in reversed(runs) if run.recipe.trains or from_file(run.recipe)}
+    free = [run for run in reversed(networks.values()) if not run.failed and np.isfinite(run.scores["val"].nll).all()]
     if not free:
         return [comparison.best.first]
     chosen: list[Run] = []
@@ -55,6 +58,11 @@ def members(comparison: Comparison) -> list[Run]:
         total = sums[int(np.argmin(losses))]
         chosen.append(free.pop(int(np.argmin(losses))))
     return chosen
+
+
+def _network(run: Run) -> object:
+    """The same for two runs of one network: of the same predictions of a file."""
+    return own_predictions.source(run.metrics) if from_file(run.recipe) else run
 
 
 def vote(chosen: Sequence[Run]) -> Predictions:

@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from study.elsewhere import from_file
 from study.recipe import HYPERPARAMETERS, Recipe, listed
 
 
@@ -65,7 +66,7 @@ def questionable(
         official_split: whether the source brings a split of its own.
     """
     choices = []
-    recipes = list(recipes)
+    recipes = [recipe for recipe in recipes if not from_file(recipe)]
     for key, (applies, why) in QUESTIONABLE.items():
         section, name = key.split(".")
         if key in HYPERPARAMETERS:

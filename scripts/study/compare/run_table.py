@@ -12,8 +12,9 @@ import pandas as pd
 from study.compare.comparison import Comparison
 from study.compare.runs import RecipeRuns, Run
 from study.compare.statistics import RESAMPLED, percentile_interval
+from study.elsewhere import from_file
 from study.names import EVALUATED_SPLITS
-from study.recipe import shown_columns
+from study.recipe import HYPERPARAMETERS, shown_columns
 
 
 def run_table(comparison: Comparison) -> pd.DataFrame:
@@ -25,11 +26,12 @@ def run_table(comparison: Comparison) -> pd.DataFrame:
     share of the test images, and `vs_baseline`, see `Comparison.vs_baseline`. Where the study shows reported values
     there are the columns `reported` and `reported_difference` (validation accuracy minus reported) as well. Where
     images are of groups, `test_groups` says in how many independent units the `test_images` are, and intervals are over
-    these.
+    these. Of predictions from a file neither recipe nor cost is known, and the cells are empty.
     """
-    columns = shown_columns(run.recipe for run in comparison.runs)
+    columns = shown_columns(run.recipe for run in comparison.runs if not from_file(run.recipe))
     table = pd.DataFrame([_row(comparison, run, columns) for run in comparison.runs])
-    return table.astype({"best_epoch": "Int64", "tier": "Int64"})
+    whole = [name for name in columns if HYPERPARAMETERS[name].node.get("type") in ("integer", ["integer", "null"])]
+    return table.astype(dict.fromkeys(("epochs", "best_epoch", "tier", "parameters", *whole), "Int64"))
 
 
 def _row(comparison: Comparison, run: Run, columns: Sequence[str]) -> dict[str, Any]:
@@ -48,7 +50,8 @@ def _row(comparison: Comparison, run: Run, columns: Sequence[str]) -> dict[str, 
         row["test_groups"] = comparison.test_units
     row["confidence"] = comparison.confidence
     row["parameters"] = run.record["parameters"]
-    row |= {"images_per_second": run.record["images_per_second"] if run.recipe.trains else None, "seconds": run.seconds}
+    row |= {"images_per_second": run.record["images_per_second"] if run.recipe.trains else None}
+    row["seconds"] = run.seconds
     if comparison.reported_protocol is not None:
         reported = run.recipe.reported
         row |= {"reported": reported, "reported_difference": None if reported is None else run.val_accuracy - reported}

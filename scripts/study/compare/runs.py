@@ -20,7 +20,9 @@ from scipy.sparse import csr_array
 
 from study.compare.outcome_in_words import reason
 from study.compare.statistics import Units, accuracy_interval, mean_interval, units_of, wilson_interval
+from study.elsewhere import from_file, made_elsewhere
 from study.errors import StudyError
+from study.evaluate import own_predictions
 from study.evaluate.adjustment import Adjustment
 from study.evaluate.predictions import read_scores
 from study.files import read_json, read_table
@@ -56,14 +58,14 @@ class Scores:
 
 @dataclass(frozen=True, eq=False)
 class Run:
-    """One experiment trained with one seed.
+    """One experiment trained with one seed, or a file of predictions for it.
 
     Attributes:
         recipe: the row of the table of recipes, with case and reported value.
         seed: the study's seed.
-        record: the content of run.json.
+        record: the content of run.json; of predictions from a file the outcome, and that the rest is not known.
         metrics: the content of metrics.json.
-        history: one row per epoch, as in history.csv.
+        history: one row per epoch, as in history.csv; empty if predictions come from a file.
         scores: per split, what was predicted for each image; empty if predictions were not loaded.
         predictions: the file, which has the log-probabilities of all classes too.
     """
@@ -100,8 +102,8 @@ class Run:
 
     @property
     def seconds(self) -> float:
-        """What its training took; 0 without one of its own."""
-        return float(self.record["seconds"]) if self.recipe.trains else 0.0
+        """What its training took; 0 without one of its own, nan where predictions come from a file."""
+        return float(self.record["seconds"]) if self.recipe.trains or from_file(self.recipe) else 0.0
 
     @cached_property
     def reason(self) -> str:
@@ -110,6 +112,8 @@ class Run:
         Raises:
             StudyError: the run was trained by a version that left no facts.
         """
+        if from_file(self.recipe):
+            return own_predictions.reason(self.metrics)
         if "best_by" not in self.record.get("facts", {}):
             raise StudyError(
                 f"{self.experiment}, seed {self.seed}: run.json lacks the facts behind the outcome, it was made by an "
@@ -171,7 +175,8 @@ def load_runs(
 
     Files are matched by their folders `{experiment}/seed_{seed}`, so the lists may come in any order. Histories are
     needed for curves, predictions for paired tests; either list may be empty. A recipe without training has the
-    run.json and the history of the one that was trained for it.
+    run.json and the history of the one that was trained for it; of one whose predictions come from a file there are
+    metrics.json and predictions.parquet alone.
 
     Args:
         groups: the group of every image that is of one, by image_id, as `study.data.manifest.read_groups` gives it.
@@ -189,24 +194,24 @@ def load_runs(
         raise StudyError(f"{records[unknown[0]]}: experiment '{unknown[0][0]}' is not in the table of recipes")
     runs = []
     for recipe, seed in _in_order(recipes, records, metrics):
-        trained, evaluated = (recipe.training, seed), (recipe.experiment, seed)
+        trained, evaluated, own = (recipe.training, seed), (recipe.experiment, seed), from_file(recipe)
         for files, key, name in (
             (metrics, evaluated, "metrics.json"),
-            (histories, trained, "history.csv"),
+            ({} if own else histories, trained, "history.csv"),
             (predictions, evaluated, "predictions.parquet"),
         ):
             if files and key not in files:
                 of = "" if recipe.trains else f" for '{recipe.experiment}'"
-                raise StudyError(
-                    f"{records[trained]}: the run has no {name} beside it{of}; run Snakemake again to make it"
-                )
+                beside = records.get(trained) or metrics[evaluated]
+                raise StudyError(f"{beside}: the run has no {name} beside it{of}; run Snakemake again to make it")
+        scored = read_json(metrics[evaluated])
         runs.append(
             Run(
                 recipe=recipe,
                 seed=seed,
-                record=read_json(records[trained]),
-                metrics=read_json(metrics[evaluated]),
-                history=read_table(histories[trained], text=()) if histories else pd.DataFrame(),
+                record=own_predictions.record_of(scored) if own else read_json(records[trained]),
+                metrics=scored,
+                history=read_table(histories[trained], text=()) if histories and not own else pd.DataFrame(),
                 scores=_scores(predictions[evaluated]) if predictions else {},
                 predictions=predictions.get(evaluated),
             )
@@ -226,16 +231,17 @@ def _in_order(
     for name, recipe in recipes.items():
         here = records if recipe.trains else metrics
         for seed in sorted(seed for experiment, seed in here if experiment == name):
-            if (recipe.training, seed) in records:
+            if (recipe.training, seed) in records or from_file(recipe):
                 yield recipe, seed
 
 
 def files_of(runs: Sequence[RunPaths]) -> tuple[list[Path], list[Path], list[Path], list[Path]]:
     """The lists of files that `load_runs` takes."""
+    trained = [run for run in runs if not made_elsewhere(run.training)]
     return (
-        [run.run for run in runs],
+        [run.run for run in trained],
         [run.metrics for run in runs],
-        [run.history for run in runs],
+        [run.history for run in trained],
         [run.predictions for run in runs],
     )
 
@@ -316,7 +322,14 @@ class RecipeRuns:
     @property
     def capped(self) -> Recipe:
         """The recipe with the epochs that its runs were allowed, which the study may have cut; for differences."""
+        if from_file(self.recipe):
+            return self.recipe
         return self.recipe.but(max_epochs=min(self.recipe.max_epochs, self.first.record["max_epochs"]))
+
+    @property
+    def one_network(self) -> bool:
+        """Whether the runs of all seeds are of the same predictions, read from one file."""
+        return from_file(self.recipe) and len({own_predictions.source(run.metrics) for run in self.runs}) == 1
 
     @property
     def name(self) -> str:
@@ -337,8 +350,11 @@ class RecipeRuns:
         return float(np.mean([run.metrics[split][metric] for run in self.runs]))
 
     def interval(self, split: str) -> tuple[float, float]:
-        """Interval of the accuracy: Wilson's over the images for one seed, Student's over several seeds."""
-        if self.several_seeds:
+        """Interval of the accuracy: Wilson's over the images for one seed, Student's over several seeds.
+
+        Where one file counts for every seed, seeds do not vary, and the interval is that of one.
+        """
+        if self.several_seeds and not self.one_network:
             low, high = mean_interval([run.metrics[split]["accuracy"] for run in self.runs], self.confidence)
             return max(low, 0.0), min(high, 1.0)
         return self.first.interval(split, self.confidence)

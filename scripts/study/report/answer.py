@@ -19,6 +19,7 @@ from study.compare.runs import choose
 from study.compare.seeds_and_images import POWER
 from study.compare.statistics import level
 from study.compare.verdicts import BETTER, NOT_BETTER, NOT_DISTINGUISHABLE, WORSE
+from study.elsewhere import from_file
 
 NAMED = 12  # names in a sentence
 FEW_GROUPS = 30  # with fewer, intervals over groups cover less than they say: docs/STATISTICS.md
@@ -143,7 +144,21 @@ def caution(comparison: Comparison) -> str:
             f"{over}: one p value for all runs of a pair, from the variance between seeds and between {over}, with "
             "Holm's correction."
         )
-    return f"{text} {_independent(comparison)}{_power(comparison)}".strip()
+    return f"{text} {_imported(comparison)}{_independent(comparison)}{_power(comparison)}".strip()
+
+
+def _imported(comparison: Comparison) -> str:
+    """Which recipes are predictions from a file, and what that leaves open; "" if none is."""
+    names = [group.name for group in comparison.recipes.values() if from_file(group.recipe)]
+    if not names:
+        return ""
+    constant = [group.name for group in comparison.recipes.values() if group.several_seeds and group.one_network]
+    same = f" The same predictions count for every seed of {some(constant)}." if constant else ""
+    return (
+        f"The predictions of {some(names)} come from a file. Nothing is known here of how they were made, who chose "
+        "them, and on which images: if the test images had a part in that, their scores are too good and the tests "
+        f"mean nothing.{same} "
+    )
 
 
 def test_names(grouped: bool) -> tuple[str, str, str]:

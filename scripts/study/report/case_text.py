@@ -100,8 +100,8 @@ def case_markdown(
 def case_remarks(table: pd.DataFrame) -> list[str]:
     """Sentences that a reader of this case table has to know: two treatments that change together, failures alone."""
     rows = {label: values for label, *values in table.itertuples(index=False, name=None)}
-    treatments = set(zip(rows["loss"], rows["sampler"], strict=True))
-    losses, samplers = (set(values) for values in zip(*treatments, strict=True))
+    treatments = {pair for pair in zip(rows["loss"], rows["sampler"], strict=True) if pair != (None, None)}
+    losses, samplers = ({pair[k] for pair in treatments} for k in range(2))
     remarks = []
     if len(treatments) == len(losses) == len(samplers) > 1:
         remarks.append(

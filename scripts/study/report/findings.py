@@ -22,9 +22,11 @@ from study.compare.runs import RecipeRuns, Run, choose, files_of, load_runs
 from study.compare.verdicts import NOT_BETTER
 from study.data.class_weights import read_class_weights
 from study.data.manifest import read_groups, read_manifest
+from study.elsewhere import from_file, made_elsewhere
 from study.errors import StudyError
 from study.files import read_json
 from study.names import FAILURES
+from study.paths import RunPaths
 from study.planned import PlannedStudy
 from study.provenance import processor
 from study.recipe import HYPERPARAMETERS, NEUTRAL, TREATMENTS, Recipe, lr_text
@@ -74,7 +76,7 @@ def load(
         StudyError: if there is none.
     """
     study = PlannedStudy(results, config, recipes)
-    out = {run.experiment for run in study.runs if not run.metrics.exists() or study.differences(run)}
+    out = {run.experiment for run in study.runs if not run.metrics.exists() or _made_otherwise(study, run)}
     done = [run for run in study.runs if not out & {run.experiment, recipes[run.experiment].training}]
     if not done:
         raise StudyError(f"{results}: no finished run to report; train some first (`make findings`)")
@@ -88,6 +90,11 @@ def load(
     )
     audit = read_json(results / "data/audit.json")
     return FinishedStudy(results.name, config, recipes, captions, comparison, audit, all_tables(comparison))
+
+
+def _made_otherwise(study: PlannedStudy, run: RunPaths) -> bool:
+    """Whether a finished run is not of the study as it is now."""
+    return bool(study.evaluated_otherwise(run) if made_elsewhere(run.training) else study.differences(run))
 
 
 def findings(sound: FinishedStudy, original: FinishedStudy, command: str) -> str:
@@ -148,7 +155,11 @@ def _conditions(study: FinishedStudy) -> dict[str, Any]:
         "epochs": f"at most {study.config['training']['max_epochs'] or 'as many as the recipe says'}",
         "images": ", ".join(f"{count:,} {name}" for name, count in counts.items()),
         "hardware": f"{facts['device']}, {facts['threads']} thread(s) per training, {processor()}, {facts['platform']}",
-        **{key: facts[key] for key in ("precision", "training time", "trained", "commit", "torch") if key in facts},
+        **{
+            key: facts[key]
+            for key in (*("precision", "training time", "trained", "commit", "torch"), "predictions from files")
+            if key in facts
+        },
     }
     note = comparability.note(study.comparison)
     return {"name": study.name, "facts": shown, "note": escape_markdown(note)}
@@ -163,7 +174,7 @@ def _run_rows(study: FinishedStudy) -> list[dict[str, str]]:
             {
                 "name": escape_markdown(group.name),
                 "outcome": group.failure or "no failure" if group.several_seeds else _spaced(group.first.outcome),
-                "best_epoch": ", ".join(f"{run.record['best_epoch']} of {run.record['epochs']}" for run in group),
+                "best_epoch": _best_epochs(group),
                 "val": _percent(group.accuracy("val")),
                 "reported": _percent(reported),
                 "difference": "–" if reported is None else f"{100 * (group.accuracy('val') - reported):+.1f}",
@@ -172,6 +183,13 @@ def _run_rows(study: FinishedStudy) -> list[dict[str, str]]:
             }
         )
     return rows
+
+
+def _best_epochs(group: RecipeRuns) -> str:
+    """Of every seed: "3 of 10"; "–" where they are not known."""
+    if from_file(group.recipe):
+        return "–"
+    return ", ".join(f"{run.record['best_epoch']} of {run.record['epochs']}" for run in group)
 
 
 def _verdict(comparison: Comparison, group: RecipeRuns) -> str:

@@ -28,6 +28,8 @@ from study.compare.runs import Run
 from study.compare.statistics import level
 from study.compare.subgroups import subgroup_facts
 from study.compare.verdicts import NOT_BETTER
+from study.elsewhere import from_file
+from study.evaluate import own_predictions
 from study.names import EVALUATED_SPLITS, FAILURES
 from study.report.all_figures import Figure, Key, keys_of
 from study.report.answer import answer, audit_facts, caution, plain, some, test_names
@@ -231,9 +233,9 @@ def _cost_row(row: Mapping[Any, Any]) -> dict[str, str]:
         "name": row["experiment"] + (f" ✕ {row['failure']}" if row["failure"] else ""),
         "seconds": duration(row["seconds"]) + shared + started,
         "total": duration(row["seconds_total"]),
-        "memory": f"{row['peak_memory_bytes'] / 2**30:.2f}",
-        "parameters": f"{row['parameters']:,.0f}",
-        "speed": f"{row['images_per_second']:,.0f}",
+        "memory": "–" if pd.isna(row["peak_memory_bytes"]) else f"{row['peak_memory_bytes'] / 2**30:.2f}",
+        "parameters": "–" if pd.isna(row["parameters"]) else f"{row['parameters']:,.0f}",
+        "speed": "–" if pd.isna(row["images_per_second"]) else f"{row['images_per_second']:,.0f}",
         "accuracy": "{:.1%} ({:.1%}–{:.1%})".format(*ends),
         "frontier": "yes" if row["on_frontier"] else "",
     }
@@ -319,7 +321,11 @@ def _vote_row(row: Mapping[Any, Any]) -> dict[str, str]:
 
 
 def provenance_rows(runs: Sequence[Run]) -> list[tuple[str, str]]:
-    """What made the runs, from their run.json: (what, value), several values with how many runs each stands for."""
+    """What made the runs, from their run.json: (what, value), several values with how many runs each stands for.
+
+    Of predictions from a file, its path and the first digits of its SHA-256.
+    """
+    imported = dict.fromkeys(_file_in_words(run) for run in runs if from_file(run.recipe))
     runs = [run for run in runs if run.recipe.trains]
     provenances = [run.record.get("provenance", {}) for run in runs]
     commits = [
@@ -346,7 +352,13 @@ def provenance_rows(runs: Sequence[Run]) -> list[tuple[str, str]]:
     seconds = sum(run.seconds for run in runs)
     rows.insert(0, ("training time", f"{seconds / 60:,.1f} minutes for {len(runs)} runs, each on its own"))
     days = sorted(p[end] for p in provenances for end in ("started", "ended") if p.get(end))
+    rows += [("predictions from files", "; ".join(imported))] if imported else []
     return [("trained", f"{days[0]} to {days[-1]}"), *rows] if days else rows
+
+
+def _file_in_words(run: Run) -> str:
+    made = run.metrics[own_predictions.KEY]
+    return f"{run.experiment}: {made['path']} ({made['sha256'][:12]})"
 
 
 def _counted(values: Sequence[str]) -> str:

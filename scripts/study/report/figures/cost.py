@@ -22,8 +22,12 @@ FEW = 40  # recipes up to which every interval is drawn
 
 
 def cost(material: Material, path: str | Path) -> None:
-    """Test accuracy with its interval against seconds of training; the frontier's members joined and named."""
-    table = costs(material.comparison)
+    """Test accuracy with its interval against seconds of training; the frontier's members joined and named.
+
+    Predictions from a file, whose cost is not known, are left out.
+    """
+    every = costs(material.comparison)
+    table = every[every["seconds"].notna()]
     alive = table[table["failure"] == ""]
     failed, members = table[table["failure"] != ""], table[table["on_frontier"]]
     with drawing(path, WIDTH, HEIGHT) as figure:
@@ -40,8 +44,9 @@ def cost(material: Material, path: str | Path) -> None:
         axes.yaxis.set_major_formatter(PercentFormatter(1, decimals=0))
         grid(axes)
         _names(axes, table[table["on_frontier"] | (table["verdict"] == BEST)].sort_values("test_accuracy"))
-        axes.set_title(f"Accuracy against the time of training of {len(table)} recipe{'s' * (len(table) > 1)}")
-        figure.legend(loc="outside lower center", ncols=3)
+        axes.set_title(f"Accuracy against the time of training of {len(table)} recipe{'s' * (len(table) != 1)}")
+        if len(table):
+            figure.legend(loc="outside lower center", ncols=3)
 
 
 def _points(axes: Axes, rows: pd.DataFrame, marker: str, color: str, label: str, intervals: bool) -> None:

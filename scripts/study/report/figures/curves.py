@@ -10,6 +10,7 @@ from matplotlib.axes import Axes
 from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullFormatter, PercentFormatter
 
 from study.compare.runs import RecipeRuns, Run
+from study.elsewhere import from_file
 from study.recipe import lr_text
 from study.report.figures.material import Material
 from study.report.figures.style import BLUE, GREY, ORANGE, VERMILLION, drawing, grid, headed, name, series
@@ -83,12 +84,13 @@ def curves(material: Material, path: str | Path, experiment: str) -> None:
 def case_curves(material: Material, path: str | Path, case: int) -> None:
     """Validation accuracy and NLL of every training behind the recipes of a case, by final validation accuracy.
 
-    Of many recipes the best ones, see `study.report.shown`.
+    Of many recipes the best ones, see `study.report.shown`. Predictions from a file have no curves.
     """
     recipes = material.comparison.recipes
     all_within = material.comparison.of_case(case).recipes
     within = recipes_shown(all_within.values())
-    groups = {one: recipes[one] for one in dict.fromkeys(group.recipe.training for group in within)}
+    trainings = dict.fromkeys(group.recipe.training for group in within if not from_file(group.recipe))
+    groups = {one: recipes[one] for one in trainings}
     question = material.questions.get(str(case), "")
     position = {experiment: k for k, experiment in enumerate(groups)}
     ordered = sorted(groups, key=lambda e: -max(run.val_accuracy for run in groups[e]))
@@ -102,11 +104,15 @@ def case_curves(material: Material, path: str | Path, case: int) -> None:
                 _line(left, run.history, "val_accuracy", look, len(group) > 1, label if k == 0 else None)
                 _line(right, run.history, "val_nll", look, len(group) > 1, None)
         _accuracy_axis(left, "Validation accuracy")
-        _loss_axis(right, pd.concat([run.history[["val_nll"]] for group in groups.values() for run in group]))
+        histories = [run.history[["epoch", "val_nll"]] for group in groups.values() for run in group]
+        _loss_axis(right, pd.concat([history[["val_nll"]] for history in histories] or [pd.DataFrame()]))
         right.set_ylabel("Validation NLL (nats per image)")
         for axes in (left, right):
-            _epochs(axes, max(len(run.history) for group in groups.values() for run in group))
-        figure.legend(loc="outside right center", handlelength=3)
+            _epochs(axes, max(map(len, histories), default=1))
+        if groups:
+            figure.legend(loc="outside right center", handlelength=3)
+        else:
+            left.text(0.5, 0.5, "Every recipe is predictions from a file", ha="center", transform=left.transAxes)
         asked = f"Case {case}. {name(question, 200)}" if question else f"Case {case}"
         headed(figure, textwrap.fill(asked + of_all(within, all_within), 110))
 
