@@ -21,7 +21,7 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
-from study.elsewhere import made_elsewhere, predictions_file
+from study.elsewhere import from_file, made_elsewhere, predictions_file
 from study.errors import StudyError
 from study.files import file_sha256, json_text, read_json, write_atomically
 from study.paths import RunPaths, class_weights_file, evaluated_in, runs_in
@@ -30,6 +30,7 @@ from study.recipe import HYPERPARAMETERS, Recipe, recipes_of, values_of
 from study.recipe_table import read_recipes
 from study.starts import start_of
 
+FROM_FILES = "recipes_from_files"  # in study.json
 SHOWN = 10  # differences of one run, or lines, at most
 NOT_IN_TABLE, NOT_IN_SEEDS = "its recipe is not in the table of recipes any more", "its seed is not in `seeds` any more"
 TRAINED_ELSEWHERE = "its row takes the training of another one now"
@@ -65,7 +66,7 @@ class PlannedStudy:
         path = results / "study.json"
         try:
             content = read_json(path)
-            config, recipes = content["config"], recipes_of(content["recipes"])
+            config, recipes = content["config"], recipes_of(content["recipes"] | content.get(FROM_FILES, {}))
         except FileNotFoundError:
             raise StudyError(f"{path}: missing; run Snakemake for this study, which writes it") from None
         except (OSError, ValueError, KeyError, TypeError) as error:
@@ -75,10 +76,16 @@ class PlannedStudy:
         return cls(results, config, recipes, content["training"], content["data"])
 
     def write(self) -> None:
-        """Leave the plan where `read` finds it."""
+        """Leave the plan where `read` finds it.
+
+        Recipes from files stand apart: the rule pack reads the batch sizes of the others.
+        """
+        fields = {name: dict(vars(recipe)) for name, recipe in self.recipes.items()}
+        apart = {name for name, recipe in self.recipes.items() if from_file(recipe)}
         content = {
             "config": self.config,
-            "recipes": {name: dict(vars(recipe)) for name, recipe in self.recipes.items()},
+            "recipes": {name: of for name, of in fields.items() if name not in apart},
+            FROM_FILES: {name: of for name, of in fields.items() if name in apart},
             "training": self.training,
             "data": self.data,
         }

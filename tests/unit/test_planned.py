@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 from small_run import RECIPE
 
+from study.elsewhere import recipe_from_file
 from study.files import file_sha256
 from study.paths import RunPaths
 from study.planned import SHOWN, PlannedStudy, changes, leftover_lines, recipe_tables
@@ -174,3 +175,34 @@ def test_tables_are_those_of_the_working_directory_else_of_the_checkout(
         (tmp_path / place).touch()
     found = recipe_tables({"experiments": ["one.tsv", "two.tsv", "three.tsv"]}, tmp_path)
     assert found == ["one.tsv", str(tmp_path / "two.tsv"), "three.tsv"]
+
+
+def test_a_row_with_predictions_from_a_file_is_known_by_its_hash_and_that_of_the_images(study: PlannedStudy) -> None:
+    file, old = study.results / "theirs.csv", finish(study, "plain")
+    recipes = {**study.recipes, "plain": recipe_from_file("plain", 1, str(file), {})}
+    now = PlannedStudy(study.results, study.config, recipes, TRAINING)
+    run = now.runs[0]
+    file.write_text("p", encoding="utf-8")
+    made = {"path": str(file), "sha256": file_sha256(file), "seed": None, "data": now.images}
+    run.metrics.write_text(json.dumps({"file": made}), encoding="utf-8")
+    assert not run.trains and now.evaluated_otherwise(run) == ""
+    assert now.leftovers() == {old: "its row has predictions from a file now"}
+    (line,) = leftover_lines(now.leftovers())
+    assert line.endswith(f"rm -r -- {old.trained}")
+    file.write_text("q", encoding="utf-8")
+    assert "which has changed since" in now.evaluated_otherwise(run)
+    file.write_text("p", encoding="utf-8")
+    (study.results / "data/pack.json").write_text('{"classes": ["b"]}', encoding="utf-8")
+    changed = PlannedStudy(study.results, study.config, recipes, TRAINING)
+    assert changed.evaluated_otherwise(run).startswith("it was evaluated on other images")
+    moved = {"plain": recipe_from_file("plain", 1, "other.csv", {})}
+    renamed = PlannedStudy(study.results, study.config, moved, TRAINING)
+    assert renamed.evaluated_otherwise(run) == f"its predictions were read from {file}, now other.csv"
+
+
+def test_the_plan_that_is_left_has_rows_of_files_apart(study: PlannedStudy, tmp_path: Path) -> None:
+    recipes = {**study.recipes, "theirs": recipe_from_file("theirs", 1, "theirs.csv", {"source": "somewhere"})}
+    PlannedStudy(study.results, study.config, recipes, TRAINING).write()
+    content = json.loads((study.results / "study.json").read_text(encoding="utf-8"))
+    assert all(fields["hyperparameters"]["batch_size"] for fields in content["recipes"].values())
+    assert PlannedStudy.read(study.results, tmp_path).recipes == recipes

@@ -632,5 +632,5 @@ def test_a_table_of_predictions_alone_needs_no_columns_of_a_training(tmp_path: P
     short = "experiment case predictions"
     (theirs,) = read_recipes(write(tmp_path, "theirs 8 theirs.csv", header=short)).values()
     assert from_file(theirs) and theirs.case == 8
-    with pytest.raises(StudyError, match="row 3: missing column 'optimizer', 'lr', .*; found: experiment, case, eval"):
+    with pytest.raises(StudyError, match=r"row 3: missing column 'optimizer', 'lr', .*; found: experiment, case, eval"):
         read_recipes(write(tmp_path, "theirs 8 theirs.csv", "ours 8 ", header=short))

@@ -68,25 +68,29 @@ class Figure:
 
 
 def figures_of(recipes: Mapping[str, Recipe], each_up_to: int) -> list[Figure]:
-    """The figures of a study.
+    """The figures of a study; where nothing is trained, none of trainings.
 
     Args:
         each_up_to: of more recipes there are none for each of them: drawing takes half a second a figure, and the
             seconds and the memory of Snakemake's report grow with the square of their number.
     """
     many = len(recipes) > each_up_to
-    return [figure for figure in FIGURES if not (many and figure.per in OF_A_RECIPE)]
+    drawn = [figure for figure in FIGURES if not (many and figure.per in OF_A_RECIPE)]
+    return [figure for figure in drawn if not figure.per or keys_of(figure, recipes)]
 
 
 def keys_of(figure: Figure, recipes: Mapping[str, Recipe]) -> list[Key]:
     """What there is one figure for each of: experiments as the table has them, the others sorted; [] for one figure.
 
-    Recipes without training have figures of their predictions alone, which are those `per` experiment.
+    Recipes without training have figures of their predictions alone, which are those `per` experiment. A case of such
+    recipes has its figure.
     """
     if not figure.per:
         return []
     if figure.per == "experiment":
         return list(recipes)
+    if figure.per == "case":
+        return sorted({recipe.case for recipe in recipes.values()})
     trained = {name: recipe for name, recipe in recipes.items() if recipe.trains}
     if figure.per == "training":
         return list(trained)

@@ -100,6 +100,8 @@ def first_page_html(comparison: Comparison, page: FirstPage) -> str:
     sentences += map(_escaped, subgroup_facts(page.subgroups, best.name, comparison.confidence))
     conclusions, cost = page.conclusions.to_dict("records"), costs(comparison)
     hidden = {name for name, table in (("conclusions", conclusions), ("subgroups", page.subgroups)) if not len(table)}
+    if not any(run.recipe.trains for run in comparison.runs):
+        hidden |= {"curves", "map"}
     names = {group.name for group in shown(comparison.recipes.values())}
     effects, effects_left_out = largest_effects(page.effects)
     return environment().get_template("first_page.html.j2").render(

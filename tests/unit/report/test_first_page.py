@@ -1,5 +1,6 @@
 """The report's first page: what it opens on, that nothing of the data is markup, and how docutils reads it."""
 
+import re
 from html import unescape
 from pathlib import Path
 
@@ -193,3 +194,17 @@ def test_images_of_patients_are_tested_by_these(tmp_path: Path) -> None:
     assert "McNemar" not in html
     assert html.count("Exact sign-flip tests of whole groups (with") == 2 and "p is the exact sign-flip test" in html
     assert f"400 test images of {TEST_UNITS} independent groups" in html
+
+
+def test_predictions_from_a_file_are_called_so_and_nothing_is_said_of_their_cost(tmp_path: Path) -> None:
+    theirs = Made(made_runs.imported("theirs"), 0.75)
+    runs = made_runs.study(tmp_path / "a", [Made(recipe("ours"), 0.6), theirs])
+    html = unescape(page(runs, list(CLASSES)))
+    assert "The predictions of theirs come from a file. Nothing is known here of how they were made" in html
+    assert (
+        "Predictions read from resources/theirs.csv" in html and "What the training of theirs took is not known" in html
+    )
+    assert not re.search(r"\bnan\b", html)
+    through_docutils(html)
+    alone = made_runs.study(tmp_path / "b", [theirs])
+    assert "Predictions read from resources/theirs.csv" in page(alone, list(CLASSES))

@@ -8,7 +8,6 @@ import numpy as np
 import pandas as pd
 import pytest
 from made_runs import COUNTS, Made, comparison_of, imported, recipe
-from test_first_page import page, through_docutils
 
 from study.compare.all_tables import all_tables
 from study.compare.case_table import case_table
@@ -20,7 +19,7 @@ from study.compare.questionable import questionable
 from study.compare.run_table import run_table
 from study.compare.runs import RecipeRuns, Run
 from study.compare.statistics import wilson_interval
-from study.report.all_figures import FIGURES, Figure, keys_of
+from study.report.all_figures import FIGURES, Figure, figures_of, keys_of
 from study.report.answer import caution
 from study.report.case_text import case_cells, case_remarks
 from study.report.comparison_page import comparison_html
@@ -108,12 +107,12 @@ def test_one_file_for_every_seed_has_the_interval_of_one_network(tmp_path: Path)
     assert "The same predictions count for every seed of fixed." in caution(comparison)
 
 
-def test_the_first_page_says_that_nothing_is_known_of_it(runs: list[Run]) -> None:
-    html = page(runs, runs[0].classes)
-    assert "The predictions of theirs, constant come from a file. Nothing is known here" in html and WORDS in html
-    assert "theirs: resources/theirs.csv (ffffffffffff)" in html and "nan" not in html.replace("nance", "")
-    through_docutils(html)
-    assert dict(provenance_rows(runs))["training time"].endswith("for 2 runs, each on its own")
+def test_the_caution_says_that_nothing_is_known_of_it(runs: list[Run]) -> None:
+    said = caution(of(runs))
+    assert "The predictions of theirs, constant come from a file. Nothing is known here of how they were made" in said
+    rows = dict(provenance_rows(runs))
+    assert rows["training time"].endswith("for 2 runs, each on its own")
+    assert "theirs: resources/theirs.csv (ffffffffffff)" in rows["predictions from files"]
 
 
 @pytest.fixture(scope="module")
@@ -148,7 +147,8 @@ def test_a_study_may_be_of_files_alone(tmp_path: Path) -> None:
     runs = made_runs.study(tmp_path, [Made(imported("a", file="a.csv"), 0.7), Made(imported("b", file="b.csv"), 0.6)])
     tables = all_tables(of(runs))
     assert list(tables["comparison.csv"]["experiment"]) == ["a", "b"] and not tables["cost.csv"]["on_frontier"].any()
-    assert "come from a file" in page(runs, runs[0].classes)
+    recipes = {run.experiment: run.recipe for run in runs}
+    assert {figure.name for figure in FIGURES} - {one.name for one in figures_of(recipes, 100)} == {"curves", "map"}
     curves = next(figure for figure in FIGURES if figure.name == "cases")
     curves.draw(Material(of(runs)), tmp_path / "case.svg", 1)
     next(figure for figure in FIGURES if figure.name == "cost").draw(Material(of(runs)), tmp_path / "cost.svg")
