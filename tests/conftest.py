@@ -1,5 +1,6 @@
 """What tests share: a copy of the pipeline to run in, and the real data set where it is at hand."""
 
+import fcntl
 import os
 import re
 import shutil
@@ -98,10 +99,26 @@ def workspace(tmp_path: Path) -> Workspace:
 
 @pytest.fixture(scope="session")
 def finished(tmp_path_factory: pytest.TempPathFactory) -> Workspace:
-    """A copy of the pipeline in which the small study was run once. Tests that change it copy it first."""
-    workspace = copy_pipeline(tmp_path_factory.mktemp("finished"))
-    workspace.snakemake()
-    return workspace
+    """A copy of the pipeline in which the small study was run once. Tests that change it copy it first.
+
+    With several processes of pytest-xdist, one of them runs it, and each has a copy of its own.
+    """
+    own = tmp_path_factory.mktemp("finished")
+    if "PYTEST_XDIST_WORKER" not in os.environ:
+        workspace = copy_pipeline(own)
+        workspace.snakemake()
+        return workspace
+    shared = tmp_path_factory.getbasetemp().parent / "finished"
+    with (shared.parent / "finished.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not shared.exists():
+            made = shared.with_name("being_made")
+            shutil.rmtree(made, ignore_errors=True)
+            made.mkdir()
+            copy_pipeline(made).snakemake()
+            made.rename(shared)
+    shutil.copytree(shared, own, symlinks=True, dirs_exist_ok=True)
+    return Workspace(own)
 
 
 @pytest.fixture
