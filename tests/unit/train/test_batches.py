@@ -1,3 +1,4 @@
+import mmap
 import threading
 import time
 from pathlib import Path
@@ -14,6 +15,7 @@ from study.train.batches import (
     STD,
     Images,
     Normalize,
+    _requests,
     batch_bounds,
     evaluation_batches,
     training_batches,
@@ -124,6 +126,28 @@ class TestReadAhead:
         one, other = (list(training_batches(images, torch.arange(50), None, 4, Normalize(CPU))) for images in kinds)
         for (images, _), (same_images, _) in zip(one, other, strict=True):
             assert images.shape[2:] == (20, 20) and torch.equal(images, same_images)
+
+    def test_the_kernel_is_asked_for_the_images_of_a_batch_and_for_nothing_else(self):
+        asked = []
+
+        class Recorded(mmap.mmap):
+            def madvise(self, *given: int) -> None:
+                asked.append(given)
+                super().madvise(*given)
+
+        side, page = 100, mmap.PAGESIZE  # neither an image nor its rows begin at a page
+        file = Recorded(-1, 7 + 50 * 3 * side**2)
+        pixels = np.ndarray((50, 3, side, side), np.uint8, file, 7)
+        for images, edge in ((pixels, 0), (middle(pixels, 80), 10)):
+            ask_for = _requests(images)
+            assert asked == [(mmap.MADV_RANDOM,)]
+            ask_for(np.array([49, 3]))
+            for (_, start, length), index in zip(asked[1:], (49, 3), strict=True):
+                first = 7 + index * 3 * side**2 + edge * side + edge
+                end = 7 + (index + 1) * 3 * side**2 - edge * side - edge
+                assert start == first // page * page and start + length == end
+            asked.clear()
+        assert _requests(np.zeros((2, 3, 4, 4), np.uint8))(np.array([0])) is None
 
     def test_evaluation_batches_are_the_same(self, tmp_path, monkeypatch):
         monkeypatch.setattr("study.train.batches.EVALUATION_PIXELS", 20 * 32**2)
