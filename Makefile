@@ -83,6 +83,7 @@ bench-scale: $(INSTALLED) ## made-up studies of 1,000 classes, 500 recipes and m
 	$(BIN)/python -m benchmarks.scale classes --name scale-classes
 	$(BIN)/python -m benchmarks.scale recipes --name scale-recipes
 	$(BIN)/python -m benchmarks.scale_images --name scale-images
+	$(BIN)/python -m benchmarks.scale_reading --name scale-reading
 	$(BIN)/python -m benchmarks.scale_images --page
 	$(BIN)/python -m benchmarks.record
 

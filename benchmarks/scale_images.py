@@ -10,7 +10,7 @@ Entry points:
     write_zip(path, count, side)                           a zip of JPEG files, one folder per class
     write_csv(path, count)                                 FER2013's table
     preparation(folder, source, name, side, workers)       seconds and memory of both rules
-    page(record, speed) -> str                             docs/SCALE.md
+    page(record, reading, speed) -> str                    docs/SCALE.md
     memory_of(processes) -> bytes                          what processes hold, without files that are mapped
 """
 
@@ -20,7 +20,6 @@ import io
 import json
 import os
 import shlex
-import statistics
 import subprocess
 import sys
 import tempfile
@@ -34,12 +33,13 @@ from typing import Any
 import numpy as np
 import psutil
 from PIL import Image
+from scipy.stats import bootstrap
 
 from benchmarks import ROOT
 from benchmarks.contenders import available_cores
 from benchmarks.pipeline import copy_pipeline, rule_seconds
 from benchmarks.record import RESULTS, origin, write_record
-from benchmarks.scale_reading import reading
+from benchmarks.scale_reading import beside
 from study.data.decode import decode, pixels_sha256, resize
 from study.errors import StudyError
 from study.provenance import processor
@@ -226,23 +226,24 @@ def seconds_of_large_image(repeats: int = 50) -> float:
     return (time.process_time() - start) / repeats
 
 
-def page(record: Mapping[str, Any], speed: Mapping[str, Any]) -> str:
+def page(record: Mapping[str, Any], reading: Mapping[str, Any], speed: Mapping[str, Any]) -> str:
     """docs/SCALE.md.
 
     Args:
         record: what `main` measured.
+        reading: the record of `benchmarks.scale_reading`.
         speed: the record of `benchmarks.speed` on a processor, for the seconds of an epoch.
     """
-    rows, dirty = record["preparation"], " with uncommitted changes" if record["uncommitted_changes"] else ""
+    rows = record["preparation"]
     lines = [
         "# How far it goes",
         "",
-        "Written by `python -m benchmarks.scale_images --page` from `benchmarks/results/scale-images.json`; no number",
-        "is typed by hand.",
+        "Written by `python -m benchmarks.scale_images --page` from `scale-images.json` and `scale-reading.json` in",
+        "`benchmarks/results/`; no number is typed by hand.",
         "",
         "## Images",
         "",
-        f"{record['date']}, commit {str(record['commit'])[:12]}{dirty}; {record['device']},",
+        f"{_when(record)}; {record['device']},",
         f"{record['workers']} processes, load of the machine at the start {record['load']:.1f}.",
         "",
         f"    {record['command']}",
@@ -264,7 +265,7 @@ def page(record: Mapping[str, Any], speed: Mapping[str, Any]) -> str:
             f"| {row['images']:,} | {copies(row['images'])}, {row['duplicate_groups']} | {' | '.join(cells)} "
             f"| {row['packed_bytes'] / 1e9:.1f} GB |"
         )
-    lines += ["", *(f"- {line}" for line in _growth(rows)), *_reading(record["reading"]), ""]
+    lines += ["", *(f"- {line}" for line in _growth(rows)), "", *_reading(reading), ""]
     return "\n".join([*lines, *_imagenet(record, speed)]) + "\n"
 
 
@@ -292,19 +293,38 @@ def _growth(rows: Sequence[Mapping[str, Any]]) -> Iterator[str]:
         )
 
 
-def _reading(read: Mapping[str, Any]) -> list[str]:
-    cached, cold, resident = read["cached_over_resident"], read["cold_over_resident"], read["rates"]["resident"]
-    spread = (max(resident) - min(resident)) / statistics.median(resident)
-    reached = "reached" if cold >= TARGET_READING else "missed"
-    if spread > 1 - TARGET_READING:
-        reached = f"open, because the rate from memory itself varied by {spread:.0%} between rounds"
+def _when(record: Mapping[str, Any]) -> str:
+    dirty = " with uncommitted changes" if record["uncommitted_changes"] else ""
+    return f"{record['date']}, commit {str(record['commit'])[:12]}{dirty}"
+
+
+def _reading(record: Mapping[str, Any]) -> list[str]:
+    """A training split that is read from its file, with the target."""
+    found = {name: _median(beside(record["rates"], name)) for name in record["rates"]}
+    reached = "reached" if found["cold"][0] >= TARGET_READING else "missed"
+    said = {name: f"{middle:.3f} ({low:.3f} to {high:.3f})" for name, (middle, low, high) in found.items()}
+    rounds = len(record["rates"]["cold"])
     return [
-        f"- a training split of {read['images']:,} images ({read['bytes'] / 1e9:.1f} GB), read in random order from "
-        f"its file: {cold:.2f} of the rate from memory with every page from the disk, {cached:.2f} with the file in "
-        f"the kernel's cache (median of {len(resident)} rounds; target {TARGET_READING}: {reached}). The file is "
-        "smaller than the machine's memory; its "
-        "pages were dropped from the cache before every cold round instead.",
+        "## A training split larger than memory",
+        "",
+        f"{_when(record)}; {record['device']}.",
+        "",
+        f"    {record['command']}",
+        "",
+        f"{record['images']:,} images ({record['bytes'] / 1e9:.1f} GB) in random order, {record['steps']} training",
+        "steps at a time, over the rate from memory just before and after: median and its 95 % interval over",
+        f"{rounds} rounds. The file is smaller than the machine's memory; its pages were dropped from the kernel's",
+        "cache before every cold round instead, so that every image came from the disk.",
+        "",
+        f"- every page from the disk: {said['cold']}; target {TARGET_READING}: {reached}",
+        f"- the file in the kernel's cache: {said['cached']}",
     ]
+
+
+def _median(values: Sequence[float]) -> tuple[float, float, float]:
+    """Median, and its 95 % interval by the bootstrap (scipy.stats.bootstrap, percentiles)."""
+    drawn = bootstrap((values,), np.median, method="percentile", rng=np.random.default_rng(0))
+    return float(np.median(values)), float(drawn.confidence_interval.low), float(drawn.confidence_interval.high)
 
 
 def _imagenet(record: Mapping[str, Any], speed: Mapping[str, Any]) -> list[str]:
@@ -337,7 +357,6 @@ def arguments(text: Sequence[str]) -> argparse.Namespace:
     parser.add_argument("--sizes", type=int, nargs="+", default=[36_000, 144_000], help="numbers of images, rising")
     parser.add_argument("--side", type=int, default=64, help="pixels")
     parser.add_argument("--workers", type=int, default=available_cores(), help="processes that decode")
-    parser.add_argument("--reading", type=int, default=60_000, help="images of the split that is read from its file")
     parser.add_argument("--folder", type=Path, help="where images and results go; a temporary one without it")
     parser.add_argument("--name", help="of the record in benchmarks/results/; nothing is written without it")
     parser.add_argument("--page", action="store_true", help="only write docs/SCALE.md from the record")
@@ -367,17 +386,17 @@ def measure(given: argparse.Namespace, folder: Path) -> dict[str, Any]:
         **origin(),
         "preparation": rows,
         "seconds_of_large_image": seconds_of_large_image(),
-        "reading": reading(folder, given.reading, given.side, steps=20, rounds=5),
     }
 
 
 def main(given: argparse.Namespace) -> None:
     """Measure and write the record, or write the page."""
     if given.page:
-        record, speed = (
-            json.loads((RESULTS / f"{name}.json").read_text(encoding="utf-8")) for name in ("scale-images", "cpu")
-        )
-        (ROOT / "docs/SCALE.md").write_text(page(record, speed), encoding="utf-8")
+        records = [
+            json.loads((RESULTS / f"{name}.json").read_text(encoding="utf-8"))
+            for name in ("scale-images", "scale-reading", "cpu")
+        ]
+        (ROOT / "docs/SCALE.md").write_text(page(*records), encoding="utf-8")
         return
     with tempfile.TemporaryDirectory(dir=given.folder) as temporary:
         record = measure(given, Path(temporary))
