@@ -84,6 +84,7 @@ bench-scale: $(INSTALLED) ## made-up studies of 1,000 classes, 500 recipes and m
 	$(BIN)/python -m benchmarks.scale recipes --name scale-recipes
 	$(BIN)/python -m benchmarks.scale_images --name scale-images
 	$(BIN)/python -m benchmarks.scale_reading --name scale-reading
+	$(BIN)/python -m benchmarks.near_copies --sizes 10000 20000 40000 $(if $(wildcard $(FER2013)),--source $(FER2013)) --name near-copies
 	$(BIN)/python -m benchmarks.scale_images --page
 	$(BIN)/python -m benchmarks.record
 

@@ -1,5 +1,5 @@
 # Needs:  data.source of the configuration (images in any form of study.data.sources, or the embedded digits).
-# Makes:  {RESULTS}/data/manifest.csv     every image: label, hash, split, copies, kept or not and why
+# Makes:  {RESULTS}/data/manifest.csv     every image: label, hash, split, copies (exact, near), kept or not and why
 #         {RESULTS}/data/audit.json       what the audit counted, and the manifest's hash
 #         {RESULTS}/data/{split}.npy      packed uint8 images, one memory-mappable array per split
 #         {RESULTS}/data/pack.json        classes, counts and hashes of the arrays
@@ -73,7 +73,8 @@ rule manifest:
     threads: config["resources"]["workers"]
     resources:
         mem_mb=4000,
-        runtime=60,
+        # every pair of images is compared: hours for a million
+        runtime=600 if config["data"].get("near_duplicates") else 60,
     params:
         data=data_settings,
         split=lookup(dpath="split", within=config),

@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 from PIL import Image
+from sklearn.datasets import load_sample_images
 
 from study.data.data_settings import DataSettings
 from study.data.sources import Source
@@ -50,6 +51,17 @@ def noise(seed: int, size: tuple[int, int] = (12, 12), mode: str = "L") -> Image
     width, height = size
     shape = (height, width) if mode == "L" else (height, width, len(mode))
     return Image.fromarray(np.random.default_rng(seed).integers(0, 256, shape, dtype=np.uint8))
+
+
+def photographs(side: int) -> list[Image.Image]:
+    """Different colour pictures of so many pixels: parts of scikit-learn's two photographs that are not flat."""
+    parts = []
+    for photograph in load_sample_images().images:
+        for top in range(0, photograph.shape[0] - 96, 96):
+            for left in range(0, photograph.shape[1] - 96, 96):
+                part = Image.fromarray(photograph[top : top + 96, left : left + 96])
+                parts.append(part.resize((side, side), Image.Resampling.BILINEAR))
+    return [part for part in parts if np.asarray(part.convert("L")).std() > 25]
 
 
 def write_images(folder: Path, images: Mapping[str, Image.Image]) -> Path:

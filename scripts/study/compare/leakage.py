@@ -1,77 +1,104 @@
 """What copies of evaluated images in the training split do to a score: accuracy with them, without them, on them alone.
 
+Exact copies first; then near ones (the manifest's near_duplicate_group), where they were looked for.
+
 Entry points:
     leakage(comparison) -> DataFrame                       tables/leakage.csv
     leakage_facts(table, experiment) -> sentences
 """
 
+from typing import Any
+
 import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 
 from study.compare.comparison import Comparison
+from study.compare.runs import Scores
 from study.compare.statistics import accuracy_interval
-from study.data.manifest import leaked
+from study.data.manifest import leaked, nearly_leaked
 from study.names import EVALUATED_SPLITS
 
 LEAKAGE_COLUMNS = [
     *("experiment", "seed", "split", "images", "copied", "accuracy"),
     *("accuracy_without_copies", "accuracy_without_copies_low", "accuracy_without_copies_high", "accuracy_of_copies"),
+    *("near_copied", "accuracy_without_near_copies", "accuracy_without_near_copies_low"),
+    *("accuracy_without_near_copies_high", "accuracy_of_near_copies"),
 ]
 
 
 def leakage(comparison: Comparison) -> pd.DataFrame:
-    """Accuracy of every run on validation and test images, by whether an exact copy of the image is in training.
+    """Accuracy of every run on validation and test images, by whether a copy of the image is in training.
 
     Args:
         comparison: with the manifest.
 
     Returns:
-        LEAKAGE_COLUMNS, one row per run and split; accuracies of no images are missing. The interval is Wilson's, over
-        units where images are of groups.
+        LEAKAGE_COLUMNS, one row per run and split; accuracies of no images are missing. copied counts images with an
+        exact copy in training, near_copied those with a near copy and no exact one. accuracy_without_near_copies is
+        that of images with neither. These columns are missing where no image of the study has a near copy or none was
+        looked for. The intervals are Wilson's, over units where images are of groups.
     """
     assert comparison.manifest is not None
     kept = comparison.manifest[comparison.manifest["status"] == "kept"]
-    copied_ids = set(kept.loc[leaked(kept), "image_id"])
+    copied_ids, near_ids = list(kept.loc[leaked(kept), "image_id"]), None
+    if (comparison.manifest.get("near_duplicate_group", pd.Series(dtype="str")) != "").any():
+        near_ids = list(kept.loc[nearly_leaked(kept) & ~leaked(kept), "image_id"])
     rows = []
     for run in comparison.runs:
         for split in EVALUATED_SPLITS:
             scores = run.scores[split]
-            copied = np.isin(scores.image_ids, list(copied_ids))
-            clean = scores.correct[~copied]
-            low = high = None
-            if len(clean):
-                units = None if scores.units is None else scores.units[~copied]
-                low, high = accuracy_interval(clean, units, comparison.confidence)
-            rows.append(
-                {
-                    "experiment": run.experiment,
-                    "seed": run.seed,
-                    "split": split,
-                    "images": len(copied),
-                    "copied": int(copied.sum()),
-                    "accuracy": scores.correct.mean(),
-                    "accuracy_without_copies": clean.mean() if len(clean) else None,
-                    "accuracy_without_copies_low": low,
-                    "accuracy_without_copies_high": high,
-                    "accuracy_of_copies": scores.correct[copied].mean() if copied.any() else None,
-                }
-            )
+            copied = np.isin(scores.image_ids, copied_ids)
+            row = {
+                "experiment": run.experiment,
+                "seed": run.seed,
+                "split": split,
+                "images": len(copied),
+                "copied": int(copied.sum()),
+                "accuracy": scores.correct.mean(),
+                **_accuracies("copies", scores, copied, ~copied, comparison.confidence),
+            }
+            if near_ids is not None:
+                near = np.isin(scores.image_ids, near_ids)
+                row["near_copied"] = int(near.sum())
+                row |= _accuracies("near_copies", scores, near, ~copied & ~near, comparison.confidence)
+            rows.append(row)
     return pd.DataFrame(rows, columns=LEAKAGE_COLUMNS)
 
 
+def _accuracies(
+    name: str, scores: Scores, copied: NDArray[np.bool_], clean: NDArray[np.bool_], confidence: float
+) -> dict[str, Any]:
+    """The accuracy on images with copies, and with its interval on clean ones."""
+    low = high = None
+    if clean.any():
+        units = None if scores.units is None else scores.units[clean]
+        low, high = accuracy_interval(scores.correct[clean], units, confidence)
+    return {
+        f"accuracy_without_{name}": scores.correct[clean].mean() if clean.any() else None,
+        f"accuracy_without_{name}_low": low,
+        f"accuracy_without_{name}_high": high,
+        f"accuracy_of_{name}": scores.correct[copied].mean() if copied.any() else None,
+    }
+
+
 def leakage_facts(table: pd.DataFrame, experiment: str) -> list[str]:
-    """What the copies do to the scores of one recipe (means over its seeds), a sentence per split that has any."""
+    """What the copies do to the scores of one recipe (means over its seeds), a sentence per split and kind of copy."""
     facts = []
     for split, words in (("val", "validation"), ("test", "test")):
         rows = table[(table["experiment"] == experiment) & (table["split"] == split)]
-        images, copied = rows["images"].iloc[0], rows["copied"].iloc[0]
-        if not copied:
-            continue
-        means = rows[["accuracy", "accuracy_without_copies", "accuracy_of_copies"]].astype(float).mean()
-        without = means["accuracy_without_copies"]
-        facts.append(
-            f"{copied:,} of {images:,} {words} images have an exact copy in training: {experiment} classifies "
-            f"{means['accuracy']:.1%} of all correctly, {means['accuracy_of_copies']:.1%} of these"
-            + ("." if np.isnan(without) else f" and {without:.1%} of the others.")
-        )
+        images, copied, near = (rows[name].iloc[0] for name in ("images", "copied", "near_copied"))
+        means = rows[[name for name in LEAKAGE_COLUMNS if name.startswith("accuracy")]].astype(float).mean()
+        for count, kind, name, others in (
+            (copied, "an exact copy", "copies", "the others"),
+            (near, "a near copy, but no exact one,", "near_copies", "those without a copy of either kind"),
+        ):
+            if pd.isna(count) or not count:
+                continue
+            without = means[f"accuracy_without_{name}"]
+            facts.append(
+                f"{count:,.0f} of {images:,} {words} images have {kind} in training: {experiment} classifies "
+                f"{means['accuracy']:.1%} of all correctly, {means[f'accuracy_of_{name}']:.1%} of these"
+                + ("." if np.isnan(without) else f" and {without:.1%} of {others}.")
+            )
     return facts

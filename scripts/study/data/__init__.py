@@ -15,6 +15,7 @@ fate), audit.json, one packed array per split with pack.json, and class_weights.
     file_kinds          what a file is that holds no image that is read, in words
     manifest            manifest.csv as a table; manifest_building makes it, with splits and audit
     groups              images that belong together, and their division; splits: training, validation and test
+    near_copies         pictures that are nearly the same, found by their details
     packed              the packed arrays, opened; packing writes them
     class_weights       weights of the classes in the loss
     fetch               a download that is whole and verified, or not there

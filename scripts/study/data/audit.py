@@ -10,7 +10,7 @@ import pandas as pd
 from study.data.data_settings import DataSettings, Expected
 from study.data.folder_tree import Entry
 from study.data.groups import torn
-from study.data.manifest import leaked
+from study.data.manifest import leaked, nearly_leaked
 from study.data.splits import SplitSettings
 from study.errors import StudyError
 from study.files import file_sha256
@@ -40,6 +40,10 @@ def audit(
         done: the policy and the number of images dropped per finding, the number dropped in all, the split's settings,
             oversampled {class: copies added}.
         kept: images, classes {class: n} and splits {split: {"images": n, "classes": {class: n}}} after all that.
+        near_copies: None where they are not looked for, else the least correlation of two, groups and images in the
+            source (what a chain of near copies joins, with exact copies of these), the images of the largest, groups
+            of_several_classes and across_official_splits, and leakage "official" and "final", as below: {"val" |
+            "test": images with a copy in training, exact or near}.
         groups: None for a source without groups, else groups and images in the source that are of one, the images of
             the largest, groups of_several_classes and across_official_splits, the groups that are torn in the end,
             and, for each of the splits, its images of groups {"groups", "ungrouped"} (images of none): as many
@@ -49,7 +53,8 @@ def audit(
             copied counts images with an exact copy in training, copied_by_oversampling those with no other one.
 
     Raises:
-        StudyError: a group is in several splits, though data.torn_groups is not keep; then the splitting is wrong.
+        StudyError: a group is in several splits, though data.torn_groups is not keep, or near copies, though
+            data.duplicates is not; then the splitting is wrong.
     """
     original = images[~images["oversampled"]]
     kept = images[images["status"] == "kept"]
@@ -67,6 +72,7 @@ def audit(
                 for part in [kept[kept["split"] == name]]
             },
         },
+        "near_copies": _near_copies(original, kept, data, has_official),
         "groups": _groups(original, kept, data, split),
         "leakage": {
             "official": _leakage(original.assign(split=original["original_split"])) if has_official else None,
@@ -147,6 +153,41 @@ def _found(original: pd.DataFrame) -> dict[str, int]:
     }
 
 
+def _near_copies(
+    original: pd.DataFrame, kept: pd.DataFrame, data: DataSettings, has_official: bool
+) -> dict[str, Any] | None:
+    if data.near_duplicates is None:
+        return None
+    apart = torn(kept["near_duplicate_group"], kept["split"])
+    if apart.any() and data.duplicates != "keep":
+        raise StudyError(
+            f"audit of {data.source}: near copies of '{kept.loc[apart, 'image_id'].iloc[0]}' are in several splits, "
+            "allowed is one; the division is wrong, please report it"
+        )
+    near = original[original["near_duplicate_group"] != ""]
+    by_group = near.groupby("near_duplicate_group")
+    official = original.assign(split=original["original_split"])
+    return {
+        "correlation": data.near_duplicates,
+        "groups": by_group.ngroups,
+        "images": len(near),
+        "largest": int(by_group.size().max()) if len(near) else 0,
+        "of_several_classes": int(by_group["label"].nunique().gt(1).sum()),
+        "across_official_splits": int(
+            near.loc[torn(near["near_duplicate_group"], near["original_split"]), "near_duplicate_group"].nunique()
+        ),
+        "leakage": {
+            "official": _nearly_leaked(official) if has_official else None,
+            "final": _nearly_leaked(kept),
+        },
+    }
+
+
+def _nearly_leaked(images: pd.DataFrame) -> dict[str, int]:
+    copied = nearly_leaked(images)
+    return {name: int((copied & (images["split"] == name)).sum()) for name in EVALUATED_SPLITS}
+
+
 def _groups(
     original: pd.DataFrame, kept: pd.DataFrame, data: DataSettings, split: SplitSettings
 ) -> dict[str, Any] | None:
@@ -180,6 +221,8 @@ def _done(images: pd.DataFrame, data: DataSettings, split: SplitSettings) -> dic
     dropped = images["cause"].value_counts()
     done = {name: {"policy": getattr(data, name), "dropped": int(dropped.get(name, 0))} for name in policies}
     done["unreadable"] = {"policy": "drop", "dropped": int(dropped.get("unreadable", 0))}
+    if data.near_duplicates is not None:
+        done["near_duplicates"] = {"policy": data.duplicates, "dropped": int(dropped.get("near_duplicates", 0))}
     fractions = {name: getattr(split, name) for name in SPLITS}
     return done | {
         "dropped": int((images["status"] == "dropped").sum()),

@@ -71,6 +71,7 @@ class DataSettings:
     class_names: dict[str, str] = field(default_factory=dict)
     table: TableSettings = TableSettings()
     torn_groups: str = "stop"
+    near_duplicates: float | None = None
 
     @property
     def stored_side(self) -> int:

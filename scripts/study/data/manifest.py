@@ -5,6 +5,7 @@ Entry points:
     read_groups(path), groups_of(manifest)                 the group of every image that has one
     write_rows(table, path)                                any table with a row per image, in little memory
     leaked(images) -> Series                               which evaluated images have a copy in training
+    nearly_leaked(images) -> Series                        which of them have a copy there, exact or near
 
 Light, for whoever reads a manifest; `study.data.manifest_building` makes one.
 """
@@ -18,7 +19,7 @@ from study.names import EVALUATED_SPLITS
 
 MANIFEST_COLUMNS = (
     *("image_id", "label", "split", "sha256", "duplicate_group", "status", "reason"),
-    *("width", "height", "mode", "bit_depth", "original_split", "group"),
+    *("width", "height", "mode", "bit_depth", "original_split", "group", "near_duplicate_group"),
 )
 
 
@@ -65,3 +66,16 @@ def leaked(images: pd.DataFrame) -> pd.Series:
     """
     trained = images.loc[(images["split"] == "train") & (images["sha256"] != ""), "sha256"]
     return images["split"].isin(EVALUATED_SPLITS) & images["sha256"].isin(trained)
+
+
+def nearly_leaked(images: pd.DataFrame) -> pd.Series:
+    """Whether each image is of the split "val" or "test" and has a copy in the split "train", exact or near (bool).
+
+    Near is what a chain of near copies joins with a training image.
+
+    Args:
+        images: columns sha256, near_duplicate_group and split, such as a manifest.
+    """
+    near = images["near_duplicate_group"]
+    trained = near[(images["split"] == "train") & (near != "")]
+    return leaked(images) | (images["split"].isin(EVALUATED_SPLITS) & near.isin(trained))

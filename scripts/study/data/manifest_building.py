@@ -1,10 +1,11 @@
 """Make the manifest: every image of the source with its class, split, content hash and fate, and the audit."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from functools import partial
 from itertools import islice
 from typing import Any
 
+import numpy as np
 import pandas as pd
 
 from study.data.audit import audit, differences
@@ -14,6 +15,7 @@ from study.data.file_kinds import UnreadableError
 from study.data.groups import torn
 from study.data.leftovers import in_words
 from study.data.manifest import MANIFEST_COLUMNS, ROWS_AT_ONCE
+from study.data.near_copies import PAIR_COLUMNS, SIDE, details_of, near_copies, near_groups
 from study.data.sources import Source, open_source
 from study.data.splits import PRIORITY, SplitSettings, assign_splits, check_official, torn_in_words
 from study.errors import StudyError
@@ -50,10 +52,11 @@ def build_manifest(
         images (`Source.columns`), all strings except width and height (Int64, missing for unreadable files): status is
         "kept" or "dropped", reason says why it was dropped, split is empty for dropped ones, duplicate_group is a
         number shared by exact copies and empty for an image without any, group what the source says of images that
-        belong together, sha256 the hash of the pixels as they are packed (see `study.data.decode.pixels_sha256`),
-        bit_depth the bits that a file with samples of 16 bits is taken to use (empty for any other), original_split the
-        source's own. And the audit, as `study.data.audit.audit` describes it, with the differences from what is
-        expected, sentences, under "expected".
+        belong together, near_duplicate_group a number shared by all that a chain of near copies joins (and their exact
+        copies; empty where near copies are not looked for), sha256 the hash of the pixels as they are packed (see
+        `study.data.decode.pixels_sha256`), bit_depth the bits that a file with samples of 16 bits is taken to use
+        (empty for any other), original_split the source's own. And the audit, as `study.data.audit.audit` describes it,
+        with the differences from what is expected, sentences, under "expected".
 
     Raises:
         StudyError: wrong source, too many unreadable files, samples beyond data.bit_depth, or classes too small.
@@ -71,12 +74,13 @@ def build_manifest(
         )
     if split.method == "official":
         check_official({entry.split for entry in source.entries}, source.notes)
-    images = inspect(source, data, workers, report)
+    images, pairs = inspect(source, data, workers, report)
     _check_unreadable(images, data)
-    images = _oversampled(_resolved(images, data, split), data)
+    images = _oversampled(_resolved(images, data, split, pairs), data)
     kept = images[images["status"] == "kept"]
     _check_classes(images, kept)
-    assigned = assign_splits(kept.assign(copies=_copies(kept, data)), split, data.torn_groups)
+    near = kept["near_duplicate_group"] if data.duplicates != "keep" else ""
+    assigned = assign_splits(kept.assign(copies=_copies(kept, data), near=near), split, data.torn_groups, pairs)
     images["split"] = assigned["split"].reindex(images.index, fill_value="")
     out = assigned.index[assigned["split"] == ""]
     images.loc[out, "status"] = "dropped"
@@ -102,34 +106,41 @@ def _columns(source: Source) -> pd.DataFrame:
     return pd.DataFrame({names[name]: values for name, values in source.columns.items()}, index=ids, dtype="str")
 
 
-def inspect(source: Source, data: DataSettings, workers: int, report: Callable[[str], None] = print) -> pd.DataFrame:
+def inspect(
+    source: Source, data: DataSettings, workers: int, report: Callable[[str], None] = print
+) -> tuple[pd.DataFrame, pd.DataFrame]:
     """Decode every image once, and those of 16 bits once more if they turn out to use fewer.
 
     Returns:
         image_id, label, original_split, group, sha256, width, height, mode, largest (sample of a file of 16 bits),
         colour and blank (bool, of the pixels as they are packed), bit_depth, unreadable (why, or ""), and the audit's
-        findings about each: duplicate_group, contradictory, odd_size, odd_mode.
+        findings about each: duplicate_group, near_duplicate_group, contradictory, odd_size, odd_mode. And the pairs of
+        near copies, as `study.data.near_copies.near_copies` gives them; none where they are not looked for.
 
     Raises:
-        StudyError: a sample is beyond what data.bit_depth allows.
+        StudyError: a sample is beyond what data.bit_depth allows, or data.near_duplicates tells no copies apart.
     """
 
-    def look(entry_id: str, bit_depth: int = FULL_DEPTH) -> tuple[Any, ...]:
-        """The cells of one row of SEEN."""
+    details_from = None if data.near_duplicates is None else details_of  # with it processes load SciPy
+
+    def look(entry_id: str, bit_depth: int = FULL_DEPTH) -> tuple[tuple[Any, ...], np.ndarray | None]:
+        """The cells of one row of SEEN, and the details of the image where near copies are looked for."""
         try:
             picture = source.read(entry_id, bit_depth)
         except UnreadableError as error:
-            return "", None, None, "", None, False, False, str(error)
+            return ("", None, None, "", None, False, False, str(error)), None
         pixels = resize(picture.image, data.stored_side, 1 if picture.image.mode == "L" else 3, data.keep_aspect)
         colour = holds_colour(pixels)
         if colour and data.channels == 1:
             pixels = resize(picture.image, data.stored_side, 1, data.keep_aspect)
         blank = bool((pixels == pixels[:, :1, :1]).all())
         size = picture.image.size
-        return pixels_sha256(pixels), *size, picture.mode, picture.largest, colour, blank, ""
+        cells = (pixels_sha256(pixels), *size, picture.mode, picture.largest, colour, blank, "")
+        return cells, details_from(pixels) if details_from else None
 
     ids = [entry.image_id for entry in source.entries]
-    images = _table(in_parallel("Reading images", look, ids, workers))
+    details = np.zeros((len(ids) if details_from else 0, SIDE, SIDE), np.int8)
+    images = _table(_taken(in_parallel("Reading images", look, ids, workers), range(len(ids)), details))
     images.insert(0, "image_id", pd.Series(ids, dtype="str"))
     images.insert(1, "label", pd.Series([entry.label for entry in source.entries], dtype="str"))
     images.insert(2, "original_split", pd.Series([entry.split for entry in source.entries], dtype="str"))
@@ -140,11 +151,9 @@ def inspect(source: Source, data: DataSettings, workers: int, report: Callable[[
         depth = _bit_depth(images.loc[wide], data, report)
         images.loc[wide, "bit_depth"] = str(depth)
         if depth < FULL_DEPTH:
-            again = _table(
-                in_parallel(
-                    "Reading images of 16 bits", partial(look, bit_depth=depth), [ids[i] for i in wide], workers
-                )
-            )
+            deeper = partial(look, bit_depth=depth)
+            seen = in_parallel("Reading images of 16 bits", deeper, [ids[i] for i in wide], workers)
+            again = _table(_taken(seen, wide, details))
             for column in ("sha256", "blank"):
                 images.loc[wide, column] = again[column].to_numpy()
     readable = images["unreadable"] == ""
@@ -153,7 +162,21 @@ def inspect(source: Source, data: DataSettings, workers: int, report: Callable[[
     images["contradictory"] = labels.reindex(images.index, fill_value=1) > 1
     images["odd_size"] = readable & _differs(images["width"].astype(str) + "×" + images["height"].astype(str), readable)
     images["odd_mode"] = readable & _differs(images["colour"], readable)
-    return images
+    pairs = pd.DataFrame(columns=PAIR_COLUMNS)
+    if data.near_duplicates is not None:
+        pairs = near_copies(images["sha256"], details, data.near_duplicates, workers)
+    images["near_duplicate_group"] = near_groups(images["sha256"], pairs)
+    return images, pairs
+
+
+def _taken(
+    seen: Iterable[tuple[tuple[Any, ...], np.ndarray | None]], numbers: Iterable[int], details: np.ndarray
+) -> Iterator[tuple[Any, ...]]:
+    """The cells of the images of these numbers; their details are put where they belong."""
+    for number, (cells, some) in zip(numbers, seen, strict=True):
+        if some is not None:
+            details[number] = some
+        yield cells
 
 
 def _table(seen: Iterable[tuple[Any, ...]]) -> pd.DataFrame:
@@ -214,7 +237,7 @@ def _check_unreadable(images: pd.DataFrame, data: DataSettings) -> None:
     )
 
 
-def _resolved(images: pd.DataFrame, data: DataSettings, split: SplitSettings) -> pd.DataFrame:
+def _resolved(images: pd.DataFrame, data: DataSettings, split: SplitSettings, pairs: pd.DataFrame) -> pd.DataFrame:
     """Adds status, reason and cause (which policy dropped it): the first of these that applies to an image."""
     images = images.assign(status="kept", reason="", cause="")
 
@@ -239,6 +262,7 @@ def _resolved(images: pd.DataFrame, data: DataSettings, split: SplitSettings) ->
         drop(images["contradictory"], "contradictory", reason)
     if data.duplicates == "drop":
         drop(*_surplus_copies(images, split))
+        drop(*_surplus_near_copies(images, split, pairs))
     return images
 
 
@@ -246,14 +270,44 @@ def _surplus_copies(images: pd.DataFrame, split: SplitSettings) -> tuple[pd.Seri
     """All but one image of each group with one label: the test copy, else validation, else training, for official
     splits; the first by image_id otherwise."""
     copies = images[(images["duplicate_group"] != "") & ~images["contradictory"] & (images["status"] == "kept")]
-    rank = copies["original_split"].map({name: rank for rank, name in enumerate(PRIORITY)})
-    if split.method != "official":
-        rank = rank * 0
-    ordered = copies.assign(rank=rank).sort_values(["rank", "image_id"])
+    ordered = _first_to_stay(copies, split)
     first = ordered.drop_duplicates("sha256").set_index("sha256")["image_id"]
     surplus = ordered.index[ordered.duplicated("sha256")]
     where = pd.Series(images.index.isin(surplus), index=images.index)
     return where, "duplicates", "copy of image " + images["sha256"].map(first).astype(str)
+
+
+def _surplus_near_copies(
+    images: pd.DataFrame, split: SplitSettings, pairs: pd.DataFrame
+) -> tuple[pd.Series, str, pd.Series]:
+    """Every image that is a near copy of one that stays, of its own class; the order is that of `_surplus_copies`.
+
+    Near copies of other classes stay, and end in one split: which of the labels is right is not known.
+    """
+    near: dict[str, list[tuple[float, str]]] = {}
+    for pair in pairs.itertuples():
+        near.setdefault(pair.first, []).append((pair.correlation, pair.second))
+        near.setdefault(pair.second, []).append((pair.correlation, pair.first))
+    staying: dict[tuple[str, str], str] = {}
+    reasons = {}
+    copies = images[(images["near_duplicate_group"] != "") & (images["status"] == "kept")]
+    for image in _first_to_stay(copies, split).itertuples():
+        here = [
+            (score, staying[key]) for score, other in near[image.sha256] if (key := (other, image.label)) in staying
+        ]
+        if here:
+            correlation, kept = max(here)
+            reasons[image.Index] = f"near copy of image {kept} (correlation {correlation:.2f})"
+        else:
+            staying.setdefault((image.sha256, image.label), image.image_id)
+    reason = pd.Series(reasons, dtype="str").reindex(images.index, fill_value="")
+    return reason != "", "near_duplicates", reason
+
+
+def _first_to_stay(copies: pd.DataFrame, split: SplitSettings) -> pd.DataFrame:
+    """Copies in the order in which they may stay: by PRIORITY of their official splits, then by image_id."""
+    rank = copies["original_split"].map({name: rank for rank, name in enumerate(PRIORITY)})
+    return copies.assign(rank=rank if split.method == "official" else 0).sort_values(["rank", "image_id"])
 
 
 def _oversampled(images: pd.DataFrame, data: DataSettings) -> pd.DataFrame:

@@ -1,10 +1,10 @@
 """Training, validation and test: at random with every class in proportion, or as the source has it.
 
-What is assigned is whole: copies of a picture that have to stay together, the images of a group (a patient, an object,
-a place), and all that these join. Any other image is by itself.
+What is assigned is whole: copies of a picture that have to stay together, exact and near ones, the images of a group (a
+patient, an object, a place), and all that these join. Any other image is by itself.
 
 Entry points:
-    assign_splits(images, settings, torn_groups) -> DataFrame
+    assign_splits(images, settings, torn_groups, pairs) -> DataFrame
     check_official(splits, notes)                          before the images are read
 """
 
@@ -37,27 +37,32 @@ class SplitSettings:
     seed: int
 
 
-def assign_splits(images: pd.DataFrame, settings: SplitSettings, torn_groups: str = "stop") -> pd.DataFrame:
+def assign_splits(
+    images: pd.DataFrame, settings: SplitSettings, torn_groups: str = "stop", pairs: pd.DataFrame | None = None
+) -> pd.DataFrame:
     """The split of every image.
 
     Args:
         images: one row per image; columns image_id, label, original_split ("" for none), copies (any value; images of
-            one value are copies of each other and end in one split) and group ("" for none; images of one end in one
-            split).
+            one value are copies of each other and end in one split), near and group ("" for none; images of one, that a
+            chain of near copies joins or that are of one patient, end in one split), and sha256 where `pairs` are
+            given.
         settings: method, fractions and seed.
         torn_groups: what happens to a group with images in several official splits, as `data.torn_groups` has it.
+        pairs: near copies, as `study.data.near_copies.near_copies` gives them, for the reasons.
 
     Returns:
         Columns split, reason and cause, index as `images`. Of copies that the official splits tear apart, the images
-        outside their test (else validation) part get an empty split, a reason and the cause "duplicates"; of a torn
-        group that is dropped likewise, with the cause "torn_groups".
+        outside their test (else validation) part get an empty split, a reason and the cause "duplicates"; of near
+        copies likewise, with the cause "near_duplicates", and of a torn group that is dropped, with "torn_groups".
 
     Raises:
         StudyError: a class too small for its splits, no official split to follow, or a group that it tears.
     """
     ordered = images.sort_values("image_id")
     result = METHODS[settings.method](ordered, settings)
-    if settings.method == "official":  # the other method tears no group
+    if settings.method == "official":  # the other method tears nothing apart
+        result = _without_near_copies(ordered, result, pairs)
         result = _with_whole_groups(ordered, result, torn_groups)
     result = result.reindex(images.index)
     counts = pd.crosstab(images["label"], result["split"]).reindex(columns=list(SPLITS), fill_value=0)
@@ -89,11 +94,12 @@ def stratified(images: pd.DataFrame, settings: SplitSettings) -> pd.DataFrame:
 
 
 def units_of(images: pd.DataFrame) -> pd.Series:
-    """A number for all images that have to stay together: copies, groups, and what these join."""
-    if (images["group"] == "").all():
+    """A number for all images that have to stay together: copies, near copies, groups, and what these join."""
+    partitions = [images[name] for name in ("near", "group") if (images[name] != "").any()]
+    if not partitions:
         return images["copies"]
     alone = "image " + images["image_id"]
-    return joined(images["copies"], ("group " + images["group"]).where(images["group"] != "", alone))
+    return joined(images["copies"], *(("of " + some).where(some != "", alone) for some in partitions))
 
 
 def _check_units(images: pd.DataFrame, units: pd.Series, splits: Sequence[str]) -> None:
@@ -184,6 +190,36 @@ def _of_one_split(split: pd.Series, together: pd.Series, image_id: pd.Series) ->
         for name, column in (("split", split), ("image_id", image_id))
     }
     return stays, pd.DataFrame(kept)
+
+
+def _without_near_copies(images: pd.DataFrame, assigned: pd.DataFrame, pairs: pd.DataFrame | None) -> pd.DataFrame:
+    """Splits without the images that near copies join with ones of the test (else validation) part."""
+    some = images.assign(split=assigned["split"])
+    some = some[(some["near"] != "") & (some["split"] != "")]
+    if some.empty:
+        return assigned
+    stays, kept = _of_one_split(some["split"], some["near"], some["image_id"])
+    if stays.all():
+        return assigned
+    reason = "near copies join it with " + kept["split"] + " image " + kept["image_id"]
+    if pairs is not None:
+        reason.update(_nearest(some[~stays], some[stays], pairs))
+    out = stays.index[~stays]
+    assigned = assigned.copy()
+    assigned.loc[out, ["split", "cause"]] = ["", "near_duplicates"]
+    assigned.loc[out, "reason"] = reason[out]
+    return assigned
+
+
+def _nearest(out: pd.DataFrame, staying: pd.DataFrame, pairs: pd.DataFrame) -> pd.Series:
+    """In words, the nearest copy that stays, for each image that is out and has one itself."""
+    columns = ["first", "second", "correlation"]
+    both = pd.concat([pairs[columns], pairs[columns].set_axis(["second", "first", "correlation"], axis=1)])
+    met = out[["sha256"]].reset_index(names="row").merge(both, left_on="sha256", right_on="first")
+    met = met.merge(staying[["sha256", "split", "image_id"]], left_on="second", right_on="sha256")
+    met = met.sort_values(["correlation", "image_id"], ascending=[False, True]).drop_duplicates("row").set_index("row")
+    correlation = met["correlation"].map("{:.2f}".format).astype("str")
+    return "near copy of " + met["split"] + " image " + met["image_id"] + " (correlation " + correlation + ")"
 
 
 def _with_whole_groups(images: pd.DataFrame, assigned: pd.DataFrame, policy: str) -> pd.DataFrame:

@@ -236,6 +236,8 @@ def audit_facts(audit: Mapping[str, Any]) -> list[str]:
             + (contradictory if found["contradictory_groups"] else "")
             + f" ({_policy(done['duplicates'])}; contradictory ones: {_policy(done['contradictory'])})."
         )
+    if near := audit.get("near_copies"):
+        facts += _near_copy_facts(near, done["near_duplicates"])
     if groups := audit.get("groups"):
         facts += _group_facts(groups, done["torn_groups"])
     for name in ("unreadable", "blank", "odd_size", "odd_mode"):
@@ -248,8 +250,21 @@ def audit_facts(audit: Mapping[str, Any]) -> list[str]:
         if leakage[name]:
             images = leakage[name]["val"]["images"] + leakage[name]["test"]["images"]
             total = leakage[name]["total"]
-            facts.append(f"{words}, {total:,} of {images:,} validation and test images have an exact copy in training.")
+            copied = f"{total:,} of {images:,} validation and test images have an exact copy in training"
+            near = sum(audit["near_copies"]["leakage"][name].values()) if audit.get("near_copies") else None
+            facts.append(f"{words}, {copied}{'' if near is None else f', {near:,} an exact or a near one'}.")
     return facts
+
+
+def _near_copy_facts(near: Mapping[str, Any], done: Mapping[str, Any]) -> list[str]:
+    """What the audit says of near copies."""
+    if not near["groups"]:
+        return [f"No image has a near copy (correlation of details of at least {near['correlation']:g})."]
+    mixed = f", {near['of_several_classes']:,} of them of several classes" if near["of_several_classes"] else ""
+    return [
+        f"{near['images']:,} images have near copies (correlation of details of at least {near['correlation']:g}), in "
+        f"{near['groups']:,} groups{mixed}, {near['largest']:,} images in the largest ({_policy(done)})."
+    ]
 
 
 def _group_facts(groups: Mapping[str, Any], done: Mapping[str, Any]) -> list[str]:

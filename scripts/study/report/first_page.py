@@ -131,7 +131,7 @@ def first_page_html(comparison: Comparison, page: FirstPage) -> str:
         ensemble=[_vote_row(row) for row in page.ensemble.to_dict("records")],
         audit=audit_facts(page.audit) + leakage_facts(page.leakage, best.name),
         leakage=[_leakage_row(row) for row in page.leakage.to_dict("records")
-                 if row["copied"] and row["experiment"] in names],
+                 if (row["copied"] or row["near_copied"] > 0) and row["experiment"] in names],
         subgroups=[_subgroup_row(row) for row in page.subgroups.to_dict("records") if row["experiment"] == best.name],
         not_divided=not_divided(page.subgroups),
         words={"label_hints": hints_in_words(page.label_hints)},
@@ -244,10 +244,11 @@ def _cost_row(row: Mapping[Any, Any]) -> dict[str, str]:
 
 
 def _leakage_row(row: Mapping[Any, Any]) -> dict[str, str]:
-    shares = ("accuracy", "accuracy_without_copies", "accuracy_of_copies")
+    shares = [name for name in row if name.startswith("accuracy") and not name.endswith(("_low", "_high"))]
     cells = {name: "–" if pd.isna(row[name]) else f"{row[name]:.1%}" for name in shares}
-    name = f"{row['experiment']}, seed {row['seed']}"
-    return cells | {"name": name, "split": row["split"], "copied": f"{row['copied']:,} of {row['images']:,}"}
+    name, copied = f"{row['experiment']}, seed {row['seed']}", f"{row['copied']:,} of {row['images']:,}"
+    near = "" if pd.isna(row["near_copied"]) else f"{row['near_copied']:,.0f}"
+    return cells | {"name": name, "split": row["split"], "copied": copied, "near_copied": near}
 
 
 def _subgroup_row(row: Mapping[Any, Any]) -> dict[str, str]:

@@ -73,3 +73,30 @@ def test_of_patients_the_interval_is_that_of_those_that_are_left(tmp_path: Path)
     assert scores.units is not None
     low, high = accuracy_interval(scores.correct[80:], scores.units[80:], 0.95)
     assert (test["accuracy_without_copies_low"], test["accuracy_without_copies_high"]) == (low, high)
+
+
+def test_images_with_a_near_copy_in_training_are_scored_apart(run: Run) -> None:
+    scores = run.scores["test"]
+    copied, near = list(scores.image_ids[:30]), list(scores.image_ids[30:80])
+    images = manifest(run, copied).assign(near_duplicate_group="")
+    images.loc[images["image_id"].isin(near), "near_duplicate_group"] = "1"
+    images.loc[images["image_id"] == copied[0], "near_duplicate_group"] = "1"  # copied exactly, and counted so
+    plain = leakage(comparison_of([run], manifest=images.assign(near_duplicate_group="")))
+    apart = pd.DataFrame([{"image_id": "other", "split": "train", "sha256": "o", "status": "kept"}])
+    images = pd.concat([images, apart.assign(near_duplicate_group="1")])
+    table = leakage(comparison_of([run], manifest=images))
+    test = table.set_index("split").loc["test"]
+    assert (test["copied"], test["near_copied"]) == (30, 50)
+    expected = accuracy_score(scores.labels[80:], scores.predicted[80:])
+    assert test["accuracy_without_near_copies"] == pytest.approx(expected)
+    assert test["accuracy_without_near_copies_low"] < expected < test["accuracy_without_near_copies_high"]
+    assert test["accuracy_of_near_copies"] == pytest.approx(
+        accuracy_score(scores.labels[30:80], scores.predicted[30:80])
+    )
+    exact = [name for name in LEAKAGE_COLUMNS if "near" not in name]
+    pd.testing.assert_frame_equal(table[exact], plain[exact])
+    assert plain[[name for name in LEAKAGE_COLUMNS if "near" in name]].isna().all(axis=None)
+    (_, fact) = leakage_facts(table, "a")
+    assert fact.startswith("50 of 400 test images have a near copy, but no exact one, in training: a classifies ")
+    assert fact.endswith(f" and {expected:.1%} of those without a copy of either kind.")
+    assert len(leakage_facts(plain, "a")) == 1

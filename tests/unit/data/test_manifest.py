@@ -1,6 +1,7 @@
 """The manifest accounts for every image, the policies do what they say, and the audit counts it."""
 
 import hashlib
+import re
 import unicodedata
 from dataclasses import replace
 from pathlib import Path
@@ -13,6 +14,7 @@ from example_images import (
     ROOT,
     data_settings,
     noise,
+    photographs,
     pixel_cell,
     split_settings,
     write_csv,
@@ -20,13 +22,13 @@ from example_images import (
     write_tree,
     write_zip,
 )
-from PIL import Image
+from PIL import Image, ImageOps
 
 from study.data.audit import differences
 from study.data.data_settings import DataSettings, Expected
 from study.data.groups import torn
-from study.data.manifest import MANIFEST_COLUMNS, leaked, read_groups, read_manifest, write_manifest
-from study.data.manifest_building import build_manifest
+from study.data.manifest import MANIFEST_COLUMNS, leaked, nearly_leaked, read_groups, read_manifest, write_manifest
+from study.data.manifest_building import _surplus_near_copies, build_manifest
 from study.data.packing import pack
 from study.data.sources import Source, open_source
 from study.errors import StudyError
@@ -443,6 +445,108 @@ def test_fer2013_under_the_sound_protocol_leaks_nothing(fer2013_zip: Path) -> No
     assert (kept["split"] == kept["original_split"]).all()
     assert kept.groupby("sha256")["label"].nunique().max() == 1
     assert np.isin(manifest["reason"].str.split(" ").str[0], ["", "copy", "contradictory:", "blank:"]).all()
+
+
+NEAR = {"duplicates": "group", "near_duplicates": 0.86, "image_size": 48}
+
+
+def with_near_copies(folder: Path) -> Path:
+    """Official splits of different photographs, and in training: a mirrored test image, a compressed validation image
+    of the other class, an exact copy of a test image and a near copy of a training image."""
+    places = [f"{split}/{label}" for split in SPLITS for label in "ab"]
+    pictures = {f"{places[k % 6]}/{k // 6}.png": picture for k, picture in enumerate(photographs(48)[:24])}
+    write_images(folder, pictures)
+    write_images(
+        folder,
+        {
+            "train/a/mirrored.png": ImageOps.mirror(pictures["test/a/0.png"]),
+            "train/b/compressed.jpg": pictures["val/a/1.png"],
+            "train/a/exact.png": pictures["test/a/2.png"],
+            "train/b/gray.png": pictures["train/b/2.png"].convert("L"),
+        },
+    )
+    return folder
+
+
+def test_near_copies_of_official_test_and_validation_images_leave_training(tmp_path: Path) -> None:
+    settings = data_settings(with_near_copies(tmp_path), **NEAR)
+    manifest, audit = build_manifest(settings, split_settings("official"), WORKERS)
+    reasons = manifest.set_index("image_id")["reason"]
+    (mirrored, compressed, exact, gray) = (
+        reasons[f"train/{name}"] for name in ("a/mirrored.png", "b/compressed.jpg", "a/exact.png", "b/gray.png")
+    )
+    assert re.fullmatch(r"near copy of test image test/a/0\.png \(correlation (0\.9\d|1\.00)\)", mirrored)
+    assert re.fullmatch(r"near copy of val image val/a/1\.png \(correlation (0\.9\d|1\.00)\)", compressed)
+    assert (exact, gray) == ("copy of test image test/a/2.png", "")
+    assert (reasons != "").sum() == 3
+    groups = manifest[manifest["near_duplicate_group"] != ""].groupby("near_duplicate_group")["image_id"].agg(list)
+    assert sorted(groups) == [
+        ["test/a/0.png", "train/a/mirrored.png"],
+        ["train/b/2.png", "train/b/gray.png"],
+        ["train/b/compressed.jpg", "val/a/1.png"],
+    ]
+    assert audit["near_copies"] == {
+        "correlation": 0.86, "groups": 3, "images": 6, "largest": 2, "of_several_classes": 1,
+        "across_official_splits": 2,
+        "leakage": {"official": {"val": 1, "test": 2}, "final": {"val": 0, "test": 0}},
+    }  # fmt: skip
+    assert audit["done"]["near_duplicates"] == {"policy": "group", "dropped": 2}
+    assert audit["leakage"]["official"]["total"] == 1
+    write_manifest(manifest, tmp_path / "manifest.csv")
+    assert not nearly_leaked(read_manifest(tmp_path / "manifest.csv")).any()
+
+
+def test_near_copies_that_are_kept_are_counted_all_the_same(tmp_path: Path) -> None:
+    settings = data_settings(with_near_copies(tmp_path), **NEAR | {"duplicates": "keep"})
+    manifest, audit = build_manifest(settings, split_settings("official"), WORKERS)
+    assert (manifest["status"] == "kept").all()
+    assert audit["near_copies"]["leakage"]["final"] == {"val": 1, "test": 2}
+    assert set(manifest.loc[nearly_leaked(manifest), "image_id"]) == {"test/a/0.png", "val/a/1.png", "test/a/2.png"}
+
+
+def test_near_copies_of_one_class_are_dropped_and_others_stay_together(tmp_path: Path) -> None:
+    settings = data_settings(with_near_copies(tmp_path), **NEAR | {"duplicates": "drop"})
+    manifest, audit = build_manifest(settings, split_settings("official"), WORKERS)
+    dropped = manifest.loc[manifest["status"] == "dropped", "reason"]
+    assert [reason.split(" (")[0] for reason in dropped] == [
+        "copy of image test/a/2.png",
+        "near copy of image test/a/0.png",
+        "near copy of val image val/a/1.png",  # of the other class
+        "near copy of image train/b/2.png",
+    ]
+    assert audit["done"]["near_duplicates"] == {"policy": "drop", "dropped": 3}
+
+
+@pytest.mark.parametrize("duplicates", ["group", "drop"])
+def test_near_copies_never_land_in_two_splits(tmp_path: Path, duplicates: str) -> None:
+    settings = data_settings(with_near_copies(tmp_path), **NEAR | {"duplicates": duplicates})
+    for seed in range(4):
+        manifest, audit = build_manifest(settings, split_settings(seed=seed), WORKERS)
+        assert not torn(manifest["near_duplicate_group"], manifest["split"]).any()
+        assert audit["near_copies"]["leakage"] == {
+            "official": {"val": 1, "test": 2}, "final": {"val": 0, "test": 0},
+        }  # fmt: skip
+        assert (manifest["status"] == "dropped").sum() == {"group": 0, "drop": 3}[duplicates]
+
+
+def test_the_chain_of_near_copies_is_dropped_only_next_to_an_image_that_stays() -> None:
+    """Of a – b – c the middle one goes: c is near to no image that stays."""
+    images = pd.DataFrame({"image_id": list("abcd"), "sha256": list("wxyz"), "label": ["k", "k", "k", "l"]})
+    images = images.assign(near_duplicate_group="1", status="kept", original_split="")
+    pairs = pd.DataFrame(
+        [("w", "x", 0.9), ("x", "y", 0.95), ("w", "z", 0.99)], columns=["first", "second", "correlation"]
+    )
+    where, cause, reason = _surplus_near_copies(images, split_settings(), pairs)
+    assert list(where) == [False, True, False, False]  # d is of another class
+    assert (cause, reason[1]) == ("near_duplicates", "near copy of image a (correlation 0.90)")
+
+
+def test_without_near_duplicates_the_column_is_empty(tmp_path: Path) -> None:
+    settings = data_settings(with_near_copies(tmp_path), **NEAR | {"near_duplicates": None})
+    manifest, audit = build_manifest(settings, split_settings("official"), WORKERS)
+    assert set(manifest["near_duplicate_group"]) == {""}
+    assert audit["near_copies"] is None and "near_duplicates" not in audit["done"]
+    assert list(manifest.loc[manifest["status"] == "dropped", "image_id"]) == ["train/a/exact.png"]
 
 
 def of_patients(folder: Path, monkeypatch: pytest.MonkeyPatch, patients: dict[str, str]) -> Path:

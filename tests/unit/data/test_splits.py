@@ -14,10 +14,11 @@ from study.schema import choices
 
 
 def table(counts: dict[str, int], original: str = "") -> pd.DataFrame:
-    """Images `<label>/<number>`, no copies and no groups."""
+    """Images `<label>/<number>`, no copies, near or exact, and no groups."""
     ids = [f"{label}/{number:03}" for label, count in counts.items() for number in range(count)]
     labels = [image_id.split("/")[0] for image_id in ids]
-    return pd.DataFrame({"image_id": ids, "label": labels, "original_split": original, "copies": ids, "group": ""})
+    columns = {"image_id": ids, "label": labels, "original_split": original, "copies": ids, "group": "", "near": ""}
+    return pd.DataFrame(columns)
 
 
 def official(counts: dict[str, dict[str, int]]) -> pd.DataFrame:
@@ -185,6 +186,39 @@ def test_a_class_in_too_few_groups_is_named() -> None:
     images.loc[images["label"] == "b", "group"] = ["patient 0", "patient 1"] * 5
     with pytest.raises(StudyError, match=r"class 'b': its 10 images are in 2 groups .* at least 3, one in each"):
         assign_splits(images, split_settings())
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_near_copies_stay_together_with_groups_and_exact_copies(seed: int) -> None:
+    images = of_patients({"a": 60, "b": 60}, 20)
+    images.loc[[0, 1], "copies"] = "shared"
+    images.loc[[1, 42], "near"] = "7"
+    split = assign_splits(images, split_settings(seed=seed))["split"]
+    assert len(set(split[images["group"].isin(["patient 0", "patient 1", "patient 2"])])) == 1
+    assert split.nunique() == 3
+
+
+def test_official_near_copies_leave_with_the_nearest_that_stays_and_the_correlation() -> None:
+    images = official({split: {"a": 6, "b": 6} for split in SPLITS}).assign(sha256=lambda table: table["image_id"])
+    images.index = pd.Index(list(images["image_id"]))
+    one = ["train/a/000", "train/a/001", "train/a/002", "test/a/000", "test/b/001"]  # 002 by way of 000 alone
+    two = ["train/b/003", "val/a/004", "val/b/005"]
+    images.loc[one, "near"], images.loc[two, "near"] = "1", "2"
+    pairs = pd.DataFrame(
+        [
+            ("train/a/000", "test/b/001", 0.91), ("test/a/000", "train/a/000", 0.876),
+            ("train/a/001", "test/a/000", 0.9), ("train/a/000", "train/a/002", 0.99),
+            ("val/a/004", "train/b/003", 0.95), ("val/a/004", "val/b/005", 0.99),
+        ],
+        columns=["first", "second", "correlation"],
+    )  # fmt: skip
+    result = assign_splits(images, split_settings("official"), pairs=pairs)
+    assert result.loc[result["split"] == "", ["reason", "cause"]].to_dict("index") == {
+        "train/a/000": {"reason": "near copy of test image test/b/001 (correlation 0.91)", "cause": "near_duplicates"},
+        "train/a/001": {"reason": "near copy of test image test/a/000 (correlation 0.90)", "cause": "near_duplicates"},
+        "train/a/002": {"reason": "near copies join it with test image test/a/000", "cause": "near_duplicates"},
+        "train/b/003": {"reason": "near copy of val image val/a/004 (correlation 0.95)", "cause": "near_duplicates"},
+    }
 
 
 def official_patients() -> pd.DataFrame:

@@ -183,3 +183,21 @@ def test_groups_of_the_audit_in_words() -> None:
     assert "3 groups have images in several of the splits used here" in " ".join(
         audit_facts(AUDIT | {"groups": groups | {"torn": 3}, "done": done})
     )
+
+
+def test_near_copies_of_the_audit_in_words() -> None:
+    near = {
+        "correlation": 0.86, "groups": 1200, "images": 3100, "largest": 24, "of_several_classes": 40,
+        "across_official_splits": 3, "leakage": {"official": None, "final": {"val": 3, "test": 4}},
+    }  # fmt: skip
+    done = AUDIT["done"] | {"near_duplicates": {"policy": "group", "dropped": 12}}
+    facts = audit_facts(AUDIT | {"near_copies": near, "done": done})
+    assert (
+        "3,100 images have near copies (correlation of details of at least 0.86), in 1,200 groups, 40 of them of "
+        "several classes, 24 images in the largest (group: 12 dropped)."
+    ) in facts
+    assert facts[-1].endswith(
+        "2 of 12 validation and test images have an exact copy in training, 7 an exact or a near one."
+    )
+    none = audit_facts(AUDIT | {"near_copies": near | {"groups": 0, "images": 0}, "done": done})
+    assert "No image has a near copy (correlation of details of at least 0.86)." in none
