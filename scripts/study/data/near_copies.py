@@ -233,24 +233,27 @@ def _correlations(details: np.ndarray, pairs: pd.DataFrame) -> np.ndarray:
     first, second = (DOUBLED @ details[pairs[end]].astype(np.float32) @ DOUBLED.T for end in ("first", "second"))
     mirrored = pairs["mirrored"].to_numpy()
     second[mirrored] = second[mirrored][:, :, ::-1]
-    best = np.full(len(pairs), -1, np.float32)
-    for down in SHIFTS:
-        for right in SHIFTS:
-            here = first[:, _overlap(down), _overlap(right)].reshape(len(pairs), -1)
-            there = second[:, _overlap(-down), _overlap(-right)].reshape(len(pairs), -1)
-            np.maximum(best, _pearson(here, there), out=best)
-    return best
+    products = np.empty((len(pairs), len(SHIFTS), len(SHIFTS)), np.float32)
+    for a, down in enumerate(SHIFTS):
+        for b, right in enumerate(SHIFTS):
+            here = first[:, _overlap(down), _overlap(right)]
+            products[:, a, b] = np.einsum("nij,nij->n", here, second[:, _overlap(-down), _overlap(-right)])
+    # sums over the same parts, of all shifts at once
+    (sums, squares), (other_sums, other_squares) = (
+        [masks @ some @ masks.T for some in (numbers, np.square(numbers))]
+        for numbers, masks in ((first, OVERLAPS), (second, OVERLAPS[::-1]))
+    )
+    count = np.outer(OVERLAPS.sum(axis=1), OVERLAPS.sum(axis=1))
+    variances = (squares - sums * sums / count) * (other_squares - other_sums * other_sums / count)
+    scale = np.sqrt(np.maximum(variances, 0))
+    correlation = np.divide(products - sums * other_sums / count, scale, out=np.zeros_like(scale), where=scale > 0)
+    return correlation.max(axis=(1, 2))
 
 
 def _overlap(move: int) -> slice:
     return slice(max(move, 0), 2 * SIDE + min(move, 0))
 
 
-def _pearson(here: np.ndarray, there: np.ndarray) -> np.ndarray:
-    """Correlation of each row of one array with that of the other; 0 where one of them is constant."""
-
-    def covariance(one: np.ndarray, other: np.ndarray) -> np.ndarray:
-        return np.einsum("ij,ij->i", one, other) - one.sum(axis=1) * other.sum(axis=1) / one.shape[1]
-
-    scale = np.sqrt(np.maximum(covariance(here, here) * covariance(there, there), 0))
-    return np.divide(covariance(here, there), scale, out=np.zeros_like(scale), where=scale > 0)
+OVERLAPS = np.zeros((len(SHIFTS), 2 * SIDE), np.float32)  # 1 where a shift leaves a part of both pictures
+for place, move in enumerate(SHIFTS):
+    OVERLAPS[place, _overlap(move)] = 1
