@@ -41,7 +41,7 @@ predict: $(INSTALLED) ## label IMAGES=folder with RUN of STUDY, into OUT (predic
 	@test -n "$(IMAGES)" || { echo "Which images? make predict IMAGES=folder [RUN=best] [STUDY=digits] [OUT=predictions.csv]"; exit 1; }
 	$(BIN)/python scripts/study predict "$(IMAGES)" --run "$(RUN)" --study "$(STUDY)" --out "$(or $(OUT),predictions.csv)"
 
-export: $(INSTALLED) ## write RUN of STUDY as one TorchScript file, OUT
+export: $(INSTALLED) ## write RUN of STUDY as one file, OUT=name.onnx or name.pt2 (torch.export)
 	$(BIN)/python scripts/study export --run "$(RUN)" --study "$(STUDY)" $(if $(OUT),--out "$(OUT)")
 
 verify: $(INSTALLED) ## check a finished study: hashes, tables, predictions (CONFIG=config/fer2013.yaml)

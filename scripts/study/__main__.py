@@ -12,7 +12,7 @@ if not __package__:  # the folder is run: what lies in it is `study.…`, not mo
 COMMANDS = {
     "init": "Look at a source of images and write config/<name>.yaml for it, with reasons (`make init SOURCE=folder`).",
     "predict": "Label the images of a folder with a trained run (`make predict IMAGES=folder RUN=best`).",
-    "export": "Export a trained run as one TorchScript file that needs none of this code (`make export RUN=best`).",
+    "export": "Export a trained run as one ONNX file, or .pt2, that needs none of this code (`make export RUN=best`).",
     "watch": "Show every run of a study in the terminal, again and again (`make watch`).",
     "verify": "Check a finished study: hashes, columns, table cells, predictions of the saved weights (`make verify`).",
     "findings": "Write docs/FINDINGS.md from finished runs on the real data (`make findings`).",

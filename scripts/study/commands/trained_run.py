@@ -12,7 +12,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from study.compare.runs import by_recipe, choose, load_runs
 from study.errors import StudyError
@@ -169,8 +169,12 @@ class Classifier:
     @torch.inference_mode()
     def probabilities(self, images: np.ndarray) -> np.ndarray:
         """float32 (N, K) for uint8 images (N, C, S, S) of the run's own channels and `seen_side`, at full precision."""
-        batch = torch.from_numpy(np.array(images)).to(self.device).expand(-1, 3, -1, -1).float() / 255
+        log_p = self.log_probabilities(torch.from_numpy(np.array(images)).to(self.device)).cpu().numpy()
+        return np.exp(self.adjustment.apply(log_p) if self.adjustment else log_p).astype(np.float32)
+
+    def log_probabilities(self, images: Tensor) -> Tensor:
+        """Those of the network, float32 (N, K), before the adjustment, for the same images on the device."""
+        batch = images.expand(-1, 3, -1, -1).float() / 255
         mean, std = (torch.tensor(values, device=self.device).view(1, 3, 1, 1) for values in (self.mean, self.std))
         views = VIEWS[self.tta].of((batch - mean) / std, self.image_size)
-        log_p = log_mean_probabilities(self.network, views).cpu().numpy()
-        return np.exp(self.adjustment.apply(log_p) if self.adjustment else log_p).astype(np.float32)
+        return log_mean_probabilities(self.network, views)
