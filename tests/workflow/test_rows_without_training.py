@@ -122,7 +122,7 @@ def test_commands_know_rows_without_training(with_rows: Workspace) -> None:
     assert held.returncode == 0 and "everything holds" in held.stdout and "note:" not in held.stdout, held.stdout
     watched = with_rows.command("watch", "--study", "small", "--once").stdout
     assert watched.count("evaluated") == 5 and "7 of 7 done" in watched
-    exported = with_rows.command("export", "--study", "small", "--run", "plain_tau", "--out", "tau.pt")
+    exported = with_rows.command("export", "--study", "small", "--run", "plain_tau", "--out", "tau.onnx")
     assert exported.returncode == 0 and "plain_tau, seed 0" in exported.stdout, exported.stdout
 
 
