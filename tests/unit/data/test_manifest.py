@@ -437,14 +437,23 @@ def test_fer2013_is_split_as_in_the_original_study(original_study: tuple[pd.Data
 
 
 def test_fer2013_under_the_sound_protocol_leaks_nothing(fer2013_zip: Path) -> None:
-    settings = data_settings(fer2013_zip, duplicates="group", contradictory="drop", blank="drop")
+    config = yaml.safe_load((ROOT / "config/fer2013.yaml").read_text(encoding="utf-8"))["data"]
+    settings = data_settings(
+        fer2013_zip,
+        **{name: config[name] for name in ("image_size", "duplicates", "near_duplicates", "contradictory", "blank")},
+    )
     manifest, audit = build_manifest(settings, split_settings("official"), WORKERS)
     assert audit["leakage"]["final"]["total"] == 0
     assert audit["done"]["blank"]["dropped"] == 12
     kept = manifest[manifest["status"] == "kept"]
     assert (kept["split"] == kept["original_split"]).all()
     assert kept.groupby("sha256")["label"].nunique().max() == 1
-    assert np.isin(manifest["reason"].str.split(" ").str[0], ["", "copy", "contradictory:", "blank:"]).all()
+    assert np.isin(manifest["reason"].str.split(" ").str[0], ["", "copy", "near", "contradictory:", "blank:"]).all()
+    near = audit["near_copies"]
+    assert (near["groups"], near["images"], near["largest"]) == (2076, 5856, 30)
+    exact = {name: audit["leakage"]["official"][name]["copied"] for name in ("val", "test")}
+    assert exact == {"val": 253, "test": 268}
+    assert near["leakage"] == {"official": {"val": 707, "test": 715}, "final": {"val": 0, "test": 0}}
 
 
 NEAR = {"duplicates": "group", "near_duplicates": 0.86, "image_size": 48}
