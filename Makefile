@@ -96,11 +96,11 @@ lint: $(INSTALLED) ## formatters, linters, types
 	$(BIN)/snakefmt --check $(SNAKEFILES)
 	. $(BIN)/activate && snakemake --lint
 
-# A file's tests stay in one process and share what they set up. Idle threads must not spin: they would hold up the
-# trainings of the other processes.
+# A file's tests stay in one process and share what they set up. Much of a test is waiting, so there is one process more
+# than cores. Idle threads must not spin: they would hold up the trainings of the other processes.
 test: lint dry-run ## all checks and tests
 	. $(BIN)/activate && OMP_WAIT_POLICY=passive \
-	  python -m pytest --numprocesses auto --maxprocesses 4 --dist loadfile --no-loadscope-reorder
+	  python -m pytest --numprocesses $$(( $$(nproc) < 4 ? $$(nproc) + 1 : 4 )) --dist loadfile --no-loadscope-reorder
 
 test-slurm: $(INSTALLED) ## the SLURM profile on a cluster started here (needs slurm-wlm and munge)
 	. $(BIN)/activate && python -m pytest tests/cluster

@@ -67,24 +67,24 @@ def _reachable(script: Path, words: bool = True) -> set[Path]:
         if path in reached:
             continue
         reached.add(path)
-        for node in ast.walk(_tree(path)):
-            names = []
-            if isinstance(node, ast.ImportFrom) and node.module and node.level == 0:
-                names = [node.module, *(f"{node.module}.{alias.name}" for alias in node.names)]
-            elif isinstance(node, ast.Import):
-                names = [alias.name for alias in node.names]
-            elif isinstance(node, ast.Constant) and re.fullmatch(r"study(\.\w+)+", text := str(node.value)):
-                names = [text, text.rpartition(".")[0]]  # a function by its dotted path
-            for name in names:
-                if name.startswith("study.") and name not in left_out:
-                    module = script.parent / Path(*name.split("."))
-                    waiting += [path for path in (module.with_suffix(".py"), module / "__init__.py") if path.is_file()]
+        for name in _modules_named(path) - set(left_out):
+            module = script.parent / Path(*name.split("."))
+            waiting += [path for path in (module.with_suffix(".py"), module / "__init__.py") if path.is_file()]
     return reached
 
 
 @functools.cache
-def _tree(path: Path) -> ast.Module:
-    return ast.parse(path.read_text(encoding="utf-8"))
+def _modules_named(path: Path) -> frozenset[str]:
+    """Dotted names within `study` that a module imports or names; of what is in a module, both it and the module."""
+    named = set()
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.ImportFrom) and node.module and node.level == 0:
+            named |= {node.module, *(f"{node.module}.{alias.name}" for alias in node.names)}
+        elif isinstance(node, ast.Import):
+            named |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.Constant) and re.fullmatch(r"study(\.\w+)+", text := str(node.value)):
+            named |= {text, text.rpartition(".")[0]}  # a function by its dotted path
+    return frozenset(name for name in named if name.startswith("study."))
 
 
 @functools.cache
@@ -103,6 +103,8 @@ class _Stripped(ast.NodeTransformer):
         self.words = words
 
     def visit(self, node: ast.AST) -> Any:
+        if isinstance(node, ast.expr):  # holds no statement
+            return node
         node = super().visit(node)
         if isinstance(node, (ast.Module, ast.ClassDef, ast.FunctionDef, ast.AsyncFunctionDef)) and not node.body:
             node.body = [ast.Pass()]

@@ -67,7 +67,7 @@ def code(tmp_path: Path) -> Path:
 
 
 def digest(code: Path, words: bool = False) -> str:
-    for cached in (provenance.code_digest, provenance._tree, provenance._code_alone):
+    for cached in (provenance.code_digest, provenance._modules_named, provenance._code_alone):
         cached.cache_clear()
     return provenance.code_digest(code / "train.py", words)
 

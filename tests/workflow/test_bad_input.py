@@ -83,7 +83,8 @@ def test_cuda_without_cuda(workspace: Workspace) -> None:
     if torch.cuda.is_available():
         pytest.skip("this machine has CUDA")
     workspace.configure(training={"device": "cuda"})
-    assert "cuda" in refused(workspace, "--until", "train") and "training.device" in refused(workspace)
+    text = refused(workspace, "--until", "train")
+    assert "cuda" in text and "training.device" in text
 
 
 def test_folders_that_can_be_read_in_two_ways_stop_until_the_configuration_tells(workspace: Workspace) -> None:

@@ -15,7 +15,7 @@ import pytest
 from conftest import Workspace
 from interruption import EPOCHS, EXPERIMENTS, SPAN_DIVISOR, Interruptions, interrupt, jobs, outputs, prepare, start
 
-KILLS = 5
+KILLS = 3
 RUN = "results/small/train/plain/seed_0"
 
 

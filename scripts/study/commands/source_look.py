@@ -128,5 +128,5 @@ def planned_splits(look: Look, data: DataSettings, split: SplitSettings) -> pd.S
     Raises:
         StudyError: as `assign_splits` does: a class too small, no official split, a torn group.
     """
-    images = look.images.assign(copies=np.arange(len(look.images)))
+    images = look.images.assign(copies=np.arange(len(look.images)), near="")
     return assign_splits(images, split, data.torn_groups)["split"]
