@@ -23,4 +23,5 @@ floor. Each room's __init__ says what comes in, what goes out and what is in whi
     schema          the configuration's schema, loaded
     settings        the configuration, checked
     starts          which experiment's trained weights a recipe starts from
+    submission      whether SLURM takes as many jobs as are about to be submitted
 """

@@ -23,6 +23,7 @@ from study.paths import RunPaths
 from study.planned import SHOWN, PlannedStudy, changes
 from study.settings import deciding
 from study.starts import starts_first
+from study.submission import Submission, check_submission, submission_limit
 
 # Options that take several values after one another, and of which Snakemake uses the last alone.
 ONCE = {"--configfile": r"--configf\w*", "--config": r"--config|-C"}
@@ -128,6 +129,9 @@ def accompany(workflow: Any, planned: Callable[[], PlannedStudy]) -> None:
 
                 try:
                     check_batches(study, self.dag)
+                    if self.executor_plugin.name == "slurm":
+                        submission = submitted(study, self)
+                        check_submission(submission, submission_limit(submission.account))
                 except StudyError as error:
                     raise WorkflowError(str(error)) from None
                 sys.stderr.write("".join(f"{line}\n" for line in notice(study, self.dag)))
@@ -153,6 +157,22 @@ def check_batches(study: PlannedStudy, dag: Any) -> None:
     trained = [run.experiment for run in study.trainings if str(run.run) in coming]
     sizes = {name: study.recipes[name].batch_size for name in trained}
     check_batch_sizes(sizes, read_json(index)["splits"]["train"]["images"])
+
+
+def submitted(study: PlannedStudy, workflow: Any) -> Submission:
+    """What Snakemake is about to submit to SLURM.
+
+    Args:
+        workflow: Snakemake's, its jobs planned.
+    """
+    files = {str(file) for run in study.runs for file in (run.run, run.predictions)}
+    jobs = [job for job in workflow.dag.needrun_jobs() if not job.group and files & set(map(str, job.output))]
+    runs = {(job.wildcards.experiment, job.wildcards.seed) for job in jobs}
+    accounts = {str(job.resources.get("slurm_account")) for job in jobs} - {"None"}
+    settings = workflow.executor_settings
+    arrays = (settings.array_jobs or "").replace(";", ",").split(",")
+    in_arrays = {rule.strip() for rule in arrays} & {"all", *(job.rule.name for job in jobs)}
+    return Submission(len(runs), workflow.nodes, min(accounts, default=None), bool(in_arrays), settings.status_command)
 
 
 def notice(study: PlannedStudy, dag: Any) -> list[str]:
