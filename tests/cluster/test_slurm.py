@@ -1,6 +1,6 @@
 """The shipped SLURM profile on a real cluster of two nodes with accounting, started for the tests.
 
-One study of five trainings, each of which meets another fate, then a second seed of it as job arrays.
+One study of five trainings, each of which meets another fate, and one that is submitted as job arrays.
 """
 
 import contextlib
@@ -133,9 +133,9 @@ def trainings(workspace: Workspace) -> list[Training]:
     return found
 
 
-def epochs(workspace: Workspace, experiment: str, seed: int = 0) -> int:
+def epochs(workspace: Workspace, experiment: str) -> int:
     """Epochs finished, by the log of the training."""
-    log = workspace.root / f"results/small/logs/train/{experiment}_seed_{seed}.log"
+    log = workspace.root / f"results/small/logs/train/{experiment}_seed_0.log"
     return log.read_text(encoding="utf-8").count("  epoch ") if log.exists() else 0
 
 
@@ -174,10 +174,10 @@ def states(cluster: Cluster, job: str) -> list[str]:
     return cluster.command("sacct", "-X", "--duplicates", *columns, "--jobs", job).splitlines()
 
 
-def runs(workspace: Workspace, seed: int = 0) -> dict[str, dict]:
+def runs(workspace: Workspace) -> dict[str, dict]:
     folder = workspace.root / "results/small/train"
     return {
-        name: json.loads((folder / name / f"seed_{seed}/run.json").read_text(encoding="utf-8"))["provenance"]
+        name: json.loads((folder / name / "seed_0/run.json").read_text(encoding="utf-8"))["provenance"]
         for name in TRAINED
     }
 
@@ -283,23 +283,25 @@ def test_the_study_is_whole(finished: Finished) -> None:
     assert submitted == len(TRAINED) + 2 + len(TRAINED) + 1
 
 
-def test_job_arrays_with_gres_finish_too(finished: Finished, cluster: Cluster) -> None:
-    workspace = finished.workspace
+def test_job_arrays_with_gres_and_a_cancelled_task(cluster: Cluster, tmp_path: Path) -> None:
+    workspace = study(tmp_path / "study")
     edited(workspace, ARRAYS)
-    workspace.configure(seeds=[0, 1])
     with started(workspace, cluster, "--until", "evaluate") as run:
         wait_until("an array under way", lambda: len(trainings(workspace)) == len(TRAINED), run, workspace)
-        tasks = cluster.command("squeue", "--noheader", "--array", "--format=%F_%K").split()
+        tasks = cluster.command("squeue", "--noheader", "--array", "--states=R", "--format=%F_%K").split()
         assert len(tasks) == len(TRAINED) and len({task.partition("_")[0] for task in tasks}) == 1
         cluster.command("scancel", tasks[-1])
         assert run.wait(2 * SECONDS) == 0, said(workspace)[-6000:]
-    assert {record["scheduler"].get("SLURM_ARRAY_JOB_ID") for record in runs(workspace, 1).values()}
-    assert all(record["cuda_visible_devices"] in ("0", "1", "2", "3") for record in runs(workspace, 1).values())
+    made = runs(workspace)
+    assert all(record["cuda_visible_devices"] in ("0", "1", "2", "3") for record in made.values())
+    arrays = Counter(record["scheduler"].get("SLURM_ARRAY_JOB_ID") for record in made.values())
+    assert arrays[tasks[0].partition("_")[0]] == len(TRAINED) - 1
 
 
-def test_more_jobs_than_slurm_takes_are_refused_before_the_first(finished: Finished, cluster: Cluster) -> None:
-    finished.workspace.configure(seeds=[0, 1, 2, 3])
-    with started(finished.workspace, cluster) as run:
+def test_more_jobs_than_slurm_takes_are_refused_before_the_first(cluster: Cluster, tmp_path: Path) -> None:
+    workspace = study(tmp_path / "study")
+    workspace.configure(seeds=[0, 1])
+    with started(workspace, cluster, "--jobs", "200") as run:
         assert run.wait(SECONDS) == 1
-    assert f"SLURM takes at most {MAX_SUBMIT_JOBS}" in said(finished.workspace)
-    assert "has been submitted" not in said(finished.workspace)
+    assert f"SLURM takes at most {MAX_SUBMIT_JOBS}" in said(workspace)
+    assert "has been submitted" not in said(workspace)
