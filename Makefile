@@ -102,7 +102,7 @@ test: lint dry-run ## all checks and tests
 	. $(BIN)/activate && OMP_WAIT_POLICY=passive \
 	  python -m pytest --numprocesses $$(( $$(nproc) < 4 ? $$(nproc) + 1 : 4 )) --dist loadfile --no-loadscope-reorder
 
-test-slurm: $(INSTALLED) ## the SLURM profile on a cluster started here (needs slurm-wlm, munge, slurmdbd, mariadb-server-core)
+test-slurm: $(INSTALLED) ## the SLURM profile on a cluster started here (needs slurm-wlm, munge, slurmdbd, mariadb-server-core and -client-core)
 	. $(BIN)/activate && python -m pytest tests/cluster
 
 KILLS ?= 200
