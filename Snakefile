@@ -14,7 +14,7 @@ configfile: DEFAULT_STUDY
 
 
 # Run in another folder, what that folder has is laid over it.
-if Path("config/config.yaml").exists() and not Path("config/config.yaml").samefile(DEFAULT_STUDY):
+if Path("config/config.yaml").exists() and Path("config/config.yaml").resolve() != Path(DEFAULT_STUDY).resolve():
 
     configfile: "config/config.yaml"
 

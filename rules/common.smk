@@ -12,10 +12,20 @@ from snakemake.utils import update_config
 # The pipeline's own folder, wherever it is run, also as a module of another Snakefile.
 WORKFLOW = Path(workflow.current_basedir.get_path_or_uri(secret_free=True)).parent
 if not (WORKFLOW / "scripts/study").is_dir():
-    raise WorkflowError(f"{WORKFLOW}: no scripts here; clone the pipeline and name the Snakefile of the clone")
+    raise WorkflowError(
+        f"{WORKFLOW}: read from an address, without the library that its rules need; name workflow/Snakefile of the "
+        'same address (path="workflow/Snakefile"), or a Snakefile of a clone (docs/MODULE.md)'
+    )
 if str(WORKFLOW / "scripts") not in sys.path:
     sys.path.insert(0, str(WORKFLOW / "scripts"))
 
+import study
+
+if not Path(study.__file__).parents[1].samefile(WORKFLOW / "scripts"):
+    raise WorkflowError(
+        f"{WORKFLOW}: another copy of the pipeline is in use already, {Path(study.__file__).parents[2]}; "
+        "two of them, say of two versions, need a workflow each"
+    )
 from study.compare.all_tables import TABLES
 from study.data.data_settings import DIGITS, DataSettings, source_fingerprint
 from study.elsewhere import ABSENT, check_predictions_files, from_file, predictions_file
@@ -34,10 +44,10 @@ from study.schema import SCHEMA
 from study.settings import captions, check_recipes, common, deciding, read_numbers, reported_protocol, validate_config
 from study.starts import start_of
 
-# As a module, the pipeline takes the configuration of the Snakefile that uses it, laid over its own.
-AS_MODULE = workflow.modifier.skip_configfile
+# Whether another Snakefile uses this one; its configuration, where it gives one, is laid over the pipeline's own.
+AS_MODULE = workflow.modifier.namespace is not None
 DEFAULT = load_configfile(DEFAULT_STUDY)
-if AS_MODULE:
+if workflow.modifier.skip_configfile:
     merged = load_configfile(DEFAULT_STUDY)
     update_config(merged, config)
     update_config(config, merged)
@@ -61,10 +71,26 @@ try:
 except StudyError as error:
     raise WorkflowError(str(error)) from None
 
+
+def has_a_rule(file):
+    """Whether the Snakefile that uses this one as a module, or another module of it, has a rule that makes the file."""
+    others = (rule for rule in workflow.rules if rule.module_globals["__name__"] != __name__)
+    return any(rule.is_producer(file) for rule in others)
+
+
+def placed(file):
+    """A file that the configuration names: a module's prefix moves what the study makes, and not what it is given."""
+    return local(file) if AS_MODULE else file
+
+
 RESULTS = f"results/{config['study']}"
 # The same as it is on the disk, where a module's statement may have changed it (prefix, replace_prefix).
 PLACED_RESULTS = Path(workflow.modifier.path_modifier.replace_prefix(RESULTS))
 SOURCE = config["data"]["source"]
+if has_a_rule(f"{PLACED_RESULTS}/report.html"):
+    raise WorkflowError(
+        f"{PLACED_RESULTS}: two modules of this workflow would make it; give each a `study:` of its own in its `config:`"
+    )
 # The experiments with a training of their own, and by what makes their predictions.
 TRAINED = [name for name, recipe in RECIPES.items() if recipe.trains]
 ADJUSTED = [name for name, recipe in RECIPES.items() if recipe.adjusted]
@@ -145,7 +171,7 @@ def predictions_of(wildcards):
 
 def predictions_file_of(wildcards):
     """The file that an experiment's predictions are read from."""
-    return str(predictions_file(RECIPES[wildcards.experiment], wildcards.seed))
+    return placed(str(predictions_file(RECIPES[wildcards.experiment], wildcards.seed)))
 
 
 def predictions_identity(wildcards):
@@ -156,7 +182,7 @@ def predictions_identity(wildcards):
 
 def source_files(wildcards):
     """The source as an input; the embedded digits need none."""
-    return [] if SOURCE == DIGITS else [SOURCE]
+    return [] if SOURCE == DIGITS else [placed(SOURCE)]
 
 
 def source_identity(wildcards):
@@ -197,12 +223,13 @@ def weights_file(recipe):
 def missing_weights():
     """The models by the files of weights that the recipes start from and that are not there (yet)."""
     files = {weights_file(recipe): recipe["model.name"] for recipe in RECIPES.values()}
-    return {file: model for file, model in files.items() if file and not Path(file).exists()}
+    absent = {file: model for file, model in files.items() if file and not Path(file).exists()}
+    return {file: model for file, model in absent.items() if not has_a_rule(file)}
 
 
 def missing_model(wildcards):
     """The model that a missing file of weights is of."""
-    return missing_weights()[wildcards.weights]
+    return MISSING_WEIGHTS[wildcards.weights]
 
 
 def class_weight_scheme(wildcards):
@@ -215,7 +242,7 @@ def initial_weights_file(wildcards):
     if start := started_from(wildcards):
         return [str(start.weights)]
     file = weights_file(RECIPES[wildcards.experiment])
-    return [file] if file else []
+    return [placed(file)] if file else []
 
 
 def started_from(wildcards):
@@ -281,11 +308,18 @@ def evaluation_threads(wildcards):
     return training_threads(wildcards) if on_this_processor() else 1
 
 
+def main_config(wildcards):
+    """The configuration of the Snakefile that uses this one as a module, for Snakemake to read it once more."""
+    return workflow.modifier_stack[0].globals["config"] if AS_MODULE else None
+
+
 def planned_study():
     """The study as it is planned now, for what goes with planning."""
+    # Commands are called in the folder that holds results/, where a prefix would leave the tables unfound.
+    moved = {"experiments": list(map(os.path.abspath, TABLE_FILES))} if PLACED_RESULTS != Path(RESULTS) else {}
     return PlannedStudy(
         PLACED_RESULTS,
-        config,
+        config | moved,
         RECIPES,
         {name: settings_of(recipe) for name, recipe in RECIPES.items() if name not in IMPORTED},
         {"data": data_settings(None), "split": config["split"], "source": source_identity(None)},
@@ -331,4 +365,4 @@ def all_figures():
     return {f.name: [shown(f, key) for key in keys_of(f, RECIPES)] if f.per else shown(f) for f in figures}
 
 
-accompany(workflow, planned_study)
+accompany(workflow, PLACED_RESULTS, planned_study)

@@ -14,10 +14,6 @@ SHOWN_RECIPES = {name: dict(vars(recipe)) for name, recipe in RECIPES.items()}
 COLUMNS_DIGEST = digest(SCHEMA["$defs"]["recipe"])
 
 
-localrules:
-    report,
-
-
 rule tables:
     """The case tables, the comparison of all runs, and the tests between them."""
     input:
@@ -183,10 +179,12 @@ rule report:
         f"{RESULTS}/logs/report.log",
     benchmark:
         f"{RESULTS}/benchmarks/report.tsv"
+    localrule: True
     conda:
         "../envs/compare.yaml"
     params:
         snakefile=os.path.relpath(workflow.main_snakefile),
+        config=main_config,
         code=script_digest("report"),
     script:
         "../scripts/report.py"

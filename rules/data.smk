@@ -10,19 +10,17 @@ CLASS_WEIGHTS = f"{RESULTS}/data/class_weights.csv"
 PACKED = expand(f"{RESULTS}/data/{{split}}.{{kind}}", split=SPLITS, kind=["npy", "csv"])
 
 # A rule only while the file is absent: as the output of a rule, images placed by hand would be Snakemake's to delete.
-if SOURCE != DIGITS and not Path(SOURCE).exists():
-
-    localrules:
-        fetch_data,
+if SOURCE != DIGITS and not Path(SOURCE).exists() and not has_a_rule(SOURCE):
 
     rule fetch_data:
         """Download the data set, or say how to get it."""
         output:
-            SOURCE,
+            placed(SOURCE),
         log:
             f"{RESULTS}/logs/fetch_data.log",
         benchmark:
             f"{RESULTS}/benchmarks/fetch_data.tsv"
+        localrule: True
         conda:
             "../envs/data.yaml"
         params:
@@ -34,19 +32,17 @@ if SOURCE != DIGITS and not Path(SOURCE).exists():
 
 if MISSING_WEIGHTS := missing_weights():
 
-    localrules:
-        fetch_weights,
-
     rule fetch_weights:
         """Download torchvision's pretrained weights once, or say how to get them."""
         output:
-            "{weights}",
+            placed("{weights}"),
         log:
             f"{RESULTS}/logs/fetch_weights/{{weights}}.log",
         benchmark:
             f"{RESULTS}/benchmarks/fetch_weights/{{weights}}.tsv"
         wildcard_constraints:
             weights="|".join(map(re.escape, MISSING_WEIGHTS)),
+        localrule: True
         conda:
             "../envs/train.yaml"
         params:

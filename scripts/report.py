@@ -13,7 +13,8 @@ from study.rule_log import logged
 
 with logged(snakemake.log[0]) as say, tempfile.TemporaryDirectory() as scratch:
     config = Path(scratch, "config.yaml")
-    config.write_text(yaml.safe_dump(snakemake.config, sort_keys=False, allow_unicode=True), encoding="utf-8")
+    used = snakemake.params.config or snakemake.config
+    config.write_text(yaml.safe_dump(used, sort_keys=False, allow_unicode=True), encoding="utf-8")
     page = Path(scratch, "report.html")
     # A second Snakemake that only reads: no lock, no profile, and these files alone as targets.
     command = [sys.executable, "-m", "snakemake", "--snakefile", snakemake.params.snakefile, "--nolock"]

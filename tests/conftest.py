@@ -17,7 +17,7 @@ ROOT = Path(__file__).parents[1]
 
 # Started in the background by a shell, the tests and all their processes would ignore Ctrl-C.
 signal.signal(signal.SIGINT, signal.default_int_handler)
-PIPELINE = ("Snakefile", "rules", "scripts", "config", "envs", "profiles", "report")
+PIPELINE = ("Snakefile", "workflow", "rules", "scripts", "config", "envs", "profiles", "report")
 
 RECIPES = """\
 experiment\tcase\toptimizer\tlr\tmin_lr\tbatch_size\tmax_epochs\tloss\tactivation\tsampler\tmomentum\treported

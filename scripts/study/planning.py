@@ -3,14 +3,15 @@
 Entry points:
     check_command_line(words)                              options of which Snakemake would keep the last alone
     check_name(config, default, layers)                    a configuration with the name of the default study
-    accompany(workflow, planned)                           what goes with planning: time stamps, notice, study.json
+    accompany(workflow, results, planned)                  what goes with planning: time stamps, notice, study.json
 """
 
 import os
 import re
 import shlex
 import sys
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -100,7 +101,7 @@ def _sections(config: dict[str, Any]) -> dict[str, Any]:
     }
 
 
-def accompany(workflow: Any, planned: Callable[[], PlannedStudy]) -> None:
+def accompany(workflow: Any, results: Path, planned: Callable[[], PlannedStudy]) -> None:
     """Let Snakemake plan as this pipeline needs it, whatever profile or option it was called with.
 
     The trigger `code` is taken out: it looks at the time stamp of a script, and rules carry digests of their code as
@@ -108,9 +109,14 @@ def accompany(workflow: Any, planned: Callable[[], PlannedStudy]) -> None:
     trainings it will replace and why, and study.json is written unless nothing is to be done for real.
 
     Args:
-        workflow: Snakemake's, which has no other place for this: its settings come after the Snakefile was read.
+        workflow: Snakemake's, which has no other place for this: its settings come after the Snakefile was read. Each
+            module that is this pipeline brings a study; a study that comes again, with a rule of its own, counts once.
+        results: the study's folder.
         planned: gives the study.
     """
+    if studies := getattr(workflow, "accompanied", None):
+        studies[results] = planned
+        return
     snakemake = type(workflow)
 
     class Accompanied(snakemake):  # type: ignore[misc, valid-type]
@@ -120,25 +126,34 @@ def accompany(workflow: Any, planned: Callable[[], PlannedStudy]) -> None:
 
         def _build_dag(self) -> None:
             runs = self.is_main_process and self.executor_plugin is not None  # not to list or draw
-            if runs:
-                study = planned()
+            studies = [planned() for planned in self.accompanied.values()] if runs else []
+            for study in studies:
                 set_time_stamps(study)
             super()._build_dag()
-            if runs:
-                from snakemake.exceptions import WorkflowError
-
-                try:
+            with _refusing():
+                for study in studies:
                     check_batches(study, self.dag)
-                    if self.executor_plugin.name == "slurm":
-                        submission = submitted(study, self)
-                        check_submission(submission, submission_limit(submission.account))
-                except StudyError as error:
-                    raise WorkflowError(str(error)) from None
+                if runs and self.executor_plugin.name == "slurm":
+                    submission = submitted(studies, self)
+                    check_submission(submission, submission_limit(submission.account))
+            for study in studies:
                 sys.stderr.write("".join(f"{line}\n" for line in notice(study, self.dag)))
-            if runs and not (self.dryrun or self.touch):
-                study.write()
+                if not (self.dryrun or self.touch):
+                    study.write()
 
+    workflow.accompanied = {results: planned}
     workflow.__class__ = Accompanied
+
+
+@contextmanager
+def _refusing() -> Iterator[None]:
+    """Let Snakemake say what is refused, as it says it of its own."""
+    from snakemake.exceptions import WorkflowError
+
+    try:
+        yield
+    except StudyError as error:
+        raise WorkflowError(str(error)) from None
 
 
 def check_batches(study: PlannedStudy, dag: Any) -> None:
@@ -159,20 +174,20 @@ def check_batches(study: PlannedStudy, dag: Any) -> None:
     check_batch_sizes(sizes, read_json(index)["splits"]["train"]["images"])
 
 
-def submitted(study: PlannedStudy, workflow: Any) -> Submission:
+def submitted(studies: Sequence[PlannedStudy], workflow: Any) -> Submission:
     """What Snakemake is about to submit to SLURM.
 
     Args:
         workflow: Snakemake's, its jobs planned.
     """
-    files = {str(file) for run in study.runs for file in (run.run, run.predictions)}
-    jobs = [job for job in workflow.dag.needrun_jobs() if not job.group and files & set(map(str, job.output))]
-    runs = {(job.wildcards.experiment, job.wildcards.seed) for job in jobs}
+    runs = {str(file): run.run for study in studies for run in study.runs for file in (run.run, run.predictions)}
+    jobs = [job for job in workflow.dag.needrun_jobs() if not job.group and not runs.keys().isdisjoint(job.output)]
+    coming = {runs[file] for job in jobs for file in job.output if file in runs}
     accounts = {str(job.resources.get("slurm_account")) for job in jobs} - {"None"}
     settings = workflow.executor_settings
     arrays = (settings.array_jobs or "").replace(";", ",").split(",")
     in_arrays = {rule.strip() for rule in arrays} & {"all", *(job.rule.name for job in jobs)}
-    return Submission(len(runs), workflow.nodes, min(accounts, default=None), bool(in_arrays), settings.status_command)
+    return Submission(len(coming), workflow.nodes, min(accounts, default=None), bool(in_arrays), settings.status_command)
 
 
 def notice(study: PlannedStudy, dag: Any) -> list[str]:
