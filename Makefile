@@ -3,11 +3,13 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/installed
+TOOLS := $(VENV)/tools-installed
+PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes
 CODE := scripts tests benchmarks
-SNAKEFILES := Snakefile rules
+SNAKEFILES := Snakefile workflow rules
 
 .DEFAULT_GOAL := help
-.PHONY: help run init published watch predict export verify findings imbalance bench bench-scale dry-run test test-slurm test-kills lint format lock docs clean
+.PHONY: help run init published watch predict export verify findings imbalance bench bench-scale dry-run test test-quick test-slurm test-kills lint format lock docs clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 12
@@ -16,7 +18,11 @@ $(INSTALLED): requirements.txt
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' \
 	  || { echo "Python 3.11 or newer is needed; $(PYTHON) is $$($(PYTHON) --version). Try: make PYTHON=python3.11 run"; exit 1; }
 	$(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements.txt
+	$(PIP) -r requirements.txt
+	@touch $@
+
+$(TOOLS): $(INSTALLED) requirements-dev.txt
+	$(PIP) -r requirements-dev.txt
 	@touch $@
 
 run: $(INSTALLED) ## the default study, end to end
@@ -73,13 +79,13 @@ PACKED := $(wildcard results/fer2013/data/pack.json)
 FER2013 := resources/fer2013.zip
 
 bench: $(INSTALLED) ## time training beside other loops, and the rest, into benchmarks/RESULTS.md (a quiet machine)
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r benchmarks/requirements.txt
+	$(PIP) -r benchmarks/requirements.txt
 	$(BIN)/python -m benchmarks.speed $(if $(PACKED),--data results/fer2013/data) $(BENCH)
 	$(BIN)/python -m benchmarks.load $(if $(PACKED),--data results/fer2013/data) --name load
 	$(BIN)/python -m benchmarks.pipeline $(if $(wildcard $(FER2013)),--source $(FER2013)) --name pipeline
 	$(BIN)/python -m benchmarks.record
 
-bench-scale: $(INSTALLED) ## made-up studies of 1,000 classes, 500 recipes and many images, into RESULTS.md and docs/SCALE.md
+bench-scale: $(TOOLS) ## made-up studies of 1,000 classes, 500 recipes and many images, into RESULTS.md and docs/SCALE.md
 	$(BIN)/python -m benchmarks.scale classes --name scale-classes
 	$(BIN)/python -m benchmarks.scale recipes --name scale-recipes
 	$(BIN)/python -m benchmarks.scale_images --name scale-images
@@ -88,7 +94,7 @@ bench-scale: $(INSTALLED) ## made-up studies of 1,000 classes, 500 recipes and m
 	$(BIN)/python -m benchmarks.scale_images --page
 	$(BIN)/python -m benchmarks.record
 
-lint: $(INSTALLED) ## formatters, linters, types
+lint: $(TOOLS) ## formatters, linters, types
 	$(BIN)/ruff check $(CODE)
 	$(BIN)/ruff format --check $(CODE)
 	$(BIN)/mypy scripts/study
@@ -98,26 +104,33 @@ lint: $(INSTALLED) ## formatters, linters, types
 
 # A file's tests stay in one process and share what they set up. Much of a test is waiting, so there is one process more
 # than cores. Idle threads must not spin: they would hold up the trainings of the other processes.
-test: lint dry-run ## all checks and tests
-	. $(BIN)/activate && OMP_WAIT_POLICY=passive \
-	  python -m pytest --numprocesses $$(( $$(nproc) < 4 ? $$(nproc) + 1 : 4 )) --dist loadfile --no-loadscope-reorder
+PYTEST = OMP_WAIT_POLICY=passive python -m pytest --dist loadfile --no-loadscope-reorder \
+  --numprocesses $$(( $$(nproc) < 4 ? $$(nproc) + 1 : 4 ))
 
-test-slurm: $(INSTALLED) ## the SLURM profile on a cluster started here (needs slurm-wlm, munge, slurmdbd, mariadb-server-core and -client-core)
+test: lint dry-run ## all checks and tests
+	. $(BIN)/activate && $(PYTEST)
+
+test-quick: $(TOOLS) dry-run ## dry runs, unit tests and one small study: what CI does with every supported Python
+	. $(BIN)/activate && $(PYTEST) tests/workflow/test_study.py tests/unit
+
+test-slurm: $(TOOLS) ## the SLURM profile on a cluster started here (needs slurm-wlm, munge, slurmdbd, mariadb-server-core and -client-core)
 	. $(BIN)/activate && python -m pytest tests/cluster
 
 KILLS ?= 200
 
-test-kills: $(INSTALLED) ## KILLS kills at random instants, recorded in docs/KILLS.md (half an hour)
+test-kills: $(TOOLS) ## KILLS kills at random instants, recorded in docs/KILLS.md (half an hour)
 	$(BIN)/python tests/workflow/interruption.py $(KILLS) docs/KILLS.md
 
-format: $(INSTALLED) ## bring code and rules into their form
+format: $(TOOLS) ## bring code and rules into their form
 	$(BIN)/ruff check --fix $(CODE)
 	$(BIN)/ruff format $(CODE)
 	$(BIN)/snakefmt $(SNAKEFILES)
 
-lock: $(INSTALLED) ## solve requirements.in into requirements.txt with hashes (needs uv)
-	uv pip compile --quiet --universal --generate-hashes --python-version 3.11 --no-header \
-	  requirements.in --output-file requirements.txt
+COMPILE := uv pip compile --quiet --universal --generate-hashes --python-version 3.11 --no-header
+
+lock: ## solve requirements.in and requirements-dev.in into .txt with hashes, versions of both alike (needs uv)
+	$(COMPILE) requirements.in --output-file requirements.txt
+	$(COMPILE) requirements-dev.in --constraints requirements.txt --output-file requirements-dev.txt
 
 docs: $(INSTALLED) ## write the generated parts of config/README.md
 	$(BIN)/python scripts/study reference

@@ -5,6 +5,7 @@ import re
 import subprocess
 import sys
 from collections.abc import Iterator
+from importlib.metadata import packages_distributions
 from pathlib import Path
 
 import pytest
@@ -67,29 +68,59 @@ def test_the_environment_of_a_rule_has_what_its_script_loads(rule: str) -> None:
     assert foreign <= present
 
 
+def imported(node: ast.AST) -> Iterator[str]:
+    """Modules that a statement imports."""
+    if isinstance(node, ast.Import):
+        yield from (alias.name for alias in node.names)
+    elif isinstance(node, ast.ImportFrom) and node.module:
+        yield node.module
+
+
 def loaded_by(node: ast.AST) -> Iterator[str]:
     """Modules that are imported when the code is loaded, other than for the types alone."""
     for child in ast.iter_child_nodes(node):
-        if isinstance(child, ast.Import):
-            yield from (alias.name for alias in child.names)
-        elif isinstance(child, ast.ImportFrom) and child.module:
-            yield child.module
-        elif not isinstance(child, ast.FunctionDef) and "TYPE_CHECKING" not in ast.dump(getattr(child, "test", child)):
+        yield from imported(child)
+        if not isinstance(child, ast.FunctionDef) and "TYPE_CHECKING" not in ast.dump(getattr(child, "test", child)):
             yield from loaded_by(child)
+
+
+def canonical(package: str) -> str:
+    """Its name as a lock has it (PEP 503)."""
+    return re.sub(r"[-_.]+", "-", package).lower()
+
+
+def locked(file: str) -> dict[str, str]:
+    """The version of every package of a lock; of one that depends on the Python, the last."""
+    text = (ROOT / file).read_text(encoding="utf-8")
+    return dict(re.findall(r"^([A-Za-z0-9_.-]+)==([^ ;\\]+)", text, re.MULTILINE))
 
 
 @pytest.mark.parametrize("path", sorted(ROOT.glob("envs/*.yaml")), ids=lambda path: path.stem)
 def test_conda_environments_carry_the_pins_of_the_lock(path: Path) -> None:
-    lock = dict(re.findall(r"^([A-Za-z0-9_.-]+)==([^ ;\\]+)", (ROOT / "requirements.txt").read_text(), re.MULTILINE))
+    lock = locked("requirements.txt")
     packages = [entry.split("=") for entry in yaml.safe_load(path.read_text(encoding="utf-8"))["dependencies"]]
     pins = {name: version for name, version in packages if name != "python"}
     assert pins and pins == {name: lock[CONDA_NAMES.get(name, name)] for name in pins}
 
 
-def test_the_lock_has_a_hash_for_every_package() -> None:
-    entries = re.split(r"\n(?=[a-z0-9])", (ROOT / "requirements.txt").read_text(encoding="utf-8").strip())
-    assert len(entries) > 50
+@pytest.mark.parametrize(("file", "least"), [("requirements.txt", 50), ("requirements-dev.txt", 20)])
+def test_a_lock_has_a_hash_for_every_package(file: str, least: int) -> None:
+    entries = re.split(r"\n(?=[a-z0-9])", (ROOT / file).read_text(encoding="utf-8").strip())
+    assert len(entries) > least
     assert [entry.split(" ")[0] for entry in entries if "--hash=sha256:" not in entry] == []
+
+
+def test_tools_are_locked_beside_the_pipeline_which_imports_none_of_them() -> None:
+    """What runs the pipeline is installed without them, and with them in the same versions."""
+    pipeline, tools = locked("requirements.txt"), locked("requirements-dev.txt")
+    assert {name: version for name, version in tools.items() if pipeline.get(name, version) != version} == {}
+    own = set(tools) - set(pipeline)
+    brought = {name for name, packages in packages_distributions().items() if set(map(canonical, packages)) <= own}
+    assert {"pytest", "mypy", "selenium"} <= brought
+    for path in ROOT.glob("scripts/**/*.py"):
+        tree = ast.walk(ast.parse(path.read_text(encoding="utf-8")))
+        names = {name for node in tree for name in imported(node)}
+        assert not {name.split(".")[0] for name in names} & brought, path
 
 
 def test_the_repository_holds_no_results_and_no_data() -> None:
