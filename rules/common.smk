@@ -35,7 +35,7 @@ from study.machine import has_gpu, memory_mb, threads_of_each
 from study.names import SPLITS
 from study.paths import RunPaths, class_weights_file
 from study.planned import PlannedStudy, recipe_tables
-from study.planning import accompany, check_command_line, check_name
+from study.planning import accompany, check_command_line, check_layers, check_name
 from study.provenance import code_digest, digest
 from study.recipe import values_of
 from study.recipe_table import read_recipes
@@ -60,6 +60,7 @@ try:
     validate_config(config)
     if PLANS_JOBS and not AS_MODULE:
         check_command_line(sys.argv[1:])
+        check_layers(workflow.overwrite_configfiles)
         check_name(config, DEFAULT, workflow.overwrite_configfiles)
     TABLE_FILES = recipe_tables(config, WORKFLOW)
     RECIPES = read_recipes(TABLE_FILES, study=values_of(config))

@@ -15,9 +15,10 @@ rule train:
         initial_weights=ancient(initial_weights_file),
         initial_run=initial_run_file,
     output:
-        history=RUN.history,
-        weights=RUN.weights,
-        run=RUN.run,
+        # update: what a finished run left stays until the new one is whole
+        history=update(RUN.history),
+        weights=update(RUN.weights),
+        run=update(RUN.run),
         tensorboard=directory(RUN.tensorboard),
     log:
         RUN.log("train"),

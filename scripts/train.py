@@ -9,6 +9,7 @@ with logged(snakemake.log[0], threads=snakemake.threads) as say:
 
     from study import provenance
     from study.compare.outcome_in_words import reason
+    from study.continuing import run_key
     from study.data import packed
     from study.data.class_weights import read_class_weights
     from study.files import file_sha256
@@ -17,7 +18,7 @@ with logged(snakemake.log[0], threads=snakemake.threads) as say:
     from study.train import loop, pretrained
 
     torch.set_num_threads(snakemake.threads)
-    # Read from the configuration, not from params: neither these nor checkpoints.every decide anything about a result.
+    # Read from the configuration, not from params: neither these nor checkpoints decide anything about a result.
     resources = {name: snakemake.config["resources"][name] for name in ("gpu_slots", "cuda_graphs")}
     # Only what does not stand at its default: neither params nor digest change when a column is added to the table.
     wildcards, settings, deciding = snakemake.wildcards, snakemake.params.settings, dict(snakemake.params.recipe)
@@ -46,7 +47,8 @@ with logged(snakemake.log[0], threads=snakemake.threads) as say:
         initial_weights=initial_weights,
         checkpoint_dir=checkpoints,
         checkpoint_every=snakemake.config["checkpoints"]["every"],
-        run_key=provenance.digest([origin[part] for part in ("code", "data", "recipe", "settings", "initial_weights")]),
+        keep_last=snakemake.config["checkpoints"]["keep_last"],
+        run_key=run_key(recipe, settings, **{part: origin[part] for part in ("code", "data", "initial_weights")}),
         tensorboard_dir=Path(snakemake.output.tensorboard),
         report=say,
     )

@@ -5,6 +5,7 @@ floor. Each room's __init__ says what comes in, what goes out and what is in whi
 
     batch_sizes     whether the batches of every recipe fit the training images
     combinations    which hyperparameters of a recipe fit each other
+    continuing      which checkpoints a training may continue from
     elsewhere       recipes whose predictions come from a file
     errors          the one exception that stands for a mistake of the user
     files           tables, JSON, YAML, hashes, and files that are whole or not there

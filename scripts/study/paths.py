@@ -59,6 +59,11 @@ class RunPaths:
         return self.trained / "run.json"
 
     @property
+    def checkpoints(self) -> Path:
+        """Folder of the states that the training may continue from."""
+        return self.trained / CHECKPOINTS
+
+    @property
     def tensorboard(self) -> Path:
         """Folder of the same curves for TensorBoard."""
         return self.trained / "tensorboard"

@@ -128,7 +128,7 @@ class PlannedStudy:
         experiment = start_of(self.recipes[run.experiment])
         return RunPaths(self.results, experiment, run.seed) if experiment else None
 
-    def _sha256_of_start(self, run: RunPaths) -> str | None:
+    def sha256_of_start(self, run: RunPaths) -> str | None:
         """As the run that is started from states it; None where there is none, or none yet."""
         start = self.start(run)
         return weights_sha256(start) if start else None
@@ -150,7 +150,7 @@ class PlannedStudy:
         """Whether a run without differences says so itself: its images, and its class weights where it uses them."""
         made = read_json(run.run).get("provenance", {})
         used = {"data": self.images, "class_weights": self._sha256_of_weights(run.experiment)}
-        used["initial_weights"] = self._sha256_of_start(run)
+        used["initial_weights"] = self.sha256_of_start(run)
         return all(made.get(what) == digest for what, digest in used.items())
 
     def _recipe(self, run: RunPaths, record: Mapping[str, Any]) -> Iterator[str]:

@@ -2,7 +2,8 @@
 
 Entry points:
     check_command_line(words)                              options of which Snakemake would keep the last alone
-    check_name(config, default, layers)                    a configuration with the name of the default study
+    check_layers(files)                                    a file that is only to be laid over a study, without one
+    check_name(config, default, files)                     a configuration with the name of the default study
     accompany(workflow, results, planned)                  what goes with planning: time stamps, notice, study.json
 """
 
@@ -16,9 +17,10 @@ from pathlib import Path
 from typing import Any
 
 from study.batch_sizes import check_batch_sizes
+from study.continuing import MAX_EPOCHS, checkpoint_files, checkpoint_key, run_key
 from study.elsewhere import made_elsewhere
 from study.errors import StudyError
-from study.files import file_sha256, read_json, read_table
+from study.files import file_sha256, read_json, read_table, read_yaml
 from study.names import SPLITS
 from study.paths import RunPaths
 from study.planned import SHOWN, PlannedStudy, changes
@@ -57,6 +59,28 @@ def check_command_line(words: Sequence[str]) -> None:
             )
 
 
+def check_layers(files: Sequence[str | Path]) -> None:
+    """Refuse a layer in the place of a study: what it changes would be the default study.
+
+    Args:
+        files: that are laid over the default study, in their order.
+
+    Raises:
+        StudyError: with the command as it is meant.
+    """
+    if files and (read_yaml(files[0]) or {}).get("layer") is True:
+        first = _from_here(files[0])
+        raise StudyError(
+            f"{first}: is a layer (layer: true), which changes a study and is none; name it after the file of a study "
+            f"and give the result a name of its own: --configfile config/fer2013.yaml {first} --config study=…"
+        )
+
+
+def _from_here(path: str | Path) -> str:
+    path, here = Path(path), Path.cwd()
+    return str(path.relative_to(here) if path.is_relative_to(here) else path)
+
+
 def check_name(config: dict[str, Any], default: dict[str, Any], files: Sequence[str | Path]) -> None:
     """Refuse a configuration that would put other results in the place of the default study's.
 
@@ -78,8 +102,7 @@ def check_name(config: dict[str, Any], default: dict[str, Any], files: Sequence[
     found = changes(before, now)
     if not found:
         return
-    here = Path.cwd()
-    shown = [str(path.relative_to(here) if path.is_relative_to(here) else path) for path in map(Path, files)]
+    shown = [_from_here(path) for path in files]
     name, who = Path(shown[-1]).stem if shown else "mine", ", ".join(shown) or "--config"
     layer = shown[-1] if shown else "config/quarter_width.yaml"
     raise StudyError(
@@ -187,7 +210,9 @@ def submitted(studies: Sequence[PlannedStudy], workflow: Any) -> Submission:
     settings = workflow.executor_settings
     arrays = (settings.array_jobs or "").replace(";", ",").split(",")
     in_arrays = {rule.strip() for rule in arrays} & {"all", *(job.rule.name for job in jobs)}
-    return Submission(len(coming), workflow.nodes, min(accounts, default=None), bool(in_arrays), settings.status_command)
+    return Submission(
+        len(coming), workflow.nodes, min(accounts, default=None), bool(in_arrays), settings.status_command
+    )
 
 
 def notice(study: PlannedStudy, dag: Any) -> list[str]:
@@ -205,10 +230,11 @@ def notice(study: PlannedStudy, dag: Any) -> list[str]:
     for run in study.trainings:
         job = jobs.get(str(run.run))
         if job and run.run.exists():
-            reasons.setdefault(_why(study, before, run, job, dag.reason(job)), []).append(run)
+            what = f"{_why(study, before, run, job, dag.reason(job))}: {_goes(study, run, job, jobs)}"
+            reasons.setdefault(what, []).append(run)
     if not reasons:
         return []
-    lines = [f"{_named(runs)}: {reason}: trains again from the start" for reason, runs in reasons.items()]
+    lines = [f"{_named(runs)}: {what}" for what, runs in reasons.items()]
     if len(lines) > SHOWN:
         lines = [*lines[: SHOWN - 1], f"{len(lines) - SHOWN + 1} more lines like these"]
     copy = shlex.join(["cp", "-a", str(study.results), f"{study.results}_before"])
@@ -231,6 +257,31 @@ def _why(study: PlannedStudy, before: Mapping[str, Any] | None, run: RunPaths, j
     if reason.params_changed and read_json(run.run).get("provenance", {}).get("code") != job.params.get("code"):
         return "trained by another version of the training code"
     return ". ".join(str(reason).split("\n"))
+
+
+def _goes(study: PlannedStudy, run: RunPaths, job: Any, coming: Mapping[str, Any]) -> str:
+    """Where the training of a finished run begins: after its last epoch, if it only is to be longer, or at the start.
+
+    Args:
+        job: Snakemake's, that trains it.
+        coming: Snakemake's jobs by the files that they make.
+    """
+    recipe, start, anew = study.recipes[run.experiment], study.start(run), "trains again from the start"
+    settings = (study.training or {})[run.experiment]
+    others_first = {study.results / "data/pack.json", *([start.run] if start else [])} & set(map(Path, coming))
+    if not others_first:
+        origin = {"code": job.params.get("code"), "data": study.images, "initial_weights": study.sha256_of_start(run)}
+        key = checkpoint_key(run_key(recipe, settings, **origin), run.experiment, run.seed)
+        epochs = recipe.epochs(settings["training"][MAX_EPOCHS])
+        for epoch in checkpoint_files(run.checkpoints, key):
+            if epoch <= epochs:
+                return f"goes on after epoch {epoch}"
+    lengths = (f"{MAX_EPOCHS} ", f"training.{MAX_EPOCHS} ")
+    if not (found := study.differences(run)) or not all(what.startswith(lengths) for what in found):
+        return anew
+    if column := recipe.bound_to_epochs:
+        return f"{anew}, as with {column} {recipe[column]} its epochs depend on how many there are to be"
+    return f"{anew}, as no checkpoint is left that it could go on from"
 
 
 def set_time_stamps(study: PlannedStudy) -> None:

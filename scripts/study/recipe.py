@@ -328,6 +328,18 @@ class Recipe:
         """Whether training images are mixed, so that they have two labels."""
         return bool(self["augmentation.mixup_alpha"] or self["augmentation.cutmix_alpha"])
 
+    def epochs(self, limit: int | None) -> int:
+        """Those that a run may take, where `training.max_epochs` is the limit."""
+        return min(self.max_epochs, limit or self.max_epochs)
+
+    @property
+    def bound_to_epochs(self) -> str | None:
+        """The first column by whose value an epoch depends on how many the run may take; None where it does not, and a
+        longer run begins as a shorter one does.
+        """
+        bound: Mapping[str, Any] = HYPERPARAMETERS["max_epochs"].node["bound_with"]
+        return next((column for column, values in bound.items() if self.has(column, values)), None)
+
     def acts_from(self, epochs: int) -> int:
         """The first epoch, of a run of so many, in which class weights and the sampler act, see `loss.defer_until`."""
         return 1 + int(self["loss.defer_until"] * epochs + 1e-9)  # 0.07 · 100 is a little more than 7

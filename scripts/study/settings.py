@@ -140,7 +140,7 @@ def _problems(recipe: Recipe, config: dict[str, Any]) -> Iterator[tuple[str, str
     if recipe["augmentation.random_crop"] and (config["data"].get("stored_size") or 0) <= config["data"]["image_size"]:
         rule = "allowed is false unless 'data.stored_size' is above 'data.image_size'"
         yield "augmentation.random_crop", "true", rule
-    epochs = min(recipe.max_epochs, config["training"]["max_epochs"] or recipe.max_epochs)
+    epochs = recipe.epochs(config["training"]["max_epochs"])
     if recipe["loss.defer_until"] > 0 and recipe.acts_from(epochs) == 1:
         rule = f"which defers nothing in {epochs} epochs; allowed is 0, or at least {math.ceil(100 / epochs) / 100:g}"
         yield "loss.defer_until", f"{recipe['loss.defer_until']:g}", rule

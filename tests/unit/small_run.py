@@ -87,6 +87,7 @@ def small_train(
         "checkpoint_every": 1,
         "run_key": "key",
         "tensorboard_dir": None,
+        "keep_last": False,
     }
     others = [name for name in changes if name not in arguments]
     columns = {name: changes.pop(name) for name in others if column_named(name)}

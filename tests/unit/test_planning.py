@@ -18,7 +18,7 @@ from study.files import file_sha256
 from study.names import SPLITS
 from study.paths import RunPaths
 from study.planned import PlannedStudy
-from study.planning import check_command_line, check_name, set_time_stamps
+from study.planning import check_command_line, check_layers, check_name, set_time_stamps
 
 DEFAULT = yaml.safe_load((ROOT / "config/config.yaml").read_text(encoding="utf-8"))
 
@@ -90,6 +90,17 @@ def test_on_the_command_line_only_another_source_or_table_is_refused() -> None:
     check_name(laid_over(training={"max_epochs": 5}), DEFAULT, [])
     with pytest.raises(StudyError, match=r"--config: differs .*data.source digits, now images"):
         check_name(laid_over(data={"source": "images"}), DEFAULT, [])
+
+
+def test_a_layer_is_no_study(tmp_path: Path) -> None:
+    study, layer = tmp_path / "study.yaml", tmp_path / "layer.yaml"
+    study.write_text("study: mine\n", encoding="utf-8")
+    layer.write_text("layer: true\nseeds: [1]\n", encoding="utf-8")
+    check_layers([])
+    check_layers([study, layer])
+    for files in ([layer], [layer, study]):
+        with pytest.raises(StudyError, match=r"layer.yaml: is a layer \(layer: true\), .* --config study=…"):
+            check_layers(files)
 
 
 def write_rows(path: Path, *rows: tuple[Any, ...]) -> None:

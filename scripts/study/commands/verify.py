@@ -31,6 +31,7 @@ from study.files import file_sha256, read_json, read_table, table_text
 from study.names import HISTORY_COLUMNS
 from study.paths import RunPaths
 from study.planned import PlannedStudy, leftover_lines, recipe_tables, weights_sha256
+from study.planning import check_layers
 from study.provenance import code_digest, digest
 from study.recipe import Recipe, values_of
 from study.recipe_table import read_recipes
@@ -72,6 +73,7 @@ def run(arguments: argparse.Namespace) -> None:
     if arguments.study:
         study = planned_study(arguments.study)
     else:
+        check_layers(arguments.configfile or [])
         config = read_configuration(*(arguments.configfile or []))
         recipes = read_recipes(recipe_tables(config, ROOT), study=values_of(config))
         study = PlannedStudy(Path("results", config["study"]), config, recipes)

@@ -1,7 +1,8 @@
 """The state of every run of a study, from the files its jobs write: no server, no connection, works over SSH.
 
-A job writes a line per epoch into its log, and run.json when it is done; on a cluster both lie on the shared disk. What
-is no longer planned takes part in nothing and is not counted.
+A job writes a line per epoch into its log, run.json when it is done, and a last line; on a cluster all lie on the
+shared disk. A run.json beside a log without that line is of an earlier training, which the one at work will replace.
+What is no longer planned takes part in nothing and is not counted.
 
 Entry points:
     states(study, now) -> [State]
@@ -10,6 +11,7 @@ Entry points:
 """
 
 import argparse
+import contextlib
 import re
 import shutil
 import subprocess
@@ -117,31 +119,29 @@ def states(study: PlannedStudy, now: float) -> list[State]:
         now: seconds since the epoch.
     """
     old = study.leftovers()
-    return [
-        State(run.experiment, int(run.seed), WAITING, note=old[run]) if run in old else read_state(run, now)
-        for run in study.runs
-    ]
+    return [read_state(run, now, old.get(run, "")) for run in study.runs]
 
 
-def read_state(run: RunPaths, now: float) -> State:
+def read_state(run: RunPaths, now: float, left_over: str = "") -> State:
     """The state of one run. A file that is being replaced this moment counts as not there yet.
 
     Args:
         run: its files.
         now: seconds since the epoch.
+        left_over: why what it finished is no longer a result of the study; "" if it is one.
     """
     experiment, seed = run.experiment, int(run.seed)
     if not run.trains:
         note = "predictions from a file" if made_elsewhere(run.training) else f"trained as {run.training}"
-        return State(experiment, seed, EVALUATED if run.metrics.exists() else WAITING, note=note)
-    if (done := _done(run.run)) is not None:
-        return State(experiment, seed, **done)
-    try:
+        evaluated = run.metrics.exists() and not left_over
+        return State(experiment, seed, EVALUATED if evaluated else WAITING, note=left_over or note)
+    with contextlib.suppress(OSError):
         silence = now - run.log("train").stat().st_mtime
         lines = _tail(run.log("train"))
-    except OSError:
-        return State(experiment, seed, WAITING)
-    return State(experiment, seed, **_from_log(lines, silence))
+        if not any(line.startswith(f"{experiment}: ") for line in lines):
+            return State(experiment, seed, **_from_log(lines, silence))
+    done = None if left_over else _done(run.run)
+    return State(experiment, seed, **done) if done else State(experiment, seed, WAITING, note=left_over)
 
 
 def _done(path: Path) -> dict[str, Any] | None:

@@ -2,7 +2,6 @@
 
 import hashlib
 import io
-import re
 import threading
 from collections.abc import Callable
 from pathlib import Path
@@ -10,6 +9,7 @@ from typing import Any
 
 import torch
 
+from study.continuing import checkpoint_files, checkpoint_name
 from study.errors import StudyError
 from study.files import write_atomically
 
@@ -25,7 +25,8 @@ class Checkpoints:
 
     Args:
         folder: created with the first checkpoint; None saves and finds nothing.
-        key: stands for recipe, data, code and settings. A checkpoint with another key is never used.
+        key: stands for recipe, data, code and settings, see `study.continuing`. A checkpoint with another key is never
+            used.
         report: takes a line for the log.
     """
 
@@ -64,20 +65,28 @@ class Checkpoints:
     def _write(self, folder: Path, epoch: int, content: memoryview) -> None:
         try:
             folder.mkdir(parents=True, exist_ok=True)
-            write_atomically(folder / self._name(epoch), hashlib.sha256(content).digest(), content)
-            for path in self._of_this_run()[KEPT:]:
+            write_atomically(folder / checkpoint_name(self.key, epoch), hashlib.sha256(content).digest(), content)
+            for path in [*self.files().values()][KEPT:]:
                 path.unlink(missing_ok=True)
         except OSError as error:
             self.report(
                 f"checkpoint of epoch {epoch} not written ({error}); the run goes on, but could not resume here"
             )
 
-    def load(self) -> tuple[int, dict[str, Any]] | None:
-        """Epoch and state of the newest checkpoint that is whole and of this run, on the CPU; None without one."""
+    def load(self, max_epochs: int | None = None) -> tuple[int, dict[str, Any]] | None:
+        """Epoch and state of the newest checkpoint that is whole and of this run, on the CPU; None without one.
+
+        Args:
+            max_epochs: a checkpoint after more than these is not used; None for no limit.
+        """
+        files = self.files()
         others = self.folder is not None and self.folder.is_dir() and any(self.folder.iterdir())
-        if others and not self._of_this_run():
+        if others and not files:
             self.report(f"{self.folder}: checkpoints of another recipe, data set or version of the code are not used")
-        for path in self._of_this_run():
+        for epoch, path in files.items():
+            if max_epochs is not None and epoch > max_epochs:
+                self.report(f"{path}: after epoch {epoch}, which is beyond the {max_epochs} that the run may take")
+                continue
             try:
                 return self._read(path)
             except (OSError, StudyError) as error:
@@ -93,26 +102,21 @@ class Checkpoints:
             raise StudyError(f"{path}: from another recipe, data set or version of the code")
         return saved["epoch"], saved["state"]
 
-    def _name(self, epoch: int) -> str:
-        return f"{self._prefix()}-{epoch:06d}.checkpoint"
-
-    def _prefix(self) -> str:
-        return hashlib.sha256(self.key.encode()).hexdigest()[:16]
-
-    def _of_this_run(self) -> list[Path]:
-        """Files of this key, newest epoch first."""
-        if self.folder is None or not self.folder.is_dir():
-            return []
-        pattern = re.compile(re.escape(self._prefix()) + r"-\d+\.checkpoint")
-        return sorted((path for path in self.folder.iterdir() if pattern.fullmatch(path.name)), reverse=True)
+    def files(self) -> dict[int, Path]:
+        """Those of this run by their epochs, the newest first."""
+        return checkpoint_files(self.folder, self.key) if self.folder else {}
 
 
-def clear(folder: Path) -> None:
-    """Remove all checkpoints, of this run and of others that were given up, and the folder: the run is done."""
+def clear(folder: Path, but: Path | None = None) -> None:
+    """Remove all checkpoints, of this run and of others that were given up, as the run is done; then the folder.
+
+    Args:
+        but: the one that stays.
+    """
     if not folder.is_dir():
         return
     for path in folder.iterdir():
-        if path.name.endswith((".checkpoint", ".tmp")):
+        if path.name.endswith((".checkpoint", ".tmp")) and path != but:
             path.unlink(missing_ok=True)
     if not any(folder.iterdir()):
         folder.rmdir()

@@ -37,7 +37,7 @@ class TrainingSettings:
 
     def epochs(self, recipe: Recipe) -> int:
         """Those that a run of the recipe may take."""
-        return min(recipe.max_epochs, self.max_epochs or recipe.max_epochs)
+        return recipe.epochs(self.max_epochs)
 
 
 class Learner:

@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 
 from study.batch_sizes import check_batch_sizes
+from study.continuing import checkpoint_key
 from study.errors import StudyError
 from study.provenance import only_words
 from study.recipe import Recipe
@@ -110,8 +111,9 @@ def train(
     run_key: str,
     tensorboard_dir: Path | None,
     report: Callable[[str], None],
+    keep_last: bool = False,
 ) -> TrainingResult:
-    """Train one recipe with one seed, or continue where a checkpoint of the same run ends.
+    """Train one recipe with one seed, or continue where a checkpoint of the same run, or of a shorter one, ends.
 
     A run that collapses or diverges is a result like any other. Called again after a kill at any instant, the same
     arguments give the same weights and history, but for `seconds`, as without the kill.
@@ -123,9 +125,10 @@ def train(
         initial_weights: state dict to start from; None for random weights.
         checkpoint_dir: where checkpoints live until `write_outputs` has written the result; None for no checkpoints.
         checkpoint_every: epochs between checkpoints.
-        run_key: stands for recipe, data, code and settings; only checkpoints with the same key are continued.
+        run_key: `study.continuing.run_key`; only checkpoints with the same key are continued.
         tensorboard_dir: folder for TensorBoard's event files; None for none.
         report: takes one line per epoch.
+        keep_last: leave the last checkpoint there, unless a longer run could not continue from it.
 
     Raises:
         StudyError: if recipe, data, model and machine do not fit each other.
@@ -142,8 +145,8 @@ def train(
         network = models.build(model, len(data.classes), side, init_seed, initial_weights)
         counts = np.bincount(data.labels["train"], minlength=len(data.classes))
         learner = Learner(recipe, settings, network, class_weights, device, report, counts)
-        checkpoints = Checkpoints(checkpoint_dir, f"{run_key}/{recipe.experiment}/{seed}", report)
-        state = _resume(checkpoints, learner)
+        checkpoints = Checkpoints(checkpoint_dir, checkpoint_key(run_key, recipe.experiment, seed), report)
+        state = _resume(checkpoints, learner, recipe, max_epochs)
         pixels = {**data.images, "train": data.stored["train"]} if augmentation.crops else data.images
         images, val_images = (
             batches.Images.load(pixels[split], data.labels[split], device, settings.gpu_slots)
@@ -178,7 +181,8 @@ def train(
                 # The last epoch too: a run killed before its outputs are written trains nothing again.
                 if epoch % checkpoint_every == 0 or state.finished:
                     checkpoints.save(epoch, {"learner": learner.state_dict(), "run": vars(state)})
-    return _result(recipe, seed, data, model, learner, state, max_epochs, checkpoint_dir)
+    kept = next(iter(checkpoints.files().values()), None) if keep_last and not recipe.bound_to_epochs else None
+    return _result(recipe, seed, data, model, learner, state, max_epochs, checkpoint_dir, kept)
 
 
 def _check(recipe: Recipe, data: "PackedData", class_weights: np.ndarray | None) -> None:
@@ -199,11 +203,11 @@ def _check(recipe: Recipe, data: "PackedData", class_weights: np.ndarray | None)
         )
 
 
-def _resume(checkpoints: Checkpoints, learner: Learner) -> RunState:
+def _resume(checkpoints: Checkpoints, learner: Learner, recipe: Recipe, max_epochs: int) -> RunState:
     """Where the run stands: after its newest checkpoint, or at the start."""
     if learner.device.type == "cuda":
         torch.cuda.reset_peak_memory_stats(learner.device)
-    checkpoint = checkpoints.load()
+    checkpoint = checkpoints.load(max_epochs)
     if checkpoint is None:
         return RunState(best_weights=learner.weights(), started=_now())
     _, saved = checkpoint
@@ -211,6 +215,7 @@ def _resume(checkpoints: Checkpoints, learner: Learner) -> RunState:
     state = RunState(**saved["run"])
     state.best_weights = {name: value.to(learner.device) for name, value in state.best_weights.items()}
     state.resumes += 1
+    _end(learner, state, recipe, max_epochs)  # the run may have had another length
     return state
 
 
@@ -219,7 +224,7 @@ def _advance(learner: Learner, state: RunState, recipe: Recipe, max_epochs: int)
     row = state.history[-1]
     epoch = row["epoch"]
     if not is_finite(row):
-        state.finished = True
+        _end(learner, state, recipe, max_epochs)
         return
     # Epochs before `best_from` count only among themselves, so that a run that ends early has a best one too.
     best_from = _best_from(recipe, max_epochs)
@@ -234,8 +239,17 @@ def _advance(learner: Learner, state: RunState, recipe: Recipe, max_epochs: int)
     if epoch + 1 == acts_from:
         learner.scheduler.restart()
     # Before the deferred part acts a run is not yet what its recipe says, and the validation loss is of another kind.
-    state.stopped_early = epoch >= acts_from and learner.stopping.step(watched.cost(row)) and epoch < max_epochs
-    state.finished = state.stopped_early or epoch == max_epochs
+    if epoch >= acts_from:
+        learner.stopping.step(watched.cost(row))
+    _end(learner, state, recipe, max_epochs)
+
+
+def _end(learner: Learner, state: RunState, recipe: Recipe, max_epochs: int) -> None:
+    """Say whether the run ends with its last epoch, and what ends it."""
+    row = state.history[-1]
+    epoch, finite = row["epoch"], is_finite(row)
+    state.stopped_early = finite and learner.stopping.exhausted and epoch < max_epochs
+    state.finished = not finite or state.stopped_early or epoch == max_epochs
 
 
 def _best_from(recipe: Recipe, max_epochs: int) -> int:
@@ -307,6 +321,7 @@ def _result(
     state: RunState,
     max_epochs: int,
     checkpoint_dir: Path | None,
+    kept_checkpoint: Path | None,
 ) -> TrainingResult:
     ending = _ending(recipe, data, learner, state, max_epochs)
     rates = [*(row["lr"] for row in state.history), learner.scheduler.lr(len(state.history))]
@@ -359,4 +374,5 @@ def _result(
             "resumes": state.resumes,
         },
         checkpoint_dir=checkpoint_dir,
+        kept_checkpoint=kept_checkpoint,
     )

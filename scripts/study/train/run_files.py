@@ -42,6 +42,7 @@ class TrainingResult:
         description: of the weights, kept in their file: what they are and how images are prepared for them.
         provenance: what only training knows of it: device, precision, threads, start, end, resumes.
         checkpoint_dir: what is of no more use once the outputs are written.
+        kept_checkpoint: but for this file in it.
     """
 
     experiment: str
@@ -66,9 +67,10 @@ class TrainingResult:
     description: dict[str, Any]
     provenance: dict[str, Any]
     checkpoint_dir: Path | None
+    kept_checkpoint: Path | None = None
 
 
-NOT_IN_RUN_JSON = ("history", "weights", "description", "provenance", "checkpoint_dir")
+NOT_IN_RUN_JSON = ("history", "weights", "description", "provenance", "checkpoint_dir", "kept_checkpoint")
 
 # The only key of the metadata of best.safetensors: safetensors writes several in an order that changes between runs.
 DESCRIPTION = "description"
@@ -78,6 +80,8 @@ def write_outputs(
     result: TrainingResult, history: Path, weights: Path, run: Path, provenance: dict[str, Any]
 ) -> dict[str, Any]:
     """Write history.csv, best.safetensors and run.json, each atomically, then remove the run's checkpoints.
+
+    What an earlier training left there stays until this one is whole.
 
     Args:
         provenance: what the caller knows of the run's origin; what training knows is added.
@@ -94,6 +98,7 @@ def write_outputs(
         weights: save(result.weights, metadata={DESCRIPTION: description}),
         history: history_csv(result.history).encode(),
     }
+    run.unlink(missing_ok=True)  # an earlier one, which would stand for outputs that are not its own
     for path, content in contents.items():
         write_atomically(path, content)
     record = {f.name: getattr(result, f.name) for f in fields(result) if f.name not in NOT_IN_RUN_JSON}
@@ -102,7 +107,7 @@ def write_outputs(
     # Last, so that a run.json stands for outputs that are all there; and only then are the checkpoints of no more use.
     write_atomically(run, json_text(record).encode())
     if result.checkpoint_dir:
-        clear(result.checkpoint_dir)
+        clear(result.checkpoint_dir, but=result.kept_checkpoint)
     return record
 
 

@@ -33,6 +33,11 @@ class EarlyStopping:
             self.epochs_without_improvement = 0
         else:
             self.epochs_without_improvement += 1
+        return self.exhausted
+
+    @property
+    def exhausted(self) -> bool:
+        """Whether training should stop, by what was seen so far."""
         return self.patience is not None and self.epochs_without_improvement >= self.patience
 
     def state_dict(self) -> dict[str, Any]:

@@ -78,15 +78,19 @@ def test_an_error_shows_its_message(tmp_path: Path, last: str) -> None:
 
 
 def test_a_finished_run_is_what_run_json_says(tmp_path: Path) -> None:
-    log(tmp_path, "a", "old")
+    log(tmp_path, "a", "a seed 0 starts", "a: collapsed. One class for everything.")
     path = tmp_path / "train/a/seed_0/run.json"
     path.parent.mkdir(parents=True)
     path.write_text('{"outcome": ')  # being written
-    assert state(tmp_path, "a").state == "running"
+    assert state(tmp_path, "a").state == "waiting"
     run = {"outcome": "collapsed", "epochs": 12, "max_epochs": 50, "best_val_accuracy": None, "best_epoch": None}
     path.write_text(json.dumps({**run, "images_per_second": 10.5, "peak_memory_bytes": 2**30}))
     found = state(tmp_path, "a")
     assert (found.state, found.epoch, found.memory) == ("collapsed", 12, 2**30)
+    log(tmp_path, "a", "a seed 0 continues after epoch 12", epoch_line("a", 0, history(13), 60, 2, 10.0, 0))
+    assert (state(tmp_path, "a").state, state(tmp_path, "a").epoch) == ("running", 13)  # and will replace it
+    (tmp_path / "logs/train/a_seed_0.log").unlink()
+    assert state(tmp_path, "a").state == "collapsed"
 
 
 def test_runs_that_left_the_study_are_not_counted_and_stale_ones_wait(tmp_path: Path) -> None:
@@ -98,6 +102,8 @@ def test_runs_that_left_the_study_are_not_counted_and_stale_ones_wait(tmp_path: 
     found = states(planned(tmp_path, {"changed": 7, "new": 1}, seeds=(0,)), time.time())
     assert [(one.experiment, one.state) for one in found] == [("changed", "waiting"), ("new", "waiting")]
     assert found[0].note == "it was trained with max_epochs 6, now 7"
+    log(tmp_path, "changed", epoch_line("changed", 0, history(7), 7, 2, 10.0, 0))
+    assert states(planned(tmp_path, {"changed": 7}, seeds=(0,)), time.time())[0].state == "running"
 
 
 def test_the_table_shows_names_as_they_are_and_counts() -> None:

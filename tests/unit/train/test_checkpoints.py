@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 import torch
 
+from study.continuing import checkpoint_name
 from study.train.checkpoints import Checkpoints, clear
 
 
@@ -110,7 +111,7 @@ def test_another_key_is_never_used(run, folder, lines):
 def test_another_key_under_this_runs_name_is_never_used(run, folder, lines):
     other = Checkpoints(folder, "other", lines.append)
     save(other, 5)
-    files(folder)[0].rename(folder / run._name(5))
+    files(folder)[0].rename(folder / checkpoint_name(run.key, 5))
     assert run.load() is None
     assert "from another recipe, data set or version of the code" in lines[0]
 
@@ -132,7 +133,7 @@ def test_code_in_a_checkpoint_is_not_run(run, folder, tmp_path):
 
 def test_what_a_kill_left_half_written_is_not_looked_at(run, folder):
     save(run, 1)
-    (folder / f".{run._name(2)}.tmp").write_bytes(b"half of it")
+    (folder / f".{checkpoint_name(run.key, 2)}.tmp").write_bytes(b"half of it")
     assert run.load()[0] == 1
     clear(folder)
     assert not folder.exists()
@@ -178,3 +179,17 @@ def test_clear_removes_checkpoints_and_nothing_else(run, folder, lines):
     (folder / "notes.txt").write_text("mine")
     clear(folder)
     assert [path.name for path in files(folder)] == ["notes.txt"]
+
+
+def test_one_checkpoint_may_stay(run, folder):
+    save(run, 1, 2)
+    newest = run.files()[2]
+    clear(folder, but=newest)
+    assert files(folder) == [newest] and run.load(2)[0] == 2
+
+
+def test_a_checkpoint_after_more_epochs_than_the_run_may_take_is_not_used(run, folder, lines):
+    save(run, 4, 5)
+    assert run.load(4)[0] == 4
+    assert "000005.checkpoint: after epoch 5, which is beyond the 4 that the run may take" in lines[0]
+    assert run.load(3) is None

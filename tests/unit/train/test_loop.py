@@ -24,6 +24,7 @@ from study.evaluate.prediction import predict
 from study.evaluate.predictions import Predictions, predictions_bytes
 from study.recipe import Recipe
 from study.train import augmentation, batches, learner, loop, losses, models, samplers
+from study.train.run_files import history_csv
 from study.train.schedules import schedule_of
 
 
@@ -548,6 +549,55 @@ class TestResume:
         second = small_train(checkpoint_dir=tmp_path / "c")
         assert second.history == first.history
         assert second.outcome == first.outcome
+
+    @pytest.mark.parametrize(
+        ("columns", "epochs"),
+        [
+            ({"scheduler_patience": 0, "loss": "weighted_cross_entropy", "sampler": "balanced"}, (3, 7)),
+            (
+                {"lr_scheduler": "MultiStepLR", "lr_milestones": [2, 5], "lr_warmup_epochs": 1.5, "momentum": 0.9},
+                (4, 6),
+            ),
+            ({"model_ema_decay": 0.9, "mixup_alpha": 0.4, "optimizer": "AdamW"}, (1, 2)),
+            ({"lr": 1e-12, "early_stopping_patience": 2, "early_stopping_equal_improves": False}, (3, 7)),
+            ({"lr": 1e30}, (4, 5)),
+        ],
+        ids=["plateau", "milestones", "average", "early stopping", "diverged"],
+    )
+    def test_with_more_epochs_a_finished_run_goes_on_as_if_it_had_been_so_long(self, tmp_path, columns, epochs):
+        """Also where the end is the same: a run that early stopping ends, if only now, or one that diverged."""
+        few, more = (RECIPE.but(max_epochs=number, **columns) for number in epochs)
+        assert more.bound_to_epochs is None
+        common = {"class_weights": np.array([0.5, 1, 2])}
+        whole = small_train(more, **common)
+        lines: list[str] = []
+        kept = {"checkpoint_dir": tmp_path / "checkpoints", "keep_last": True, **common}
+        shorter = small_train(few, **kept)
+        write(shorter, tmp_path)
+        assert len(list((tmp_path / "checkpoints").iterdir())) == 1
+        longer = small_train(more, report=lines.append, **kept)
+        assert f"continues after epoch {shorter.epochs}: " in lines[0]
+        assert all(torch.equal(whole.weights[key], longer.weights[key]) for key in whole.weights)
+        names = ("outcome", "facts", "best_epoch", "lr_drops", "epochs", "max_epochs", "recipe", "description")
+        for name in names:  # as text, in which a loss that is not a number is equal to itself
+            assert repr(getattr(longer, name)) == repr(getattr(whole, name))
+        one, other = (history_csv([{**row, "seconds": 0} for row in run.history]) for run in (longer, whole))
+        assert one == other
+        record = write(longer, tmp_path)
+        assert record["provenance"]["resumes"] == 1 and record["epochs"] == len(whole.history)
+
+    def test_fewer_epochs_begin_anew(self, tmp_path):
+        kept = {"checkpoint_dir": tmp_path / "checkpoints", "keep_last": True}
+        write(small_train(RECIPE.but(max_epochs=3), **kept), tmp_path)
+        lines: list[str] = []
+        shorter = small_train(RECIPE.but(max_epochs=2), report=lines.append, **kept)
+        assert "after epoch 3, which is beyond the 2 that the run may take" in lines[0] and " starts: " in lines[1]
+        assert shorter.history[-1]["epoch"] == 2
+
+    def test_what_a_longer_run_could_not_continue_from_is_not_kept(self, tmp_path):
+        recipe = RECIPE.but(max_epochs=2, lr_scheduler="CosineAnnealingLR")
+        write(small_train(recipe, checkpoint_dir=tmp_path / "checkpoints", keep_last=True), tmp_path)
+        assert recipe.bound_to_epochs == "training.lr_scheduler" and not (tmp_path / "checkpoints").exists()
 
     @pytest.mark.parametrize("change", ["key", "seed", "experiment"])
     def test_a_checkpoint_of_another_run_is_not_used(self, tmp_path, change):
