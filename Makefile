@@ -17,6 +17,9 @@ help: ## list the targets
 $(INSTALLED): requirements.txt
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' \
 	  || { echo "Python 3.11 or newer is needed; $(PYTHON) is $$($(PYTHON) --version). Try: make PYTHON=python3.11 run"; exit 1; }
+	@$(PYTHON) -c 'import os, re, sys; sys.exit(bool(re.search(r"[^\w@%+=:,./-]", os.path.abspath(sys.argv[1]))))' "$(VENV)" \
+	  || { echo "Snakemake cannot call a Python with blanks, quotes or the like in its path, here $$(pwd)/$(VENV)."; \
+	       echo "All else works in this folder; keep the environment elsewhere: make VENV=$$HOME/recipe-study-venv run"; exit 1; }
 	$(PYTHON) -m venv $(VENV)
 	$(PIP) -r requirements.txt
 	@touch $@

@@ -35,7 +35,7 @@ from study.machine import has_gpu, memory_mb, threads_of_each
 from study.names import SPLITS
 from study.paths import RunPaths, class_weights_file
 from study.planned import PlannedStudy, recipe_tables
-from study.planning import accompany, check_command_line, check_layers, check_name
+from study.planning import accompany, check_command_line, check_layers, check_name, check_python
 from study.provenance import code_digest, digest
 from study.recipe import values_of
 from study.recipe_table import read_recipes
@@ -58,6 +58,7 @@ PLANS_JOBS = workflow.is_main_process and "--report" not in sys.argv
 try:
     read_numbers(config)
     validate_config(config)
+    check_python(sys.executable)
     if PLANS_JOBS and not AS_MODULE:
         check_command_line(sys.argv[1:])
         check_layers(workflow.overwrite_configfiles)

@@ -1,5 +1,6 @@
 """Let Snakemake build its report of the finished study, make it small, and put it in place whole."""
 
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -16,10 +17,11 @@ with logged(snakemake.log[0]) as say, tempfile.TemporaryDirectory() as scratch:
     used = snakemake.params.config or snakemake.config
     config.write_text(yaml.safe_dump(used, sort_keys=False, allow_unicode=True), encoding="utf-8")
     page = Path(scratch, "report.html")
+    stylesheet = shutil.copy(snakemake.input.stylesheet, scratch)  # Snakemake takes a $ in its path for a variable
     # A second Snakemake that only reads: no lock, no profile, and these files alone as targets.
     command = [sys.executable, "-m", "snakemake", "--snakefile", snakemake.params.snakefile, "--nolock"]
     command += ["--profile", "none", "--workflow-profile", "none", "--configfile", config]
-    command += ["--report", page, "--report-stylesheet", snakemake.input.stylesheet, "--", *snakemake.input.shown]
+    command += ["--report", page, "--report-stylesheet", stylesheet, "--", *snakemake.input.shown]
     run = subprocess.run(command, text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
     if run.returncode:
         raise StudyError(f"Snakemake could not build the report:\n{run.stdout}")

@@ -37,15 +37,22 @@ SMALL = {
 
 @dataclass
 class Workspace:
-    """A copy of the pipeline in a folder of its own, run with the Snakemake of the running Python."""
+    """A copy of the pipeline in a folder of its own, run with the Snakemake of the running Python.
+
+    Attributes:
+        root: the folder that it is run in.
+        checkout: where the pipeline is, if that is another folder.
+    """
 
     root: Path
     configfile: str = "config/small.yaml"
+    checkout: Path | None = None
 
     def snakemake(self, *arguments: str, check: bool = True) -> subprocess.CompletedProcess[str]:
         """Run Snakemake, its own configuration unless one is named; all it says comes back as one text in `stdout`."""
         command = [sys.executable, "-m", "snakemake", "--cores", "2"]
         command += [] if "--configfile" in arguments else ["--configfile", self.configfile]
+        command += ["--snakefile", str(self.checkout / "Snakefile")] if self.checkout else []
         environment = {**os.environ, "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}"}
         run = subprocess.run(
             [*command, "--resources", "gpu=1", *arguments],
@@ -65,7 +72,7 @@ class Workspace:
     def command(self, *words: str) -> subprocess.CompletedProcess[str]:
         """One of the commands beside the rules; all it says comes back as one text in `stdout`."""
         return subprocess.run(
-            [sys.executable, "scripts/study", *words],
+            [sys.executable, str((self.checkout or Path()) / "scripts/study"), *words],
             cwd=self.root, text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
         )  # fmt: skip
 

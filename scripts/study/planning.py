@@ -2,6 +2,7 @@
 
 Entry points:
     check_command_line(words)                              options of which Snakemake would keep the last alone
+    check_python(executable)                               a Python that Snakemake could not call
     check_layers(files)                                    a file that is only to be laid over a study, without one
     check_name(config, default, files)                     a configuration with the name of the default study
     accompany(workflow, results, planned)                  what goes with planning: time stamps, notice, study.json
@@ -57,6 +58,19 @@ def check_command_line(words: Sequence[str]) -> None:
                 f"{option} stands {found} times on the command line, and Snakemake would use the last one alone; "
                 f"name all after one: {option} {shlex.join(values)}"
             )
+
+
+def check_python(executable: str) -> None:
+    """Refuse a Python whose path means something else to a shell: Snakemake 9 calls scripts with it unquoted.
+
+    Raises:
+        StudyError: with what to do.
+    """
+    if re.search(r"[^\w@%+=:,./-]", executable):
+        raise StudyError(
+            f"{executable}: Snakemake cannot call a Python with blanks, quotes or the like in its path; the pipeline and "
+            "its data may lie anywhere, but the environment has to be elsewhere: make VENV=/another/place run"
+        )
 
 
 def check_layers(files: Sequence[str | Path]) -> None:

@@ -18,7 +18,7 @@ from study.files import file_sha256
 from study.names import SPLITS
 from study.paths import RunPaths
 from study.planned import PlannedStudy
-from study.planning import check_command_line, check_layers, check_name, set_time_stamps
+from study.planning import check_command_line, check_layers, check_name, check_python, set_time_stamps
 
 DEFAULT = yaml.safe_load((ROOT / "config/config.yaml").read_text(encoding="utf-8"))
 
@@ -90,6 +90,17 @@ def test_on_the_command_line_only_another_source_or_table_is_refused() -> None:
     check_name(laid_over(training={"max_epochs": 5}), DEFAULT, [])
     with pytest.raises(StudyError, match=r"--config: differs .*data.source digits, now images"):
         check_name(laid_over(data={"source": "images"}), DEFAULT, [])
+
+
+@pytest.mark.parametrize("path", ["/home/me/.venv/bin/python", "/daten/größe/v-1.0_x/python3.11"])
+def test_a_python_that_a_shell_finds_is_taken(path: str) -> None:
+    check_python(path)
+
+
+@pytest.mark.parametrize("path", ["/My Documents/.venv/bin/python", "/it's/python", '/a"b/python', "/$HOME/python"])
+def test_one_that_it_does_not_find_is_refused(path: str) -> None:
+    with pytest.raises(StudyError, match="Snakemake cannot call a Python with blanks"):
+        check_python(path)
 
 
 def test_a_layer_is_no_study(tmp_path: Path) -> None:

@@ -103,6 +103,19 @@ def test_conda_environments_carry_the_pins_of_the_lock(path: Path) -> None:
     assert pins and pins == {name: lock[CONDA_NAMES.get(name, name)] for name in pins}
 
 
+@pytest.mark.parametrize("place", ["my folder", "it's"])
+def test_make_says_at_once_where_no_environment_can_be(tmp_path: Path, place: str) -> None:
+    folder = tmp_path / place
+    folder.mkdir()
+    for name in ("Makefile", "requirements.txt", "requirements-dev.txt"):
+        (folder / name).write_bytes((ROOT / name).read_bytes())
+    run = subprocess.run(["make", "run"], cwd=folder, capture_output=True, text=True)
+    assert run.returncode != 0 and "Snakemake cannot call a Python with blanks" in run.stdout
+    assert "make VENV=" in run.stdout and not (folder / ".venv").exists()
+    plan = subprocess.run(["make", "-n", f"VENV={tmp_path}/venv", "run"], cwd=folder, capture_output=True, text=True)
+    assert f". {tmp_path}/venv/bin/activate && snakemake" in plan.stdout
+
+
 @pytest.mark.parametrize(("file", "least"), [("requirements.txt", 50), ("requirements-dev.txt", 20)])
 def test_a_lock_has_a_hash_for_every_package(file: str, least: int) -> None:
     entries = re.split(r"\n(?=[a-z0-9])", (ROOT / file).read_text(encoding="utf-8").strip())

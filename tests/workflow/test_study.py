@@ -10,6 +10,7 @@ from pathlib import Path
 import pandas as pd
 import pyarrow.parquet as pq
 import pytest
+import yaml
 from conftest import Workspace, copy_pipeline
 from test_bad_input import image_folder
 
@@ -94,24 +95,66 @@ EVIL = "<img src=x onerror=alert(1)>"
 AWKWARD = 'a\rb, "c"\t{x} {{ 1 }} $y_1$ %s'
 
 
+PLACE = 'it\'s "größe" $HOME & co'
+
+
+def content(folder: Path) -> dict[str, bytes]:
+    return {
+        str(path.relative_to(folder)): path.read_bytes()
+        for path in folder.rglob("*")
+        if path.is_file() and path.suffix != ".pyc"
+    }
+
+
 @pytest.fixture(scope="module")
-def troubled(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Results of a study with names that look like something else, and one recipe that diverges."""
-    workspace = copy_pipeline(tmp_path_factory.mktemp("troubled"))
-    image_folder(workspace.root / "images", {EVIL: 70, "b&amp;<b>": 70, "nan": 70, AWKWARD: 70})
-    workspace.configure(study="2024", data={"source": "images"}, tables={"note": "{y} <u>z</u>", "reported": True})
+def elsewhere(tmp_path_factory: pytest.TempPathFactory) -> Workspace:
+    """A study with names that look like something else, and one recipe that diverges.
+
+    It is run in a folder of its own, and the pipeline, as an installation for many users, is not to be written to.
+    """
+    base = tmp_path_factory.mktemp("troubled")
+    checkout, root = base / f"a checkout, {PLACE}", base / f"a folder, {PLACE}"
+    (root / "config").mkdir(parents=True)
+    checkout.mkdir()
+    copy_pipeline(checkout)
+    for name in ("small.yaml", "small.tsv"):
+        (checkout / "config" / name).rename(root / "config" / name)
+    before = content(checkout)
+    for path in (checkout, *checkout.rglob("*")):
+        path.chmod(0o555 if path.is_dir() else 0o444)
+    workspace = Workspace(root, checkout=checkout)
+    image_folder(root / f"images, {PLACE}", {EVIL: 70, "b&amp;<b>": 70, "nan": 70, AWKWARD: 70})
+    workspace.configure(study="2024", data={"source": f"images, {PLACE}"})
+    # of the same name as a file of the pipeline, and laid over it
+    own = {"tables": {"note": "{y} <u>z</u>", "reported": True}}
+    (root / "config/config.yaml").write_text(yaml.safe_dump(own), encoding="utf-8")
     workspace.configure(cases={"1": ""})  # both keys, as when a file is laid over another
     workspace.configure(cases={1: "{x} <b>Why</b> $not$?"})
     table = workspace.root / "config/small.tsv"
     text = table.read_text(encoding="utf-8").replace("plain", "NA").replace("weighted\t", "01\t", 1)
     table.write_text(text.replace("0.01", "1e30"), encoding="utf-8")
     workspace.snakemake()
-    run = subprocess.run(
-        [sys.executable, "scripts/study", "verify", "--configfile", workspace.configfile],
-        cwd=workspace.root, text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
-    )  # fmt: skip
+    run = workspace.command("verify", "--configfile", workspace.configfile)
     assert run.returncode == 0 and "results/2024: everything holds" in run.stdout, run.stdout
-    return workspace.root / "results/2024"
+    assert content(checkout) == before
+    return workspace
+
+
+@pytest.fixture
+def troubled(elsewhere: Workspace) -> Path:
+    """Its results."""
+    return elsewhere.root / "results/2024"
+
+
+def test_results_land_in_the_folder_and_commands_work_there(elsewhere: Workspace) -> None:
+    assert {"config", "results", ".snakemake"} <= {path.name for path in elsewhere.root.iterdir()}
+    assert "2 of 2 done" in elsewhere.command("watch", "--study", "2024", "--once").stdout
+    images = next((elsewhere.root / f"images, {PLACE}").iterdir())
+    done = elsewhere.command("predict", str(images), "--study", "2024", "--out", "predictions.csv")
+    assert "70 images labelled by" in done.stdout and (elsewhere.root / "predictions.csv").exists()
+    done = elsewhere.command("export", "--study", "2024", "--run", "01", "--out", "01.onnx")
+    assert done.returncode == 0 and (elsewhere.root / "01.onnx").exists(), done.stdout
+    assert elsewhere.command("verify", "--study", "2024").returncode == 0
 
 
 def test_names_with_html_in_them_come_out_escaped(troubled: Path) -> None:
