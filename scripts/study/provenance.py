@@ -1,6 +1,7 @@
 """Where a result comes from: digests of code, data and recipe, versions, git state, machine."""
 
 import ast
+import contextlib
 import functools
 import hashlib
 import importlib.metadata
@@ -10,7 +11,9 @@ import platform
 import re
 import socket
 import subprocess
-from collections.abc import Callable
+import sys
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -53,7 +56,7 @@ def code_digest(script: Path, words: bool = True) -> str:
     digest = hashlib.sha256()
     for path in sorted(_reachable(script, words)):
         digest.update(path.relative_to(script.parent).as_posix().encode())
-        digest.update(_code_alone(path, words).encode())
+        digest.update(_read(path).code[words].encode())
     return digest.hexdigest()
 
 
@@ -67,17 +70,64 @@ def _reachable(script: Path, words: bool = True) -> set[Path]:
         if path in reached:
             continue
         reached.add(path)
-        for name in _modules_named(path) - set(left_out):
+        for name in _read(path).named - set(left_out):
             module = script.parent / Path(*name.split("."))
             waiting += [path for path in (module.with_suffix(".py"), module / "__init__.py") if path.is_file()]
     return reached
 
 
+@dataclass(frozen=True)
+class _Source:
+    """What a module's source comes to.
+
+    Attributes:
+        named: the modules of `study` that it imports or names.
+        code: SHA-256 of the code alone, by whether words count.
+    """
+
+    named: frozenset[str]
+    code: Mapping[bool, str]
+
+
 @functools.cache
-def _modules_named(path: Path) -> frozenset[str]:
+def _read(path: Path) -> _Source:
+    """A module, as it was read before if its bytes were: all of them at every call of Snakemake would take seconds."""
+    source = path.read_bytes()
+    kept = _kept(source)
+    try:
+        named, *code = json.loads(kept.read_bytes()) if kept else ()
+        return _Source(frozenset(named), dict(zip((False, True), code, strict=True)))
+    except (OSError, ValueError):
+        pass
+    text = source.decode()
+    code = [hashlib.sha256(_code_alone(text, words).encode()).hexdigest() for words in (False, True)]
+    named = _modules_named(text)
+    if kept:
+        with contextlib.suppress(OSError):  # no such folder, or not to be written to: read anew next time
+            kept.parent.mkdir(parents=True, exist_ok=True)
+            aside = kept.with_suffix(f".{os.getpid()}")
+            aside.write_text(json.dumps([sorted(named), *code]), encoding="utf-8")
+            aside.replace(kept)
+    return _Source(named, dict(zip((False, True), code, strict=True)))
+
+
+def _kept(source: bytes) -> Path | None:
+    """The file that keeps what a source comes to, for this module and Python; None where there is no home for it."""
+    folder = Path(os.path.expanduser(os.environ.get("XDG_CACHE_HOME") or "~/.cache"))
+    reader = hashlib.sha256(_own_source() + sys.version.encode())
+    reader.update(source)
+    return folder / "recipe-study" / reader.hexdigest()[:32] if folder.is_absolute() else None
+
+
+@functools.cache
+def _own_source() -> bytes:
+    return Path(__file__).read_bytes()
+
+
+def _modules_named(text: str) -> frozenset[str]:
     """Dotted names within `study` that a module imports or names; of what is in a module, both it and the module."""
     named = set()
-    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+    for node in ast.walk(ast.parse(text)):
         if isinstance(node, ast.ImportFrom) and node.module and node.level == 0:
             named |= {node.module, *(f"{node.module}.{alias.name}" for alias in node.names)}
         elif isinstance(node, ast.Import):
@@ -87,10 +137,9 @@ def _modules_named(path: Path) -> frozenset[str]:
     return frozenset(name for name in named if name.startswith("study."))
 
 
-@functools.cache
-def _code_alone(path: Path, words: bool) -> str:
-    """The module's source without layout and without what `_Stripped` takes out."""
-    code = ast.unparse(_Stripped(words).visit(ast.parse(path.read_text(encoding="utf-8"))))
+def _code_alone(text: str, words: bool) -> str:
+    """A module's source without layout and without what `_Stripped` takes out."""
+    code = ast.unparse(_Stripped(words).visit(ast.parse(text)))
     for name, former in () if words else RENAMED.items():
         code = code.replace(name, former)
     return code

@@ -67,9 +67,31 @@ def code(tmp_path: Path) -> Path:
 
 
 def digest(code: Path, words: bool = False) -> str:
-    for cached in (provenance.code_digest, provenance._modules_named, provenance._code_alone):
+    for cached in (provenance.code_digest, provenance._read):
         cached.cache_clear()
     return provenance.code_digest(code / "train.py", words)
+
+
+def test_what_was_read_before_is_read_from_the_cache(code: Path, tmp_path: Path, monkeypatch) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    first = digest(code)
+    kept = sorted((tmp_path / "cache/recipe-study").iterdir())
+    assert len(kept) == 5
+    with monkeypatch.context() as without:
+        without.setattr(provenance, "_code_alone", lambda *_: pytest.fail("read anew"))
+        assert digest(code) == first
+    for broken in ("", "{}", "[1, 2"):
+        kept[0].write_text(broken)
+        assert digest(code) == first
+
+
+@pytest.mark.parametrize("place", ["file/in/the/way", "relative"])
+def test_without_a_place_for_it_modules_are_read_anew(code: Path, tmp_path: Path, monkeypatch, place: str) -> None:
+    first = digest(code)
+    (tmp_path / "file").touch()
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("XDG_CACHE_HOME", place if place == "relative" else str(tmp_path / place))
+    assert digest(code) == first and not (tmp_path / "relative").exists()
 
 
 @pytest.mark.parametrize(

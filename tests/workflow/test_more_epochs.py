@@ -100,6 +100,6 @@ def test_what_left_the_table_leaves_the_tables_and_the_page_and_keeps_its_files(
     finished_copy.snakemake()
     assert content(finished_copy) == before
     results = finished_copy.root / "results/small"
-    for path in ("tables/case_1.csv", "tables/comparison.csv", "tables/comparison.html"):
-        text = (results / path).read_text(encoding="utf-8")
+    for path in ("case_1.csv", "comparison.csv", "comparison.html", "summary.rst"):
+        text = (results / "tables" / path).read_text(encoding="utf-8")
         assert "weighted" in text and "plain" not in text, path
