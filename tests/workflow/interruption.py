@@ -15,7 +15,7 @@ import sys
 import tempfile
 import time
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
@@ -25,7 +25,6 @@ from conftest import Workspace, copy_pipeline
 
 EPOCHS = 12
 EXPERIMENTS = ("plain", "weighted")
-PREDICTIONS = [f"results/small/evaluate/{name}/seed_0/predictions.parquet" for name in EXPERIMENTS]
 KILLS_PER_STUDY = 10
 POLL_SECONDS = 0.02
 SHARE_OF_SNAKEMAKE = 0.2
@@ -47,27 +46,32 @@ def prepare(root: Path) -> Workspace:
     return workspace
 
 
-def outputs(workspace: Workspace) -> dict[str, object]:
+def predictions(experiments: Sequence[str]) -> list[str]:
+    """The last files that these experiments come to here."""
+    return [f"results/small/evaluate/{name}/seed_0/predictions.parquet" for name in experiments]
+
+
+def outputs(workspace: Workspace, experiments: Sequence[str] = EXPERIMENTS) -> dict[str, object]:
     """What must not depend on interruptions: bytes of weights and predictions, the history without its seconds."""
     found: dict[str, object] = {}
-    for name in EXPERIMENTS:
+    for name in experiments:
         run = workspace.root / f"results/small/train/{name}/seed_0"
         with (run / "history.csv").open(newline="", encoding="utf-8") as file:
             found[f"{name} history"] = [
                 {k: v for k, v in row.items() if k != "seconds"} for row in csv.DictReader(file)
             ]
         found[f"{name} weights"] = (run / "best.safetensors").read_bytes()
-    for path in PREDICTIONS:
+    for path in predictions(experiments):
         found[path] = (workspace.root / path).read_bytes()
     return found
 
 
-def start(workspace: Workspace, *arguments: str) -> subprocess.Popen[bytes]:
+def start(workspace: Workspace, *arguments: str, experiments: Sequence[str] = EXPERIMENTS) -> subprocess.Popen[bytes]:
     """Snakemake up to the predictions, one job at a time, as the leader of a process group; it writes to run.out."""
     command = [sys.executable, "-m", "snakemake", "--configfile", workspace.configfile, "--cores", "1"]
     with (workspace.root / "run.out").open("ab") as output:
         return subprocess.Popen(
-            [*command, "--resources", "gpu=1", *arguments, "--", *PREDICTIONS],
+            [*command, "--resources", "gpu=1", *arguments, "--", *predictions(experiments)],
             cwd=workspace.root,
             env={**os.environ, "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}"},
             stdout=output,
