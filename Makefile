@@ -9,7 +9,7 @@ CODE := scripts tests benchmarks
 SNAKEFILES := Snakefile workflow rules
 
 .DEFAULT_GOAL := help
-.PHONY: help run init published watch predict export verify findings imbalance bench bench-scale dry-run test test-quick test-slurm test-kills lint format lock docs clean
+.PHONY: help tools run init published watch predict export verify findings imbalance bench bench-scale dry-run test test-quick test-slurm test-kills lint format lock docs clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 12
@@ -27,6 +27,8 @@ $(INSTALLED): requirements.txt
 $(TOOLS): $(INSTALLED) requirements-dev.txt
 	$(PIP) -r requirements-dev.txt
 	@touch $@
+
+tools: $(TOOLS) ## the environment with what checks and tests need
 
 run: $(INSTALLED) ## the default study, end to end
 	. $(BIN)/activate && snakemake --cores all --resources gpu=1
