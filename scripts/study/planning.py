@@ -68,8 +68,8 @@ def check_python(executable: str) -> None:
     """
     if re.search(r"[^\w@%+=:,./-]", executable):
         raise StudyError(
-            f"{executable}: Snakemake cannot call a Python with blanks, quotes or the like in its path; the pipeline and "
-            "its data may lie anywhere, but the environment has to be elsewhere: make VENV=/another/place run"
+            f"{executable}: Snakemake cannot call a Python with blanks, quotes or the like in its path; the pipeline "
+            "and its data may lie anywhere, but the environment has to be elsewhere: make VENV=/another/place run"
         )
 
 

@@ -94,26 +94,28 @@ def _read(path: Path) -> _Source:
     """A module, as it was read before if its bytes were: all of them at every call of Snakemake would take seconds."""
     source = path.read_bytes()
     kept = _kept(source)
-    try:
-        named, *code = json.loads(kept.read_bytes()) if kept else ()
-        return _Source(frozenset(named), dict(zip((False, True), code, strict=True)))
-    except (OSError, ValueError):
-        pass
-    text = source.decode()
-    code = [hashlib.sha256(_code_alone(text, words).encode()).hexdigest() for words in (False, True)]
-    named = _modules_named(text)
     if kept:
-        with contextlib.suppress(OSError):  # no such folder, or not to be written to: read anew next time
+        with contextlib.suppress(OSError, ValueError):  # none yet, or a broken one
+            named, without_words, with_words = json.loads(kept.read_bytes())
+            return _Source(frozenset(named), {False: without_words, True: with_words})
+    text = source.decode()
+    code = {words: hashlib.sha256(_code_alone(text, words).encode()).hexdigest() for words in (False, True)}
+    read = _Source(_modules_named(text), code)
+    if kept:
+        with contextlib.suppress(OSError):  # not to be written to: read anew next time
             kept.parent.mkdir(parents=True, exist_ok=True)
             aside = kept.with_suffix(f".{os.getpid()}")
-            aside.write_text(json.dumps([sorted(named), *code]), encoding="utf-8")
+            aside.write_text(json.dumps([sorted(read.named), *code.values()]), encoding="utf-8")
             aside.replace(kept)
-    return _Source(named, dict(zip((False, True), code, strict=True)))
+    return read
 
 
 def _kept(source: bytes) -> Path | None:
     """The file that keeps what a source comes to, for this module and Python; None where there is no home for it."""
-    folder = Path(os.path.expanduser(os.environ.get("XDG_CACHE_HOME") or "~/.cache"))
+    try:
+        folder = Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache").expanduser()
+    except RuntimeError:  # a user without a home
+        return None
     reader = hashlib.sha256(_own_source() + sys.version.encode())
     reader.update(source)
     return folder / "recipe-study" / reader.hexdigest()[:32] if folder.is_absolute() else None

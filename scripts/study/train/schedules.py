@@ -8,8 +8,9 @@ Entry points:
     SCHEDULES                                              name in torch.optim.lr_scheduler -> class
 
 To add one: its name and its keys in the schema (config/schemas/config.schema.yaml, `training.lr_scheduler`), a class
-like `ExponentialLR`, which is a formula and a sentence, and its line in SCHEDULES; `bound_with` of the column `max_epochs`
-if it depends on how many epochs there are. Tests compare each with PyTorch's of that name, and runs of two lengths.
+like `ExponentialLR`, which is a formula and a sentence, and its line in SCHEDULES; `bound_with` of the column
+`max_epochs` if it depends on how many epochs there are. Tests compare each with PyTorch's of that name, and runs of two
+lengths.
 """
 
 import math
