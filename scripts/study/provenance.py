@@ -140,11 +140,24 @@ def _modules_named(text: str) -> frozenset[str]:
 
 
 def _code_alone(text: str, words: bool) -> str:
-    """A module's source without layout and without what `_Stripped` takes out."""
-    code = ast.unparse(_Stripped(words).visit(ast.parse(text)))
+    """A module's syntax tree without what `_Stripped` takes out."""
+    code = _dumped(_Stripped(words).visit(ast.parse(text)))
     for name, former in () if words else RENAMED.items():
         code = code.replace(name, former)
     return code
+
+
+def _dumped(value: Any) -> str:
+    """A syntax tree as text, the same in every version of Python, as that of `ast.unparse` and `ast.dump` is not."""
+    if isinstance(value, list):
+        return f"[{','.join(map(_dumped, value))}]"
+    if not isinstance(value, ast.AST):
+        return repr(value)
+    if isinstance(value, ast.JoinedStr):  # Python 3.12 leaves an empty text at the end of some
+        value.values = [part for part in value.values if getattr(part, "value", None) != ""]
+    # What is empty or absent may be a field that a later version has; `kind` is the u of u"…".
+    fields = [(name, child) for name, child in ast.iter_fields(value) if name != "kind" and child not in (None, [])]
+    return f"{type(value).__name__}({','.join(f'{name}={_dumped(child)}' for name, child in fields)})"
 
 
 class _Stripped(ast.NodeTransformer):
