@@ -41,8 +41,8 @@ def interrupt(workspace: Workspace, epoch: int, by: signal.Signals) -> None:
         cwd=workspace.root, start_new_session=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
         env={**os.environ, "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}"},
     )  # fmt: skip
-    log, deadline = workspace.root / LOG, time.monotonic() + 120
-    while not (log.exists() and f"epoch {epoch:>2}/{EPOCHS}" in log.read_text(encoding="utf-8")):
+    checkpoints, deadline = workspace.root / RUN / "checkpoints", time.monotonic() + 120
+    while not any(int(path.stem.partition("-")[2]) >= epoch for path in checkpoints.glob("*.checkpoint")):
         assert run.poll() is None and time.monotonic() < deadline
         time.sleep(0.02)
     os.killpg(run.pid, by)

@@ -83,18 +83,24 @@ def test_a_comment_trains_nothing_whatever_the_profile(finished_copy: Workspace,
     assert finished_copy.planned(*options) == {}
 
 
-def copied(workspace: Workspace) -> None:
-    """Without time stamps and hidden folders; every file is older than what it was made from."""
-    shutil.rmtree(workspace.root / ".snakemake")
+def copied(workspace: Workspace, records: bool = False) -> None:
+    """Without time stamps, and without Snakemake's records or with; every file is older than what it was made from."""
+    if not records:
+        shutil.rmtree(workspace.root / ".snakemake")
     results = workspace.root / "results"
     for number, path in enumerate(sorted((path for path in results.rglob("*") if path.is_file()), reverse=True)):
         os.utime(path, (1_700_000_000 + number, 1_700_000_000 + number))
 
 
-def test_a_copy_without_time_stamps_and_records_trains_nothing(finished_copy: Workspace) -> None:
-    copied(finished_copy)
+@pytest.mark.parametrize("records", [True, False])
+def test_a_copy_without_time_stamps_trains_nothing(finished_copy: Workspace, records: bool) -> None:
+    copied(finished_copy, records)
     planned = finished_copy.planned()
     assert not {"manifest", "pack", "class_weights", "train", "evaluate"} & set(planned)
+    finished_copy.snakemake("--touch")
+    assert finished_copy.planned() == {}
+    change_one_lr(finished_copy)
+    assert finished_copy.planned()["train"] == 1
 
 
 def test_in_a_copy_without_records_a_changed_recipe_is_noticed(finished_copy: Workspace) -> None:

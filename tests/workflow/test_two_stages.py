@@ -108,8 +108,9 @@ def test_a_killed_second_stage_goes_on_where_it_was(copied: Workspace) -> None:
     call = [sys.executable, "-m", "snakemake", "--configfile", copied.configfile, "--cores", "1", "--", target]
     with (copied.root / "run.out").open("wb") as out:
         run = subprocess.Popen(call, cwd=copied.root, stdout=out, stderr=out, start_new_session=True)
-    deadline = time.monotonic() + 120
-    while not (log.exists() and "epoch 2/9" in log.read_text(encoding="utf-8")) and time.monotonic() < deadline:
+    deadline, checkpoints = time.monotonic() + 120, copied.root / "results/small/train/crt/seed_0/checkpoints"
+    while not list(checkpoints.glob("*.checkpoint")):  # a line of the log comes before its checkpoint is on the disk
+        assert run.poll() is None and time.monotonic() < deadline
         time.sleep(0.02)
     os.killpg(run.pid, signal.SIGKILL)
     run.wait()
