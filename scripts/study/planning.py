@@ -280,10 +280,15 @@ def _goes(study: PlannedStudy, run: RunPaths, job: Any, coming: Mapping[str, Any
         job: Snakemake's, that trains it.
         coming: Snakemake's jobs by the files that they make.
     """
-    recipe, start, anew = study.recipes[run.experiment], study.start(run), "trains again from the start"
-    settings = (study.training or {})[run.experiment]
-    others_first = {study.results / "data/pack.json", *([start.run] if start else [])} & set(map(Path, coming))
-    if not others_first:
+    assert study.training is not None  # as it is planned
+    recipe, settings, anew = (
+        study.recipes[run.experiment],
+        study.training[run.experiment],
+        "trains again from the start",
+    )
+    start = study.start(run)
+    before = [study.results / "data/pack.json", *([start.run] if start else [])]
+    if not any(str(path) in coming for path in before):
         origin = {"code": job.params.get("code"), "data": study.images, "initial_weights": study.sha256_of_start(run)}
         key = checkpoint_key(run_key(recipe, settings, **origin), run.experiment, run.seed)
         epochs = recipe.epochs(settings["training"][MAX_EPOCHS])

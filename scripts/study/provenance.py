@@ -22,8 +22,6 @@ PACKAGES = ("torch", "torchvision", "timm", "numpy", "pandas", "scikit-learn", "
 BOOKKEEPING = ("study.errors", "study.rule_log", "study.provenance")
 # Modules that only make sentences: cells of tables, but mere words to a training that has one as its last line.
 SENTENCES = ("study.compare.outcome_in_words",)
-# Files that no training reads or writes, by what they were called: a new name trains nothing again.
-RENAMED = {"predictions.parquet": "predictions.csv"}
 # Functions, or attributes with an underscore in front or without, that take a line for the log and return nothing.
 TAKE_A_LINE = ("report", "say")
 # What a cluster says of the job that made a run.
@@ -141,10 +139,7 @@ def _modules_named(text: str) -> frozenset[str]:
 
 def _code_alone(text: str, words: bool) -> str:
     """A module's syntax tree without what `_Stripped` takes out."""
-    code = _dumped(_Stripped(words).visit(ast.parse(text)))
-    for name, former in () if words else RENAMED.items():
-        code = code.replace(name, former)
-    return code
+    return _dumped(_Stripped(words).visit(ast.parse(text)))
 
 
 def _dumped(value: Any) -> str:

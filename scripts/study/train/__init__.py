@@ -1,7 +1,7 @@
 """From packed arrays and a recipe to the weights of the best epoch.
 
 In come one recipe, a seed, the packed images and the class weights. Out go history.csv, best.safetensors, run.json and
-TensorBoard's events of the run; checkpoints stand beside them for as long as it lasts.
+TensorBoard's events of the run; checkpoints stand beside them, the last one also when it is done.
 
     loop                the epoch loop: read it first; everything below is called from there
     learner             model, loss, optimizer and schedule of a run, its training step and its validation

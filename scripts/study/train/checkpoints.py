@@ -66,8 +66,9 @@ class Checkpoints:
         try:
             folder.mkdir(parents=True, exist_ok=True)
             write_atomically(folder / checkpoint_name(self.key, epoch), hashlib.sha256(content).digest(), content)
-            for path in [*self.files().values()][KEPT:]:
-                path.unlink(missing_ok=True)
+            files = self.files()  # those after a later epoch are of a run that was to be longer
+            for other in files.keys() - [number for number in files if number <= epoch][:KEPT]:
+                files[other].unlink(missing_ok=True)
         except OSError as error:
             self.report(
                 f"checkpoint of epoch {epoch} not written ({error}); the run goes on, but could not resume here"

@@ -146,7 +146,7 @@ def train(
         counts = np.bincount(data.labels["train"], minlength=len(data.classes))
         learner = Learner(recipe, settings, network, class_weights, device, report, counts)
         checkpoints = Checkpoints(checkpoint_dir, checkpoint_key(run_key, recipe.experiment, seed), report)
-        state = _resume(checkpoints, learner, recipe, max_epochs)
+        state = _resume(checkpoints, learner, max_epochs)
         pixels = {**data.images, "train": data.stored["train"]} if augmentation.crops else data.images
         images, val_images = (
             batches.Images.load(pixels[split], data.labels[split], device, settings.gpu_slots)
@@ -174,6 +174,7 @@ def train(
                 row = _row(epoch, rates[0], train_means, val, time.perf_counter() - start)
                 state.add(row, val, len(order), training_seconds, _peak_memory(device))
                 _advance(learner, state, recipe, max_epochs)
+                _end(learner, state, max_epochs)
                 board.write(row)
                 speed = len(order) / training_seconds
                 best, memory = state.best_epoch, state.peak_memory
@@ -203,7 +204,7 @@ def _check(recipe: Recipe, data: "PackedData", class_weights: np.ndarray | None)
         )
 
 
-def _resume(checkpoints: Checkpoints, learner: Learner, recipe: Recipe, max_epochs: int) -> RunState:
+def _resume(checkpoints: Checkpoints, learner: Learner, max_epochs: int) -> RunState:
     """Where the run stands: after its newest checkpoint, or at the start."""
     if learner.device.type == "cuda":
         torch.cuda.reset_peak_memory_stats(learner.device)
@@ -215,16 +216,15 @@ def _resume(checkpoints: Checkpoints, learner: Learner, recipe: Recipe, max_epoc
     state = RunState(**saved["run"])
     state.best_weights = {name: value.to(learner.device) for name, value in state.best_weights.items()}
     state.resumes += 1
-    _end(learner, state, recipe, max_epochs)  # the run may have had another length
+    _end(learner, state, max_epochs)  # the run may have had another length
     return state
 
 
 def _advance(learner: Learner, state: RunState, recipe: Recipe, max_epochs: int) -> None:
-    """Take the last epoch into account: best epoch, learning rate, whether to go on."""
+    """Take the last epoch into account: best epoch, learning rate, early stopping."""
     row = state.history[-1]
     epoch = row["epoch"]
     if not is_finite(row):
-        _end(learner, state, recipe, max_epochs)
         return
     # Epochs before `best_from` count only among themselves, so that a run that ends early has a best one too.
     best_from = _best_from(recipe, max_epochs)
@@ -241,10 +241,9 @@ def _advance(learner: Learner, state: RunState, recipe: Recipe, max_epochs: int)
     # Before the deferred part acts a run is not yet what its recipe says, and the validation loss is of another kind.
     if epoch >= acts_from:
         learner.stopping.step(watched.cost(row))
-    _end(learner, state, recipe, max_epochs)
 
 
-def _end(learner: Learner, state: RunState, recipe: Recipe, max_epochs: int) -> None:
+def _end(learner: Learner, state: RunState, max_epochs: int) -> None:
     """Say whether the run ends with its last epoch, and what ends it."""
     row = state.history[-1]
     epoch, finite = row["epoch"], is_finite(row)

@@ -188,6 +188,14 @@ def test_one_checkpoint_may_stay(run, folder):
     assert files(folder) == [newest] and run.load(2)[0] == 2
 
 
+def test_those_of_a_longer_run_give_way_to_the_shorter_one(run, folder):
+    save(run, 9, 10)
+    save(run, 1)
+    assert list(run.files()) == [1]
+    save(run, 2, 3)
+    assert list(run.files()) == [3, 2]
+
+
 def test_a_checkpoint_after_more_epochs_than_the_run_may_take_is_not_used(run, folder, lines):
     save(run, 4, 5)
     assert run.load(4)[0] == 4
