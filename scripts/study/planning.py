@@ -281,19 +281,17 @@ def _goes(study: PlannedStudy, run: RunPaths, job: Any, coming: Mapping[str, Any
         coming: Snakemake's jobs by the files that they make.
     """
     assert study.training is not None  # as it is planned
-    recipe, settings, anew = (
-        study.recipes[run.experiment],
-        study.training[run.experiment],
-        "trains again from the start",
-    )
-    start = study.start(run)
+    recipe, settings = study.recipes[run.experiment], study.training[run.experiment]
+    start, anew = study.start(run), "trains again from the start"
     before = [study.results / "data/pack.json", *([start.run] if start else [])]
     if not any(str(path) in coming for path in before):
         origin = {"code": job.params.get("code"), "data": study.images, "initial_weights": study.sha256_of_start(run)}
         key = checkpoint_key(run_key(recipe, settings, **origin), run.experiment, run.seed)
         epochs = recipe.epochs(settings["training"][MAX_EPOCHS])
         for epoch in checkpoint_files(run.checkpoints, key):
-            if epoch <= epochs:
+            if epoch == epochs:
+                return f"written again from its last checkpoint; to train it anew remove {run.trained}"
+            if epoch < epochs:
                 return f"goes on after epoch {epoch}"
     lengths = (f"{MAX_EPOCHS} ", f"training.{MAX_EPOCHS} ")
     if not (found := study.differences(run)) or not all(what.startswith(lengths) for what in found):

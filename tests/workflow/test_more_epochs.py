@@ -80,6 +80,16 @@ def test_it_goes_on_where_it_ended_and_the_old_results_stay_until_then(finished_
     assert finished_copy.planned().get("train") is None
 
 
+def test_a_training_that_is_called_for_again_is_written_again(finished_copy: Workspace) -> None:
+    before = content(finished_copy)
+    again = ("--forcerun", "train", "--", str(RUN / "run.json"))
+    said = finished_copy.snakemake("--dry-run", *again).stdout
+    assert f"written again from its last checkpoint; to train it anew remove {RUN}" in said
+    finished_copy.snakemake(*again)
+    assert content(finished_copy)["best.safetensors"] == before["best.safetensors"]
+    assert content(finished_copy)["history.csv"] == before["history.csv"]  # its seconds, too
+
+
 def test_without_a_checkpoint_it_begins_anew_and_says_so(finished_copy: Workspace) -> None:
     shutil.rmtree(finished_copy.root / RUN / "checkpoints")
     of_epochs(finished_copy, 1, 3)
