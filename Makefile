@@ -9,7 +9,7 @@ CODE := scripts tests benchmarks
 SNAKEFILES := Snakefile workflow rules
 
 .DEFAULT_GOAL := help
-.PHONY: help tools run init published watch predict export verify findings imbalance bench bench-scale dry-run test test-quick test-slurm test-kills lint format lock docs clean
+.PHONY: help tools run init published watch predict export verify findings record imbalance bench bench-scale dry-run test test-quick test-slurm test-kills lint format lock docs clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 12
@@ -59,7 +59,7 @@ verify: $(INSTALLED) ## check a finished study: hashes, tables, predictions (CON
 	$(BIN)/python scripts/study verify $(if $(CONFIG),--configfile $(CONFIG))
 
 dry-run: $(INSTALLED) ## plan every configuration, run nothing, need no data
-	. $(BIN)/activate && for study in config original fer2013 published imbalance; do \
+	. $(BIN)/activate && for study in config original fer2013 record published imbalance; do \
 	  snakemake -n --quiet --cores 1 --resources gpu=1 --configfile config/$$study.yaml || exit 1; done
 
 # At full width, with a GPU: make findings LAYER= SUFFIX=
@@ -73,6 +73,15 @@ findings: $(INSTALLED) ## train on the real FER2013 and write docs/FINDINGS.md (
 	  snakemake --cores all --resources gpu=1 --configfile config/fer2013.yaml $(LAYER) --config study=fer2013$(SUFFIX) "$(EVERY_TABLE)" && \
 	  snakemake --cores all --resources gpu=1 --configfile config/original.yaml $(LAYER) --config study=original$(SUFFIX) && \
 	  python scripts/study findings --suffix=$(SUFFIX) --layer $(LAYER)
+
+RECORD := snakemake --cores all --resources gpu=1 --configfile config/record.yaml --config
+
+record: $(INSTALLED) ## train the record's recipes on FER2013 and write docs/RECORD.md (a day on two cores, resumed when called again)
+	. $(BIN)/activate && \
+	  $(RECORD) study=record_search experiments=config/record_search.tsv "seeds=[0]" && \
+	  $(RECORD) study=record "experiments=[config/record.tsv$(FER_PACKAGE)]" && \
+	  $(RECORD) study=record_ablation experiments=config/record_ablation.tsv && \
+	  python scripts/study record
 
 imbalance: $(INSTALLED) ## train the treatments of imbalance and write docs/IMBALANCE.md (20 minutes on two cores)
 	. $(BIN)/activate && \

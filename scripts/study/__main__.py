@@ -16,6 +16,7 @@ COMMANDS = {
     "watch": "Show every run of a study in the terminal, again and again (`make watch`).",
     "verify": "Check a finished study: hashes, columns, table cells, predictions of the saved weights (`make verify`).",
     "findings": "Write docs/FINDINGS.md from finished runs on the real data (`make findings`).",
+    "record": "Write docs/RECORD.md: what a network from scratch reaches on FER2013, and why (`make record`).",
     "imbalance": "Write docs/IMBALANCE.md: which treatment of imbalance wins (`make imbalance`).",
     "reference": "Write the tables of keys and columns into config/README.md, from the schema (`make docs`).",
 }

@@ -208,10 +208,10 @@ class Comparison:
 
         experiment -> (verdict, adjusted p value); p is nan for the best recipe itself.
         """
-        return self._beside(self._chosen, self._groups.values())
+        return self.beside(self._chosen, self._groups.values())
 
-    def _beside(self, best: RecipeRuns, groups: Iterable[RecipeRuns]) -> dict[str, tuple[str, float]]:
-        """Verdict and adjusted p value of each recipe beside one of them."""
+    def beside(self, best: RecipeRuns, groups: Iterable[RecipeRuns]) -> dict[str, tuple[str, float]]:
+        """Verdict and adjusted p value of each recipe beside one of them, which has `BEST` and nan."""
         others = [group for group in groups if group.name != best.name]
         verdicts = {best.name: (BEST, math.nan)}
         for group, p in zip(others, holm([self.p_value(group, best) for group in others]), strict=True):
@@ -237,7 +237,7 @@ class Comparison:
             tiers |= {group.name: tier for group in alive if group not in rest}
             alive, tier = rest, tier + 1
             if alive:
-                verdicts = self._beside(choose(alive), alive)
+                verdicts = self.beside(choose(alive), alive)
         return tiers
 
     def among(self, names: Iterable[str]) -> "Comparison":

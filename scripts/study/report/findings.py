@@ -110,7 +110,7 @@ def findings(sound: FinishedStudy, original: FinishedStudy, command: str) -> str
         .get_template("findings.md.j2")
         .render(
             command=command,
-            studies=[_conditions(sound), _conditions(original)],
+            studies=[conditions(sound), conditions(original)],
             headline=_answer(sound.comparison),
             reported_headline=_answer(reported) if (reported := sound.comparison.reported_on()) else "",
             caution=caution(sound.comparison),
@@ -142,7 +142,7 @@ def _percent(value: float | None) -> str:
     return "–" if value is None or pd.isna(value) else f"{value:.1%}"
 
 
-def _conditions(study: FinishedStudy) -> dict[str, Any]:
+def conditions(study: FinishedStudy) -> dict[str, Any]:
     """Under what conditions the runs of a study were made."""
     model = study.config["model"]
     facts: dict[str, str] = dict(provenance_rows(study.runs))

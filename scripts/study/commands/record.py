@@ -1,0 +1,59 @@
+"""Write docs/RECORD.md and its figures from finished runs on FER2013; see `make record`."""
+
+import argparse
+import shlex
+import sys
+from pathlib import Path
+
+from study.commands.configuration import ROOT, planned_study
+from study.errors import StudyError
+from study.paths import runs_in
+from study.report.findings import FinishedStudy, load
+from study.report.record import RecordStudies, budget, entries, read_published, record
+from study.settings import captions
+
+STUDIES = RecordStudies("record", "record_search", "record_ablation")
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """What the command takes."""
+    parser.add_argument(
+        "--published", type=Path, default=ROOT / "config/fer2013_published.csv", help="results of others, a row each"
+    )
+    parser.add_argument("--out", type=Path, default=Path("docs/RECORD.md"), help="figures are written beside it")
+    parser.add_argument(
+        "--command", default=shlex.join(["python", *sys.argv]), help="named on the page as what made it"
+    )
+
+
+def run(arguments: argparse.Namespace) -> None:
+    """Do what the command is for.
+
+    Raises:
+        StudyError: none of the studies has a finished run.
+    """
+    from study.report.figures.record import draw_budget, draw_published
+
+    studies = RecordStudies(*map(finished, STUDIES))
+    if not any(studies):
+        raise StudyError("no finished run to report in " + ", ".join(f"results/{name}" for name in STUDIES))
+    published = read_published(arguments.published)
+    out: Path = arguments.out
+    out.parent.mkdir(parents=True, exist_ok=True)
+    figures = []
+    for path, draw, rows in (
+        (out.with_name("record_published.svg"), draw_published, entries(studies.record, published)),
+        (out.with_name("record_budget.svg"), draw_budget, budget(studies.record)),
+    ):
+        draw(rows, path)
+        figures.append(path.name)
+    out.write_text(record(studies, published, figures, arguments.command), encoding="utf-8")
+    print(f"{out} written from {sum(len(study.runs) for study in studies if study)} runs")
+
+
+def finished(name: str) -> FinishedStudy | None:
+    """A study as far as it has come; None if it has no finished run."""
+    if not runs_in(Path("results", name), "run.json"):
+        return None
+    planned = planned_study(name)
+    return load(planned.results, planned.config, planned.recipes, captions(dict(planned.config), folder=ROOT))

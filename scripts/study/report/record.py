@@ -1,0 +1,323 @@
+"""The record on FER2013: what a network from scratch reaches in a given time, beside published results, and why.
+
+Entry points:
+    read_published(path) -> DataFrame                      results of others with their protocol, a row each
+    entries(study, published) -> [Entry]                   theirs and ours in one list, the highest first
+    budget(study) -> [row]                                 what each recipe reaches, by the time that it takes
+    record(studies, published, figures, command) -> str    docs/RECORD.md
+"""
+
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Generic, NamedTuple, TypeVar
+
+import numpy as np
+import pandas as pd
+from statsmodels.stats.proportion import confint_proportions_2indep
+
+from study.compare.comparison import Comparison
+from study.compare.runs import RecipeRuns, Run, choose
+from study.compare.statistics import level, percentile_interval, wilson_interval
+from study.compare.verdicts import BETTER, NOT_DISTINGUISHABLE, WORSE
+from study.elsewhere import from_file
+from study.errors import StudyError
+from study.files import read_table
+from study.recipe import Recipe, difference_in_words, shown_columns
+from study.report.case_text import escape_markdown
+from study.report.comparison_page import environment
+from study.report.findings import FinishedStudy, conditions
+
+# Of one PrivateTest image. Goodfellow et al. 2013, Challenges in Representation Learning, arXiv:1307.0414, section 2.
+HUMAN, HUMAN_SPREAD = 0.65, 0.05
+# On so many PrivateTest images FER2013's label is what most of ten taggers said, ties counted as wrong: FER+ (Barsoum
+# et al. 2016, arXiv:1608.01041), fer2013new.csv of github.com/microsoft/FERPlus.
+CROWD_AGREES, PRIVATE_TEST = 2775, 3589
+TESTED = "PrivateTest"
+HONEST_CHOICES = ("PublicTest", "nothing: last epoch")  # of the epoch: without the images that are scored
+# What the record is held against: the published VGG19, and the best network from scratch whose code chooses without the
+# scored images.
+TARGETS = (("Residual masking", "VGG19"), ("pooya-mohammadi/FER", "VGG of 8 convolutions with BN"))
+COLUMNS = ("work", "network", "accuracy", "scored_on", "chosen_on", "pretrained", "views", "remark", "source")
+CORES = 2  # that minutes are told for
+
+T = TypeVar("T")
+
+
+class RecordStudies(NamedTuple, Generic[T]):
+    """The three studies, by whatever stands for them: the record, the search for it, and its ingredients left out."""
+
+    record: T
+    search: T
+    ablation: T
+
+
+@dataclass(frozen=True)
+class Entry:
+    """A result, published or measured.
+
+    Attributes:
+        name: the work, or our recipe.
+        network: in words.
+        accuracy: a share.
+        low, high: interval for other images, Wilson's of a published result, of ours over seeds and images.
+        protocol: scored_on, chosen_on, pretrained and views as in the table of published results.
+        remark: what has to be known beside it.
+        ours: whether it was measured here.
+    """
+
+    name: str
+    network: str
+    accuracy: float
+    low: float
+    high: float
+    protocol: Mapping[str, str]
+    remark: str = ""
+    source: str = ""
+    ours: bool = False
+
+    @property
+    def honest(self) -> bool:
+        """Whether the epoch was chosen without the images that are scored, which are PrivateTest."""
+        return self.protocol["scored_on"] == TESTED and self.protocol["chosen_on"] in HONEST_CHOICES
+
+    @property
+    def from_scratch(self) -> bool:
+        """Whether the network saw no other images."""
+        return self.protocol["pretrained"] == "none"
+
+
+def read_published(path: Path) -> pd.DataFrame:
+    """Results of others, `COLUMNS`; accuracy is a share.
+
+    Raises:
+        StudyError: a column is missing, or an accuracy is no share.
+    """
+    table = read_table(path, text=[name for name in COLUMNS if name != "accuracy"])
+    if "accuracy" not in table:
+        raise StudyError(f"{path}, row 1: missing column accuracy; found: {', '.join(table.columns)}")
+    if (wrong := ~table["accuracy"].between(0, 1)).any():
+        row = int(wrong.argmax())
+        raise StudyError(
+            f"{path}, row {row + 2}, column 'accuracy': found {table['accuracy'][row]}, allowed is a share, 0 to 1"
+        )
+    return table
+
+
+def entries(study: FinishedStudy | None, published: pd.DataFrame) -> list[Entry]:
+    """Published results and ours, the highest accuracy first."""
+    confidence = 0.95 if study is None else study.comparison.confidence
+    found = []
+    for row in published.to_dict("records"):
+        low, high = wilson_interval(row["accuracy"] * PRIVATE_TEST, PRIVATE_TEST, confidence)
+        protocol = {name: row[name] for name in ("scored_on", "chosen_on", "pretrained", "views")}
+        told = [row[name] for name in ("work", "network", "accuracy")]
+        found.append(Entry(*told, low, high, protocol, row["remark"], row["source"]))
+    for group in [] if study is None else study.comparison.recipes.values():
+        found.append(_ours(study.comparison, group))
+    return sorted(found, key=lambda entry: -entry.accuracy)
+
+
+def _ours(comparison: Comparison, group: RecipeRuns) -> Entry:
+    recipe = group.recipe
+    low, high = over_seeds_and_images(comparison, group)
+    if from_file(recipe):
+        protocol = {"scored_on": TESTED, "chosen_on": "both together", "pretrained": "none", "views": "1"}
+        return Entry(group.name, "", group.accuracy("test"), low, high, protocol, recipe.left_out, recipe.source, True)
+    protocol = {
+        "scored_on": TESTED,
+        "chosen_on": "PublicTest",
+        "pretrained": recipe["model.weights"],
+        "views": recipe["evaluation.tta"].replace("_", "-"),
+    }
+    network = f"{recipe['model.name']}, width {recipe['model.width']:g}"
+    return Entry(group.name, network, group.accuracy("test"), low, high, protocol, recipe.left_out, ours=True)
+
+
+def over_seeds_and_images(comparison: Comparison, group: RecipeRuns) -> tuple[float, float]:
+    """Interval of the test accuracy for other seeds and other images."""
+    return percentile_interval(comparison.over_seeds_and_images(group, "accuracy"), comparison.confidence)
+
+
+def minutes(run: Run) -> float:
+    """What a training would take if its threads were `CORES`."""
+    return float(run.record["seconds"]) / 60 * run.record.get("provenance", {}).get("threads", 1) / CORES
+
+
+def mean_minutes(runs: Iterable[Run]) -> float:
+    """Over seeds."""
+    return float(np.mean([minutes(run) for run in runs]))
+
+
+def budget(study: FinishedStudy | None) -> list[dict[str, Any]]:
+    """Each recipe that is trained, the quickest first: name, minutes, epochs, val, test, low, high, seeds and runs."""
+    groups = [] if study is None else study.comparison.recipes.values()
+    rows = [
+        {
+            "name": group.name,
+            "minutes": mean_minutes(group),
+            "epochs": group.first.record["epochs"],
+            "val": group.accuracy("val"),
+            "test": group.accuracy("test"),
+            **dict(zip(("low", "high"), over_seeds_and_images(study.comparison, group), strict=True)),
+            "each": [run.test_accuracy for run in group],
+            "seeds": len(group),
+            "failure": group.failure,
+        }
+        for group in groups
+        if group.recipe.trains
+    ]
+    return sorted(rows, key=lambda row: row["minutes"])
+
+
+def record(
+    studies: RecordStudies[FinishedStudy | None], published: pd.DataFrame, figures: Sequence[str], command: str
+) -> str:
+    """The page. Every number of ours in it is computed from the studies' files.
+
+    Args:
+        studies: as far as they have come; None for one without a finished run.
+        published: as `read_published` gives it.
+        figures: names of the files beside the page: beside published results, and by budget.
+        command: what makes this page again.
+    """
+    whole, search, ablation = studies
+    rows = budget(whole)
+    return (
+        environment(html=False)
+        .get_template("record.md.j2")
+        .render(
+            command=command,
+            best=rows[-1] if rows else None,
+            targets=_targets(whole, published),
+            budget=rows,
+            figures=figures,
+            entries=entries(whole, published),
+            human=(HUMAN, HUMAN_SPREAD),
+            crowd=CROWD_AGREES / PRIVATE_TEST,
+            copies=_copies(whole),
+            rounds=_rounds(search),
+            tried=len(search.runs) if search else 0,
+            chosen=_chosen(whole, search),
+            ingredients=_ingredients(ablation),
+            conditions=[conditions(study) for study in studies if study],
+            confidence=level(whole.comparison.confidence) if whole else "95%",
+            cores=CORES,
+            missing=[line for study in studies if study for line in _missing(study)],
+            unstarted=[name for name, study in zip(studies._fields, studies, strict=True) if study is None],
+            words=escape_markdown,
+        )
+    )
+
+
+def _targets(study: FinishedStudy | None, published: pd.DataFrame) -> list[dict[str, Any]]:
+    """The record beside each of `TARGETS`: its accuracy minus theirs, with an interval, and a verdict.
+
+    Newcombe's interval of a difference of two shares (statsmodels' `confint_proportions_2indep`), as if the images were
+    others, which is the safe side: of theirs nothing is known but the share. Ours counts as one network.
+    """
+    best = max(study.comparison.recipes.values(), key=_time) if study else None
+    if best is None or not best.recipe.trains:
+        return []
+    ours, images, confidence = best.accuracy("test"), study.comparison.test_images, study.comparison.confidence
+    found = []
+    for work, network in TARGETS:
+        theirs = published[(published["work"] == work) & (published["network"] == network)]["accuracy"].iloc[0]
+        low, high = confint_proportions_2indep(
+            ours * images, images, theirs * PRIVATE_TEST, PRIVATE_TEST, method="newcomb", alpha=1 - confidence
+        )
+        verdict = BETTER if low > 0 else WORSE if high < 0 else NOT_DISTINGUISHABLE
+        shown = {"work": work, "network": network, "accuracy": theirs, "reached": ours >= theirs}
+        found.append({**shown, "difference": ours - theirs, "low": low, "high": high, "verdict": verdict})
+    return found
+
+
+def _time(group: RecipeRuns) -> float:
+    return mean_minutes(group) if group.recipe.trains else -math.inf
+
+
+def _copies(study: FinishedStudy | None) -> list[dict[str, Any]]:
+    """Accuracy on PrivateTest with and without the images that have a copy in Training, means over the seeds."""
+    if study is None:
+        return []
+    table = study.tables["leakage.csv"]
+    table = table[table["split"] == "test"].drop(columns=["split", "seed"])
+    means = (
+        table.astype(dict.fromkeys(table.columns.drop("experiment"), float)).groupby("experiment", sort=False).mean()
+    )
+    return means.sort_values("accuracy", ascending=False).reset_index().to_dict("records")
+
+
+def _rounds(study: FinishedStudy | None) -> list[dict[str, Any]]:
+    """The search, round by round: a round is a case of its table, its caption says what was asked."""
+    if study is None:
+        return []
+    groups = study.comparison.recipes
+    columns = [name for name in shown_columns(study.recipes.values()) if _varies(study.recipes.values(), name)]
+    rounds = []
+    for case in sorted({recipe.case for recipe in study.recipes.values()}):
+        recipes = [recipe for recipe in study.recipes.values() if recipe.case == case]
+        done = [groups[recipe.experiment] for recipe in recipes if recipe.experiment in groups]
+        best = choose(done).name if done else None
+        rows = [
+            {
+                "name": recipe.experiment,
+                "values": [_cell(recipe, name) for name in columns],
+                "group": (group := groups.get(recipe.experiment)),
+                "minutes": mean_minutes(group) if group else None,
+                "best": recipe.experiment == best,
+            }
+            for recipe in recipes
+        ]
+        rounds.append({"case": case, "asked": study.captions.get(str(case), ""), "rows": rows})
+    heads = [name.rpartition(".")[2] for name in columns]
+    return [part | {"columns": heads} for part in rounds]
+
+
+def _varies(recipes: Iterable[Recipe], name: str) -> bool:
+    return len({str(recipe[name]) for recipe in recipes}) > 1
+
+
+def _cell(recipe: Recipe, name: str) -> str:
+    value = recipe[name]
+    return f"{value:g}" if isinstance(value, float) else str(value)
+
+
+def _chosen(record: FinishedStudy | None, search: FinishedStudy | None) -> dict[str, Any] | None:
+    """The recipe of the search that has the highest validation accuracy, and in what the record's differ from it."""
+    if record is None or search is None:
+        return None
+    best = search.comparison.best
+    trained = [recipe for recipe in record.recipes.values() if recipe.trains]
+    columns = [*shown_columns([best.recipe, *trained])]
+    differences = {recipe.experiment: difference_in_words(recipe, best.recipe, columns) for recipe in trained}
+    return {"name": best.name, "val": best.accuracy("val"), "differences": differences}
+
+
+def _ingredients(study: FinishedStudy | None) -> list[dict[str, Any]]:
+    """Each recipe of the ablation minus the first, which has every ingredient; the largest loss first."""
+    if study is None:
+        return []
+    groups, comparison = study.comparison.recipes, study.comparison
+    whole = groups.get(next(iter(study.recipes)))
+    if whole is None:
+        return []
+    verdicts = comparison.beside(whole, groups.values())
+    rows = []
+    for group in groups.values():
+        row: dict[str, Any] = {"name": group.name, "minutes": mean_minutes(group), "seeds": len(group)}
+        row |= {"val": group.accuracy("val"), "test": group.accuracy("test"), "failure": group.failure, "whole": True}
+        if group is not whole:
+            low, high = percentile_interval(comparison.differences(group, whole, "accuracy"), comparison.confidence)
+            verdict, p = verdicts[group.name]
+            difference = group.accuracy("test") - whole.accuracy("test")
+            row |= {"whole": False, "difference": difference, "low": low, "high": high, "p": p, "verdict": verdict}
+        rows.append(row)
+    return sorted(rows, key=lambda row: row.get("difference", -math.inf))
+
+
+def _missing(study: FinishedStudy) -> list[str]:
+    """What is not finished of a study."""
+    missing = [name for name in study.recipes if name not in study.comparison.recipes]
+    return [f"{study.name}: {', '.join(missing)} (not trained to the end with every seed yet)"] if missing else []

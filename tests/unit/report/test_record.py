@@ -1,0 +1,180 @@
+"""The page on the record on FER2013: what it says of made-up runs whose truth is known."""
+
+from dataclasses import replace
+from pathlib import Path
+from xml.etree import ElementTree
+
+import made_runs
+import pandas as pd
+import pytest
+from made_runs import Made, comparison_of, recipe
+from scipy.stats import norm
+
+from study.compare.leakage import leakage
+from study.errors import StudyError
+from study.recipe_table import read_captions, read_recipes
+from study.report.figures.record import draw_budget, draw_published, mark
+from study.report.findings import FinishedStudy
+from study.report.record import PRIVATE_TEST, RecordStudies, budget, entries, read_published, record
+
+CONFIG = Path(__file__).parents[3] / "config"
+PUBLISHED = read_published(CONFIG / "fer2013_published.csv")
+SPLITS = {split: {"images": 400} for split in ("train", "val", "test")}
+FIGURES = ["published.svg", "budget.svg"]
+
+
+def study(folder: Path, made: list[Made], name: str, minutes: dict[str, float]) -> FinishedStudy:
+    """Made-up runs of one thread; the first ten test images have a copy in training, the next ten a near one."""
+    runs = made_runs.study(folder, made)
+    ids = list(runs[0].scores["test"].image_ids)
+    rows = [(one, "test", one, f"near {one}" if 10 <= k < 20 else "") for k, one in enumerate(ids)]
+    rows += [(f"copy of {one}", "train", one, "") for one in ids[:10]]
+    rows += [(f"near {one}", "train", f"near {one}", f"near {one}") for one in ids[10:20]]
+    columns = ["image_id", "split", "sha256", "near_duplicate_group"]
+    manifest = pd.DataFrame(rows, columns=columns).assign(status="kept")
+    for run in runs:
+        run.record.update({"seconds": 60 * minutes[run.experiment], "provenance": {"threads": 1, "platform": "Linux"}})
+    comparison = replace(comparison_of(runs, 300), manifest=manifest)
+    recipes = {one.recipe.experiment: one.recipe for one in made}
+    model = {"name": "vgg11_bn", "width": 0.5, "weights": "none"}
+    config = {"model": model, "seeds": [0], "data": {"image_size": 40}, "training": {"max_epochs": None}}
+    tables = {"leakage.csv": leakage(comparison)}
+    return FinishedStudy(name, config, recipes, {"1": "which?"}, comparison, {"kept": {"splits": SPLITS}}, tables)
+
+
+@pytest.fixture
+def studies(tmp_path: Path) -> RecordStudies[FinishedStudy | None]:
+    base = {"activation": "logits", "reported": None, "training.lr_scheduler": "OneCycleLR"}
+    of = {seed: seed for seed in (0, 1, 2)}
+    whole = study(
+        tmp_path / "record",
+        [
+            Made(recipe(f"record_{m}", max_epochs=m, **base), skill, seed=s)
+            for m, skill in ((20, 0.6), (150, 0.9))
+            for s in of
+        ],
+        "record",
+        {"record_20": 40, "record_150": 300},
+    )
+    search = study(
+        tmp_path / "search",
+        [Made(recipe("quick", lr=0.1, max_epochs=20, **base), 0.7), Made(recipe("slow", lr=1e-3, **base), 0.3)],
+        "record_search",
+        {"quick": 40, "slow": 40},
+    )
+    parts = {"whole": 0.8, "without_norm": 0.3, "without_nothing": 0.8}
+    ablation = study(
+        tmp_path / "ablation",
+        [Made(recipe(name, **base), skill, seed=s) for name, skill in parts.items() for s in of],
+        "record_ablation",
+        dict.fromkeys(parts, 40),
+    )
+    return RecordStudies(whole, search, ablation)
+
+
+def test_the_answer_is_of_the_longest_training_and_told_beside_what_was_published(studies: RecordStudies) -> None:
+    page = record(studies, PUBLISHED, FIGURES, "make record")
+    accuracy = studies.record.comparison.recipes["record_150"].accuracy("test")
+    assert f"**record_150** classifies **{accuracy:.1%}** of PrivateTest correctly" in page
+    assert "after 150 minutes of 2 cores" in page and "| record_20 | 12 | 20 |" in page
+    assert "Residual masking, VGG19, 70.8%: reached," in page and page.count("; better.") == 2
+    assert "no run has finished" not in page and "Nothing that the tables of recipes name." in page
+
+
+def test_a_difference_from_a_published_share_counts_both_as_uncertain(studies: RecordStudies) -> None:
+    page = record(studies, PUBLISHED, FIGURES, "make record")
+    accuracy = studies.record.comparison.recipes["record_150"].accuracy("test")
+    line = next(line for line in page.splitlines() if line.startswith("- Residual masking, VGG19"))
+    low, high = (
+        float(word.strip("()+,;")) for word in (line.split("(")[1].split()[0], line.split(" to ")[1].split(")")[0])
+    )
+    error = (accuracy * (1 - accuracy) / 400 + 0.708 * 0.292 / PRIVATE_TEST) ** 0.5
+    assert (high - low) / 200 == pytest.approx(norm.ppf(0.975) * error, rel=0.05)  # Newcombe's is near the normal one
+
+
+def test_parts_are_told_from_the_whole_recipe(studies: RecordStudies) -> None:
+    page = record(studies, PUBLISHED, FIGURES, "make record")
+    rows = {
+        line.split("|")[1].strip(): line
+        for line in page.split("## What each part is worth")[1].splitlines()
+        if "|" in line
+    }
+    assert rows["without_norm"].endswith("| worse |") and rows["without_nothing"].endswith("| not distinguishable |")
+    assert rows["whole"].endswith("| – | – | the whole recipe |")
+
+
+def test_the_search_shows_what_it_left_behind_and_what_the_record_changed(studies: RecordStudies) -> None:
+    page = record(studies, PUBLISHED, FIGURES, "make record")
+    search = page.split("## How it was chosen")[1].split("## What each part")[0]
+    assert "**Round 1. which?**" in search and "| **quick** |" in search and "| slow |" in search
+    assert "The highest of all is quick" in search and "record_150: " in search and "maximum epochs 150" in search
+
+
+def test_copies_of_test_images_are_told_apart(studies: RecordStudies) -> None:
+    page = record(studies, PUBLISHED, FIGURES, "make record")
+    assert "Of 400 images 10 have an exact copy and 10 more a near one." in page
+
+
+def test_what_is_not_finished_is_said(studies: RecordStudies) -> None:
+    page = record(RecordStudies(None, studies.search, None), PUBLISHED, FIGURES, "make record")
+    assert "Not measured yet: no run of `record` has finished." in page
+    assert "- The chosen recipe with every seed and budget: no run has finished." in page
+    assert "| Residual masking | VGG19 | 70.8% (69.3%–72.3%) |" in page and "| **quick** |" in page
+    late = replace(studies.record, recipes={**studies.record.recipes, "record_600": recipe("record_600")})
+    page = record(studies._replace(record=late), PUBLISHED, FIGURES, "make record")
+    assert "- record: record_600 (not trained to the end with every seed yet)" in page
+
+
+def test_the_figures_name_every_result(studies: RecordStudies, tmp_path: Path) -> None:
+    found = entries(studies.record, PUBLISHED)
+    draw_published(found, tmp_path / "published.svg")
+    texts = [
+        "".join(node.itertext())
+        for node in ElementTree.parse(tmp_path / "published.svg").iter()
+        if node.tag.endswith("text")
+    ]
+    assert {"record_150: vgg19, width 0.25", "Residual masking: VGG19", "a human", "ten taggers' majority"} <= set(
+        texts
+    )
+    draw_budget(budget(studies.record), tmp_path / "budget.svg")
+    assert "150" in (tmp_path / "budget.svg").read_text(encoding="utf-8")
+    draw_budget([], tmp_path / "none.svg")
+    assert "No run has finished yet." in (tmp_path / "none.svg").read_text(encoding="utf-8")
+
+
+def test_published_results_are_marked_by_who_chose_the_epoch() -> None:
+    marks = {(entry.name, entry.network): mark(entry) for entry in entries(None, PUBLISHED)}
+    assert marks["pooya-mohammadi/FER", "VGG of 8 convolutions with BN"].startswith(
+        "from scratch, epoch chosen without"
+    )
+    assert marks["WuJie1010", "VGG19-BN"].startswith("epoch chosen on the scored images")
+    assert marks["usef-kh/fer", "VGG of 8 convolutions with BN"].endswith("or scored on PublicTest")
+    assert marks["Residual masking", "VGG19"] == "pre-trained on ImageNet"
+    assert marks["Pramerdorfer & Kampel 2016", "ResNet34"] == "from scratch, choice not told"
+
+
+def test_a_published_accuracy_is_a_share(tmp_path: Path) -> None:
+    table = PUBLISHED.assign(accuracy=73.2)
+    table.to_csv(tmp_path / "published.csv", index=False)
+    with pytest.raises(StudyError, match=r"row 2, column 'accuracy': found 73.2, allowed is a share"):
+        read_published(tmp_path / "published.csv")
+    PUBLISHED.drop(columns="accuracy").to_csv(tmp_path / "published.csv", index=False)
+    with pytest.raises(StudyError, match="row 1: missing column accuracy"):
+        read_published(tmp_path / "published.csv")
+
+
+def test_the_three_tables_are_of_one_recipe() -> None:
+    """What the ablation calls whole is the record but for its epochs, and every round of the search says what it asks."""
+    from study.commands.configuration import read_configuration
+    from study.recipe import values_of
+
+    values = values_of(read_configuration(CONFIG / "record.yaml"))
+    table = {
+        name: read_recipes(CONFIG / f"{name}.tsv", study=values)
+        for name in ("record", "record_search", "record_ablation")
+    }
+    shortest = min(table["record"].values(), key=lambda one: one.max_epochs)
+    whole = table["record_ablation"]["whole"]
+    assert whole.but(max_epochs=shortest.max_epochs).hyperparameters == shortest.hyperparameters
+    cases = {str(one.case) for one in table["record_search"].values()}
+    assert cases == set(read_captions([CONFIG / "record_search.tsv"]))
