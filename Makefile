@@ -68,10 +68,12 @@ SUFFIX ?= _quarter
 FER_PACKAGE := $(if $(wildcard resources/fer_package.parquet),$(shell echo ,config/fer_package.tsv))
 EVERY_TABLE := experiments=[config/experiments.tsv,config/ablations.tsv,config/lr_batch.tsv$(FER_PACKAGE)]
 
-findings: $(INSTALLED) ## train on the real FER2013 and write docs/FINDINGS.md (two hours on two cores)
+findings: $(INSTALLED) ## train on the real FER2013 and write docs/FINDINGS.md (a day on two cores, resumed when called again)
 	. $(BIN)/activate && \
 	  snakemake --cores all --resources gpu=1 --configfile config/fer2013.yaml $(LAYER) --config study=fer2013$(SUFFIX) "$(EVERY_TABLE)" && \
 	  snakemake --cores all --resources gpu=1 --configfile config/original.yaml $(LAYER) --config study=original$(SUFFIX) && \
+	  snakemake --cores all --resources gpu=1 --configfile config/fer2013.yaml $(LAYER) --config study=fer2013$(SUFFIX)_seeds \
+	    experiments=config/claims.tsv "seeds=[1,2,3]" && \
 	  python scripts/study findings --suffix=$(SUFFIX) --layer $(LAYER)
 
 RECORD := snakemake --cores all --resources gpu=1 --configfile config/record.yaml --config

@@ -13,6 +13,7 @@ from study.report.record import RecordStudies, budget, entries, read_published, 
 from study.settings import captions
 
 STUDIES = RecordStudies("record", "record_search", "record_ablation")
+FIGURES = ("record_published.svg", "record_budget.svg")
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -40,14 +41,9 @@ def run(arguments: argparse.Namespace) -> None:
     published = read_published(arguments.published)
     out: Path = arguments.out
     out.parent.mkdir(parents=True, exist_ok=True)
-    figures = []
-    for path, draw, rows in (
-        (out.with_name("record_published.svg"), draw_published, entries(studies.record, published)),
-        (out.with_name("record_budget.svg"), draw_budget, budget(studies.record)),
-    ):
-        draw(rows, path)
-        figures.append(path.name)
-    out.write_text(record(studies, published, figures, arguments.command), encoding="utf-8")
+    draw_published(entries(studies.record, published), out.with_name(FIGURES[0]))
+    draw_budget(budget(studies.record), out.with_name(FIGURES[1]))
+    out.write_text(record(studies, published, FIGURES, arguments.command), encoding="utf-8")
     print(f"{out} written from {sum(len(study.runs) for study in studies if study)} runs")
 
 

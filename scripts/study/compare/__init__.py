@@ -16,6 +16,7 @@ In come run.json, history.csv, metrics.json and predictions.parquet of every run
     cost                what trainings took, and which recipes no other one beats in accuracy and time
     power               what the study could have found; the seeds and images that a smaller difference needs
     conclusions         whether the reported findings hold here
+    settling            the epochs, seeds and images that would settle what a claim leaves open
     comparability       what the reported accuracies were made with, and what is here
     diagnosis           what happened in a run: saturation, plateaus, divergence, over-fitting
     outcome_in_words    why a run ended as it did: the sentences "collapsed", "diverged" …

@@ -2,7 +2,7 @@
 
 Entry points:
     load(results, config, recipes, captions)               whatever runs of the study are finished
-    findings(sound, original, command) -> str              docs/FINDINGS.md
+    findings(sound, original, again, command) -> str       docs/FINDINGS.md
 """
 
 from collections import Counter
@@ -19,6 +19,7 @@ from study.compare.comparison import Comparison
 from study.compare.leakage import leakage_facts
 from study.compare.questionable import questionable
 from study.compare.runs import RecipeRuns, Run, choose, files_of, load_runs
+from study.compare.settling import settling
 from study.compare.verdicts import NOT_BETTER
 from study.data.class_weights import read_class_weights
 from study.data.manifest import read_groups, read_manifest
@@ -97,12 +98,13 @@ def _made_otherwise(study: PlannedStudy, run: RunPaths) -> bool:
     return bool(study.evaluated_otherwise(run) if made_elsewhere(run.training) else study.differences(run))
 
 
-def findings(sound: FinishedStudy, original: FinishedStudy, command: str) -> str:
-    """The page. Every number in it is computed from the two studies' files.
+def findings(sound: FinishedStudy, original: FinishedStudy, again: FinishedStudy | None, command: str) -> str:
+    """The page. Every number in it is computed from the studies' files.
 
     Args:
         sound: the study under the sound protocol; it answers most questions.
         original: the study under the original protocol; what its leak is worth, and how far its results agree.
+        again: some recipes of the sound study, trained again with other seeds; None if none of it has finished.
         command: what makes this page again.
     """
     return (
@@ -110,7 +112,8 @@ def findings(sound: FinishedStudy, original: FinishedStudy, command: str) -> str
         .get_template("findings.md.j2")
         .render(
             command=command,
-            studies=[conditions(sound), conditions(original)],
+            studies=[conditions(study) for study in (sound, again, original) if study],
+            again=_again(sound, again) if again else None,
             headline=_answer(sound.comparison),
             reported_headline=_answer(reported) if (reported := sound.comparison.reported_on()) else "",
             caution=caution(sound.comparison),
@@ -125,11 +128,11 @@ def findings(sound: FinishedStudy, original: FinishedStudy, command: str) -> str
             leakage={study.name: _leakage(study) for study in (original, sound)},
             leakage_rows=_leakage_rows(original),
             optimism={study.name: _optimism(study.runs) for study in (sound, original)},
-            conclusions=_conclusions(sound, original),
+            conclusions=_conclusions(sound, original, again),
             original_headline=_answer(original.comparison),
             original_runs=_run_rows(original),
             choices=_choices(original),
-            missing=_missing(sound) + _missing(original),
+            missing=[line for study in (sound, again, original) if study for line in _missing(study)],
         )
     )
 
@@ -352,18 +355,50 @@ def _optimism(runs: Sequence[Run]) -> str:
     )
 
 
-def _conclusions(sound: FinishedStudy, original: FinishedStudy) -> list[dict[str, str]]:
-    """Each claim that can be judged under one of the protocols, with what both say of it."""
-    sides = {"sound": _judged(sound), "original": _judged(original)}
+def _again(sound: FinishedStudy, again: FinishedStudy) -> dict[str, Any]:
+    """The recipes that were trained with further seeds, the best first: each seed's accuracy beside the first one's."""
+    rows = []
+    for group in sorted(again.comparison.recipes.values(), key=lambda group: -group.accuracy("val")):
+        low, high = group.interval("test")
+        before = sound.comparison.recipes.get(group.name)
+        rows.append(
+            {
+                "name": escape_markdown(group.name),
+                "best_epoch": _best_epochs(group),
+                "val": _percent(group.accuracy("val")),
+                "test": f"{_percent(group.accuracy('test'))} ({_percent(low)}–{_percent(high)})",
+                "each": ", ".join(_percent(run.test_accuracy) for run in group),
+                "before": _percent(before.accuracy("test") if before else None),
+                "outcome": group.failure or "no failure",
+            }
+        )
+    return {"rows": rows, "seeds": ", ".join(map(str, again.config["seeds"])), "headline": _answer(again.comparison)}
+
+
+def _conclusions(sound: FinishedStudy, original: FinishedStudy, again: FinishedStudy | None) -> list[dict[str, str]]:
+    """Each claim that can be judged in one of the studies, what each says of it, and what would settle it.
+
+    What would settle it is read off the study with several seeds where it has the claim, else off the sound one.
+    """
+    sides = {"sound": _judged(sound), "again": _judged(again) if again else {}, "original": _judged(original)}
+    of = {"sound": sound, "again": again}
     claims = {key: row["claim"] for rows in sides.values() for key, row in rows.items()}
-    return [
-        {
-            "claim": escape_markdown(claim[0].upper() + claim[1:] if key[2] else claim),
-            "pair": escape_markdown(" against ".join(name for name in key[1:] if name)),
-            **{side: _judgement(rows[key]) if key in rows else "not measured yet" for side, rows in sides.items()},
-        }
-        for key, claim in claims.items()
-    ]
+    found = []
+    for key, claim in claims.items():
+        deciding = next((side for side in ("again", "sound") if key in sides[side]), None)
+        settles = ""
+        if deciding and (study := of[deciding]):
+            tests = sum(bool(row["experiment_b"]) for row in sides[deciding].values())
+            settles = settling(study.comparison, sides[deciding][key], max(tests, 1))
+        found.append(
+            {
+                "claim": escape_markdown(claim[0].upper() + claim[1:] if key[2] else claim),
+                "pair": escape_markdown(" against ".join(name for name in key[1:] if name)),
+                **{side: _judgement(rows[key]) if key in rows else "not measured yet" for side, rows in sides.items()},
+                "settles": escape_markdown(settles) or "–",
+            }
+        )
+    return found
 
 
 def _judged(study: FinishedStudy) -> dict[tuple[str, str, str], dict[str, Any]]:

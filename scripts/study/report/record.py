@@ -112,10 +112,10 @@ def entries(study: FinishedStudy | None, published: pd.DataFrame) -> list[Entry]
     for row in published.to_dict("records"):
         low, high = wilson_interval(row["accuracy"] * PRIVATE_TEST, PRIVATE_TEST, confidence)
         protocol = {name: row[name] for name in ("scored_on", "chosen_on", "pretrained", "views")}
-        told = [row[name] for name in ("work", "network", "accuracy")]
-        found.append(Entry(*told, low, high, protocol, row["remark"], row["source"]))
-    for group in [] if study is None else study.comparison.recipes.values():
-        found.append(_ours(study.comparison, group))
+        found.append(
+            Entry(row["work"], row["network"], row["accuracy"], low, high, protocol, row["remark"], row["source"])
+        )
+    found += [_ours(study.comparison, group) for group in study.comparison.recipes.values()] if study else []
     return sorted(found, key=lambda entry: -entry.accuracy)
 
 
@@ -152,7 +152,8 @@ def mean_minutes(runs: Iterable[Run]) -> float:
 
 def budget(study: FinishedStudy | None) -> list[dict[str, Any]]:
     """Each recipe that is trained, the quickest first: name, minutes, epochs, val, test, low, high, seeds and runs."""
-    groups = [] if study is None else study.comparison.recipes.values()
+    if study is None:
+        return []
     rows = [
         {
             "name": group.name,
@@ -165,7 +166,7 @@ def budget(study: FinishedStudy | None) -> list[dict[str, Any]]:
             "seeds": len(group),
             "failure": group.failure,
         }
-        for group in groups
+        for group in study.comparison.recipes.values()
         if group.recipe.trains
     ]
     return sorted(rows, key=lambda row: row["minutes"])
@@ -217,9 +218,10 @@ def _targets(study: FinishedStudy | None, published: pd.DataFrame) -> list[dict[
     Newcombe's interval of a difference of two shares (statsmodels' `confint_proportions_2indep`), as if the images were
     others, which is the safe side: of theirs nothing is known but the share. Ours counts as one network.
     """
-    best = max(study.comparison.recipes.values(), key=_time) if study else None
-    if best is None or not best.recipe.trains:
+    trained = [group for group in study.comparison.recipes.values() if group.recipe.trains] if study else []
+    if study is None or not trained:
         return []
+    best = max(trained, key=mean_minutes)
     ours, images, confidence = best.accuracy("test"), study.comparison.test_images, study.comparison.confidence
     found = []
     for work, network in TARGETS:
@@ -231,10 +233,6 @@ def _targets(study: FinishedStudy | None, published: pd.DataFrame) -> list[dict[
         shown = {"work": work, "network": network, "accuracy": theirs, "reached": ours >= theirs}
         found.append({**shown, "difference": ours - theirs, "low": low, "high": high, "verdict": verdict})
     return found
-
-
-def _time(group: RecipeRuns) -> float:
-    return mean_minutes(group) if group.recipe.trains else -math.inf
 
 
 def _copies(study: FinishedStudy | None) -> list[dict[str, Any]]:

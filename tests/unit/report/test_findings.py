@@ -46,6 +46,7 @@ def study(folder: Path, made: list[Made], name: str = "fer2013") -> FinishedStud
         place.write_text(json.dumps(run.record), encoding="utf-8")
     recipes = {one.recipe.experiment: one.recipe for one in made}
     config = {**config_of(name), "experiments": ["config/experiments.tsv", "config/ablations.tsv"]}
+    config["seeds"] = sorted({one.seed for one in made})
     planned = {**read_recipes(CONFIG / "experiments.tsv"), **recipes}
     return load(folder, config, planned, captions(config, folder=CONFIG.parent))
 
@@ -61,7 +62,7 @@ def page(tmp_path_factory: pytest.TempPathFactory) -> str:
     made = fourteen()
     made[1] = replace(made[1], recipe=made[1].recipe.but(reported=0.6133))
     sound = study(folder / "sound", [*made, repaired])
-    return findings(sound, study(folder / "original", made[:2], "original"), "make findings")
+    return findings(sound, study(folder / "original", made[:2], "original"), None, "make findings")
 
 
 def test_it_answers_every_question(page: str) -> None:
@@ -93,7 +94,7 @@ def test_copies_are_counted_with_the_accuracy_on_them(page: str) -> None:
 
 def test_numbers_are_those_of_the_runs(tmp_path: Path) -> None:
     made = study(tmp_path, fourteen()[:6])
-    text = findings(made, made, "make findings")
+    text = findings(made, made, None, "make findings")
     best = made.comparison.best.first
     assert f"**{best.experiment}** is the best recipe of 6" in text
     assert f"{best.val_accuracy:.1%}" in text and f"{best.test_accuracy:.1%}" in text
@@ -102,12 +103,39 @@ def test_numbers_are_those_of_the_runs(tmp_path: Path) -> None:
 
 def test_claims_are_judged_under_both_protocols(page: str) -> None:
     claims = page.split("## Do the reported conclusions hold?")[1].split("## Not measured")[0]
-    rows = {cells[1]: cells for line in claims.splitlines() if len(cells := line.strip("| ").split(" | ")) == 4}
-    _, _, sound, original = rows["sgd_ver2 against sgd_ver1"]
+    rows = {cells[1]: cells for line in claims.splitlines() if len(cells := line.strip("| ").split(" | ")) == 5}
+    _, _, sound, original, _ = rows["sgd_ver2 against sgd_ver1"]
     assert re.match(r"(holds|reversed|not distinguishable): [+-]\d+\.\d \(", sound) and original == sound
     assert rows["adam_ver2"][2].startswith("holds: ") and rows["adam_ver2"][3] == "not measured yet"
     original = page.split("## The original protocol")[1].split("\n## ")[0]
     assert "| sgd_ver2 | early stopped |" in original and "61.3%" in original
+
+
+def test_claims_are_judged_again_with_further_seeds(tmp_path: Path) -> None:
+    pair = [fourteen()[1], fourteen()[2]]
+    pair = [
+        replace(one, recipe=one.recipe.but(reported=0.6 + 0.1 * k), skill=0.5 + 0.3 * k) for k, one in enumerate(pair)
+    ]
+    sound = study(tmp_path / "sound", pair)
+    again = study(tmp_path / "again", [replace(one, seed=seed) for one in pair for seed in (1, 2, 3)])
+    text = findings(sound, sound, again, "make findings")
+    part = text.split("## The same with other seeds")[1].split("\n## ")[0]
+    row = next(line for line in part.splitlines() if line.startswith("| sgd_ver3"))
+    each = [run.test_accuracy for run in again.comparison.recipes["sgd_ver3"]]
+    assert "| " + ", ".join(f"{one:.1%}" for one in each) + " |" in row
+    assert row.endswith(f"| {sound.comparison.recipes['sgd_ver3'].accuracy('test'):.1%} |")
+    assert (
+        "| claim | recipes | sound protocol | the same, seeds 1, 2, 3 | original protocol | what would settle it |"
+        in text
+    )
+    claim = next(line for line in text.splitlines() if "| sgd_ver3 against sgd_ver2 |" in line)
+    assert claim.count("holds: ") == 3 and "further seeds" not in claim
+
+
+def test_the_recipes_with_further_seeds_are_those_of_the_study() -> None:
+    known = read_recipes(CONFIG / "experiments.tsv")
+    chosen = read_recipes(CONFIG / "claims.tsv")
+    assert len(chosen) == 5 and chosen == {name: known[name] for name in chosen}
 
 
 def test_a_study_without_a_run_is_an_error(tmp_path: Path) -> None:

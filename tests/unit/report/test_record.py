@@ -164,7 +164,7 @@ def test_a_published_accuracy_is_a_share(tmp_path: Path) -> None:
 
 
 def test_the_three_tables_are_of_one_recipe() -> None:
-    """What the ablation calls whole is the record but for its epochs, and every round of the search says what it asks."""
+    """What the ablation calls whole is the record but for its epochs; every round of the search says what it asks."""
     from study.commands.configuration import read_configuration
     from study.recipe import values_of
 
