@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from matplotlib.lines import Line2D
-from matplotlib.ticker import FixedLocator, NullLocator, PercentFormatter
+from matplotlib.ticker import FixedLocator, MultipleLocator, NullLocator, PercentFormatter
 
 from study.report.figures.style import BLACK, BLUE, GREEN, GREY, ORANGE, PALE, VERMILLION, drawing, grid, headed, name
 from study.report.record import CROWD_AGREES, HUMAN, HUMAN_SPREAD, PRIVATE_TEST, Entry
@@ -42,7 +42,7 @@ def draw_published(entries: Sequence[Entry], path: str | Path) -> None:
             style = MARKS[mark(entry)]
             axes.plot([entry.low, entry.high], [y, y], color=style["color"], linewidth=1.4)
             axes.plot(entry.accuracy, y, linestyle="", markersize=7, **style)
-        labels = [name(f"{entry.name}: {entry.network}" if entry.network else entry.name, 52) for entry in order]
+        labels = [name(f"{entry.name}: {entry.network}" if entry.network else entry.name, 60) for entry in order]
         axes.set_yticks(range(len(order)), labels)
         for label, entry in zip(axes.get_yticklabels(), order, strict=True):
             label.set_fontweight("bold" if entry.ours else "normal")
@@ -51,6 +51,7 @@ def draw_published(entries: Sequence[Entry], path: str | Path) -> None:
             axes.annotate(text, (x, len(order) - 0.25), ha="center", va="center", fontsize=9, color="#333333",
                           bbox={"color": "white", "pad": 1})  # fmt: skip
         axes.set_xlabel("Accuracy, with the interval for other images (ours: and other seeds)")
+        axes.xaxis.set_major_locator(MultipleLocator(0.02))
         axes.xaxis.set_major_formatter(PercentFormatter(1, decimals=0))
         grid(axes, "x")
         used = [which for which in MARKS if any(mark(entry) == which for entry in entries)]
