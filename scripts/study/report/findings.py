@@ -81,6 +81,9 @@ def load(
     done = [run for run in study.runs if not out & {run.experiment, recipes[run.experiment].training}]
     if not done:
         raise StudyError(f"{results}: no finished run to report; train some first (`make findings`)")
+    for name in ("manifest.csv", "class_weights.csv", "audit.json"):
+        if not (results / "data" / name).exists():
+            raise StudyError(f"{results}/data/{name}: missing; run Snakemake for this study, which makes it")
     comparison = Comparison(
         load_runs(recipes, *files_of(done), groups=read_groups(results / "data/manifest.csv")),
         config["metrics"],

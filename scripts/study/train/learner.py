@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from study.recipe import Recipe
-from study.train import devices, graphs
+from study.train import convolutions, devices, graphs
 from study.train.averaging import WeightAverage
 from study.train.batches import Images, Normalize, evaluation_batches
 from study.train.losses import Criterion, common_nll
@@ -67,6 +67,8 @@ class Learner:
         self.precision = devices.select_precision(recipe["training.precision"], device)
         devices.configure(device, self.precision, settings.deterministic)
         self.model = model.to(device).to(memory_format=torch.channels_last)
+        if convolutions.faster_here(device, self.precision.name):
+            convolutions.use_products(self.model)
         weights, counts = (
             None if numbers is None else torch.from_numpy(numbers).to(device)
             for numbers in (class_weights, class_counts)

@@ -56,6 +56,10 @@ def test_the_page_and_its_figures_are_written_from_what_is_finished(
         assert (tmp_path / "docs" / name).stat().st_size > 1000
     assert f"({record.FIGURES[0]})" in page
 
+    (results / "data/class_weights.csv").unlink()
+    with pytest.raises(StudyError, match=r"data/class_weights.csv: missing; run Snakemake for this study"):
+        record.run(arguments(tmp_path))
+
 
 def test_without_a_finished_run_there_is_no_page(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
