@@ -11,10 +11,12 @@ import shutil
 import sys
 import time
 from collections.abc import Callable, Iterable
+from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from itertools import repeat
 from pathlib import Path
 from typing import Any
+from unittest.mock import patch
 
 import numpy as np
 import torch
@@ -27,7 +29,7 @@ from study.data import packed
 from study.errors import StudyError
 from study.recipe import RECIPE_SECTIONS, Recipe, values_of
 from study.settings import common
-from study.train import devices, models
+from study.train import convolutions, devices, models
 from study.train.augmentation import Augmentation, draw_augmentation
 from study.train.batches import MEAN, STD, Images, Normalize, batch_bounds, training_batches
 from study.train.learner import Learner, TrainingSettings, train_epoch
@@ -38,6 +40,8 @@ ABOUT = {
     "ours-eager": "the same without a CUDA graph: every kernel of a step launched from Python",
     "ours-compiled": "the same with the network compiled by `torch.compile` in place of a CUDA graph (on a GPU in its "
     "mode `reduce-overhead`)",
+    "ours-onednn": "the same with the gradient of every convolution's weights by oneDNN, as PyTorch has it; on CPUs "
+    "with AVX2 and without AVX-512 `ours` takes that of wide ones from matrix products",
     "ours-cosine": "the same with another learning rate for every step, half a cosine over a hundred epochs",
     "ours-tf32": "the same in TF32, the precision of PyTorch's convolutions on a GPU when nothing is set",
     "ours-fp32": "the same in full fp32",
@@ -130,6 +134,8 @@ def unavailable(name: str, device: torch.device) -> str | None:
         return f"not installed ({package})"
     if name == "ours-eager" and device.type != "cuda":
         return "it is what `ours` does without a GPU"
+    if name == "ours-onednn" and not convolutions.faster_here(device, devices.select_precision("auto", device).name):
+        return "it is what `ours` does on this processor"
     if name == "ours-compiled" and device.type != "cuda" and not shutil.which(os.environ.get("CXX", "g++")):
         return "not installed (a C++ compiler)"
     wanted = {"ours-tf32": "tf32", "lightning": "bf16"}.get(name)
@@ -185,13 +191,19 @@ def now(device: torch.device) -> float:
 
 
 def ours(
-    task: Task, precision: str = "auto", step: str = "graph", schedule: str = "ConstantLR", **augmented: Any
+    task: Task,
+    precision: str = "auto",
+    step: str = "graph",
+    schedule: str = "ConstantLR",
+    products: bool = True,
+    **augmented: Any,
 ) -> Contender:
     """The pipeline's own loop. What it draws at the start of an epoch is timed as well.
 
     Args:
         step: "graph", recorded on a GPU; "eager" or "compiled", launched from Python.
         schedule: of the learning rate, set before every step if it moves; over EPOCHS epochs.
+        products: whether wide convolutions may take the gradient of their weights from matrix products.
         augmented: keys of the section `augmentation` beside the study's.
     """
     device = task.select_device()
@@ -200,7 +212,9 @@ def ours(
     augmentation = Augmentation(**configuration()["augmentation"] | augmented)
     model, chosen = network(task, classes, side), settings(cuda_graphs=step == "graph")
     row = recipe(task.batch_size, precision=precision).but(lr_scheduler=schedule, lr_interval="step", max_epochs=EPOCHS)
-    learner = Learner(row, replace(chosen, max_epochs=None), model, None, device)
+    never = patch.object(convolutions, "faster_here", lambda device, precision: False)
+    with nullcontext() if products else never:
+        learner = Learner(row, replace(chosen, max_epochs=None), model, None, device)
     if step == "compiled":
         from torch._inductor import config
 
@@ -447,6 +461,7 @@ BUILDERS: dict[str, Callable[[Task], Contender]] = {
     "ours": ours,
     "ours-eager": lambda task: ours(task, step="eager"),
     "ours-compiled": lambda task: ours(task, step="compiled"),
+    "ours-onednn": lambda task: ours(task, products=False),
     "ours-cosine": lambda task: ours(task, schedule="CosineAnnealingLR"),
     "ours-tf32": lambda task: ours(task, "tf32"),
     "ours-fp32": lambda task: ours(task, "fp32"),
