@@ -9,6 +9,7 @@ rows. What it is worth is in benchmarks/RESULTS.md. Entry points:
     faster_here(device, precision) -> bool                 whether that is so for any of them
 """
 
+import math
 from typing import Any
 
 import torch
@@ -16,7 +17,9 @@ from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 from torch.nn import functional
 
-LEAST_CHANNELS = 128  # of the output: with fewer the product is too narrow to be faster
+# Of the output: with so many channels the product is faster whatever the size, with fewer on few pixels alone, and with
+# less than LEAST_CHANNELS it is too narrow.
+WIDE_CHANNELS, LEAST_CHANNELS, FEW_PIXELS = 256, 128, 16
 PATCHES_BYTES = 32 * 2**20  # of a product: more would not be faster, and large images have gigabytes of patches
 
 
@@ -26,7 +29,7 @@ def faster_here(device: torch.device, precision: str) -> bool:
 
 
 def use_products(model: nn.Module) -> int:
-    """Let the model's wide convolutions take the gradient of their weights from products; how many these are.
+    """Let the model's wide convolutions take the gradient of their weights from products; how many may do so.
 
     Parameters, their names and what the model computes stay the same, gradients but for rounding.
     """
@@ -49,9 +52,13 @@ def _is_wide(module: nn.Module) -> bool:
 
 
 class _Convolution(nn.Conv2d):
-    """A convolution with the gradient of `_ByProducts`."""
+    """A convolution with the gradient of `_ByProducts` where that is faster, which the size of its output decides."""
 
     def _conv_forward(self, input: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
+        sides = zip(input.shape[-2:], self.padding, self.kernel_size, self.stride, strict=True)
+        pixels = math.prod((side + 2 * int(padding) - kernel) // stride + 1 for side, padding, kernel, stride in sides)
+        if self.out_channels < WIDE_CHANNELS and pixels > FEW_PIXELS:
+            return super()._conv_forward(input, weight, bias)
         return _ByProducts.apply(input, weight, bias, self.stride, self.padding)
 
 

@@ -27,7 +27,7 @@ SHAPES: list[dict[str, Any]] = [
 def test_gradients_are_those_of_pytorch(shape: dict[str, Any], at_once: int, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(convolutions, "PATCHES_BYTES", at_once)
     torch.manual_seed(0)
-    theirs = nn.Conv2d(3, 128, dtype=torch.float64, **shape)
+    theirs = nn.Conv2d(3, 256, dtype=torch.float64, **shape)
     ours = copy.deepcopy(theirs)
     assert use_products(ours) == 1
     gradients = []
@@ -57,13 +57,13 @@ def test_it_is_the_gradient_by_finite_differences() -> None:
 
 
 def test_a_frozen_convolution_has_no_gradient_and_passes_one_on() -> None:
-    layer = nn.Conv2d(2, 128, 3)
+    layer = nn.Conv2d(2, 256, 3)
     layer.weight.requires_grad_(False)
     use_products(layer)
     images = torch.randn(1, 2, 4, 4, requires_grad=True)
     layer(images).sum().backward()
     assert layer.weight.grad is None and images.grad is not None and layer.bias is not None
-    torch.testing.assert_close(layer.bias.grad, torch.full((128,), 4.0))
+    torch.testing.assert_close(layer.bias.grad, torch.full((256,), 4.0))
 
 
 def test_only_wide_plain_convolutions_change() -> None:
@@ -78,6 +78,13 @@ def test_only_wide_plain_convolutions_change() -> None:
     before = model.state_dict()
     assert use_products(model) == 6 and use_products(model) == 0
     assert list(model.state_dict()) == list(before)
+
+
+@pytest.mark.parametrize(("channels", "side", "products"), [(128, 4, True), (128, 5, False), (256, 5, True)])
+def test_few_channels_take_products_for_few_pixels_alone(channels: int, side: int, products: bool) -> None:
+    layer = nn.Conv2d(2, channels, 3, padding=1)
+    use_products(layer)
+    assert ("_ByProducts" in str(layer(torch.zeros(1, 2, side, side)).grad_fn)) == products
 
 
 @pytest.mark.parametrize(
