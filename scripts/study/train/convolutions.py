@@ -55,8 +55,9 @@ class _Convolution(nn.Conv2d):
     """A convolution with the gradient of `_ByProducts` where that is faster, which the size of its output decides."""
 
     def _conv_forward(self, input: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
+        assert not isinstance(self.padding, str)
         sides = zip(input.shape[-2:], self.padding, self.kernel_size, self.stride, strict=True)
-        pixels = math.prod((side + 2 * int(padding) - kernel) // stride + 1 for side, padding, kernel, stride in sides)
+        pixels = math.prod((side + 2 * padding - kernel) // stride + 1 for side, padding, kernel, stride in sides)
         if self.out_channels < WIDE_CHANNELS and pixels > FEW_PIXELS:
             return super()._conv_forward(input, weight, bias)
         return _ByProducts.apply(input, weight, bias, self.stride, self.padding)
