@@ -9,6 +9,7 @@ name with `add_arguments(parser)` and `run(arguments)`; `study.__main__` lists t
     watch           every run of a study in the terminal, while it goes
     verify          a finished study against itself
     findings        docs/FINDINGS.md
+    record          docs/RECORD.md
     imbalance       docs/IMBALANCE.md
     reference       the generated tables of config/README.md
 

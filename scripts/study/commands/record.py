@@ -9,7 +9,7 @@ from study.commands.configuration import ROOT, planned_study
 from study.errors import StudyError
 from study.paths import runs_in
 from study.report.findings import FinishedStudy, load
-from study.report.record import RecordStudies, budget, entries, read_published, record
+from study.report.record_page import RecordStudies, budget, entries, read_published, record
 from study.settings import captions
 
 STUDIES = RecordStudies("record", "record_search", "record_ablation")

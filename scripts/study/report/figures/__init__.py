@@ -11,6 +11,7 @@ for each. `study.report.all_figures` declares them: name, caption, place on the 
     errors     calibration, recall with intervals, most confused pairs
     label_hints  images whose label may be wrong
     subgroups  scores by what else the source says of the images
+    record     published results and ours, accuracy by training time: docs/RECORD.md
     material   what figures are drawn from
     style      fonts, colours, the file
 """

@@ -8,7 +8,7 @@ from matplotlib.lines import Line2D
 from matplotlib.ticker import FixedLocator, MultipleLocator, NullLocator, PercentFormatter
 
 from study.report.figures.style import BLACK, BLUE, GREEN, GREY, ORANGE, PALE, VERMILLION, drawing, grid, headed, name
-from study.report.record import CROWD_AGREES, HUMAN, HUMAN_SPREAD, PRIVATE_TEST, Entry
+from study.report.record_page import CROWD_AGREES, HUMAN, HUMAN_SPREAD, PRIVATE_TEST, Entry
 
 MARKS: dict[str, dict[str, Any]] = {
     "ours, from scratch": {"color": BLUE, "marker": "o"},
@@ -63,7 +63,7 @@ def draw_budget(rows: Sequence[Mapping[str, Any]], path: str | Path) -> None:
     """Accuracy by training time: the mean over seeds with its interval, every seed, and validation.
 
     Args:
-        rows: as `study.report.record.budget` gives them.
+        rows: as `study.report.record_page.budget` gives them.
     """
     with drawing(path, 7.2, 4.2) as figure:
         axes = figure.subplots()

@@ -15,7 +15,7 @@ from study.errors import StudyError
 from study.recipe_table import read_captions, read_recipes
 from study.report.figures.record import draw_budget, draw_published, mark
 from study.report.findings import FinishedStudy
-from study.report.record import PRIVATE_TEST, RecordStudies, budget, entries, read_published, record
+from study.report.record_page import PRIVATE_TEST, RecordStudies, budget, entries, read_published, record
 
 CONFIG = Path(__file__).parents[3] / "config"
 PUBLISHED = read_published(CONFIG / "fer2013_published.csv")
