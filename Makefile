@@ -68,7 +68,7 @@ SUFFIX ?= _quarter
 FER_PACKAGE := $(if $(wildcard resources/fer_package.parquet),$(shell echo ,config/fer_package.tsv))
 EVERY_TABLE := experiments=[config/experiments.tsv,config/ablations.tsv,config/lr_batch.tsv$(FER_PACKAGE)]
 
-findings: $(INSTALLED) ## train on the real FER2013 and write docs/FINDINGS.md (a day on two cores, resumed when called again)
+findings: $(INSTALLED) ## train on the real FER2013 and write docs/FINDINGS.md (many hours on two cores, resumed when called again)
 	. $(BIN)/activate && \
 	  snakemake --cores all --resources gpu=1 --configfile config/fer2013.yaml $(LAYER) --config study=fer2013$(SUFFIX) "$(EVERY_TABLE)" && \
 	  snakemake --cores all --resources gpu=1 --configfile config/original.yaml $(LAYER) --config study=original$(SUFFIX) && \
@@ -78,7 +78,7 @@ findings: $(INSTALLED) ## train on the real FER2013 and write docs/FINDINGS.md (
 
 RECORD := snakemake --cores all --resources gpu=1 --configfile config/record.yaml --config
 
-record: $(INSTALLED) ## train the record's recipes on FER2013 and write docs/RECORD.md (a day on two cores, resumed when called again)
+record: $(INSTALLED) ## train the record's recipes on FER2013 and write docs/RECORD.md (many hours on two cores, resumed when called again)
 	. $(BIN)/activate && \
 	  $(RECORD) study=record_search experiments=config/record_search.tsv "seeds=[0]" && \
 	  $(RECORD) study=record "experiments=[config/record.tsv$(FER_PACKAGE)]" && \

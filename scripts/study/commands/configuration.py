@@ -3,7 +3,7 @@
 import sys
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from study.errors import StudyError
 from study.files import read_json, read_yaml
@@ -11,6 +11,10 @@ from study.paths import runs_in
 from study.planned import PlannedStudy, recipe_tables
 from study.recipe import Recipe, values_of
 from study.recipe_table import read_recipes
+from study.settings import captions
+
+if TYPE_CHECKING:
+    from study.report.findings import FinishedStudy
 
 ROOT = Path(__file__).parents[3]  # of the pipeline, wherever it is called from
 
@@ -59,3 +63,20 @@ def planned_study(name: str) -> PlannedStudy:
         f"study '{name}': no configuration in {ROOT / 'config'} has this name, and {results} holds no study; "
         f"allowed: {', '.join(dict.fromkeys([*ran, *known]))}"
     )
+
+
+def finished_study(name: str) -> "FinishedStudy | None":
+    """A study as Snakemake last ran it, as far as it has come; None if no recipe of it is finished.
+
+    Raises:
+        StudyError: a file that all tables need is missing.
+    """
+    from study.report.findings import NothingFinished, load  # loads what tables and pages need
+
+    if not runs_in(Path("results", name), "run.json"):
+        return None
+    planned = planned_study(name)
+    try:
+        return load(planned.results, planned.config, planned.recipes, captions(dict(planned.config), folder=ROOT))
+    except NothingFinished:
+        return None

@@ -5,10 +5,8 @@ import shlex
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
-from study.commands.configuration import ROOT, read_configuration
-from study.paths import runs_in
+from study.commands.configuration import ROOT, finished_study, read_configuration
 from study.planned import PlannedStudy, leftover_lines, recipe_tables
 from study.recipe import listed, values_of
 from study.recipe_table import read_recipes
@@ -16,7 +14,6 @@ from study.report.findings import FinishedStudy, findings, load
 from study.settings import captions
 
 TABLES = [f"config/{name}.tsv" for name in ("experiments", "ablations", "lr_batch")]
-CLAIMS = ["config/claims.tsv"]  # recipes that are trained again with further seeds
 # Of a row with predictions from a file, which belongs to the study where the file is there.
 FER_PACKAGE, ITS_PREDICTIONS = "config/fer_package.tsv", Path("resources/fer_package.parquet")
 
@@ -38,19 +35,17 @@ def run(arguments: argparse.Namespace) -> None:
     every = [*TABLES, FER_PACKAGE] if ITS_PREDICTIONS.exists() else TABLES
     sound = _finished("fer2013", arguments.suffix, arguments.layer, every)
     original = _finished("original", arguments.suffix, arguments.layer, TABLES[:1])
-    seeds, again = f"{arguments.suffix}_seeds", None
-    if runs_in(Path(f"results/fer2013{seeds}"), "run.json"):
-        again = _finished("fer2013", seeds, arguments.layer, CLAIMS, seeds=[1, 2, 3])
+    again = finished_study(f"fer2013{arguments.suffix}_seeds")
     arguments.out.parent.mkdir(parents=True, exist_ok=True)
     arguments.out.write_text(findings(sound, original, again, command=arguments.command), encoding="utf-8")
     counts = [str(len(study.runs)) for study in (sound, original, again) if study]
     print(f"{arguments.out} written from {listed(counts)} runs")
 
 
-def _finished(name: str, suffix: str, layers: Sequence[Path], tables: Sequence[str], **keys: Any) -> FinishedStudy:
+def _finished(name: str, suffix: str, layers: Sequence[Path], tables: Sequence[str]) -> FinishedStudy:
     """The study of a file of config/, with these tables of recipes, as far as it has come."""
     paths = recipe_tables({"experiments": list(tables)}, ROOT)
-    config = read_configuration(ROOT / f"config/{name}.yaml", *layers) | {"experiments": paths} | keys
+    config = read_configuration(ROOT / f"config/{name}.yaml", *layers) | {"experiments": paths}
     results, recipes = Path(f"results/{name}{suffix}"), read_recipes(paths, study=values_of(config))
     for line in leftover_lines(PlannedStudy(results, config, recipes).leftovers()):
         print(f"note: {line}")

@@ -5,12 +5,9 @@ import shlex
 import sys
 from pathlib import Path
 
-from study.commands.configuration import ROOT, planned_study
+from study.commands.configuration import ROOT, finished_study
 from study.errors import StudyError
-from study.paths import runs_in
-from study.report.findings import FinishedStudy, load
 from study.report.record_page import RecordStudies, budget, entries, read_published, record
-from study.settings import captions
 
 STUDIES = RecordStudies("record", "record_search", "record_ablation")
 FIGURES = ("record_published.svg", "record_budget.svg")
@@ -35,7 +32,7 @@ def run(arguments: argparse.Namespace) -> None:
     """
     from study.report.figures.record import draw_budget, draw_published
 
-    studies = RecordStudies(*map(finished, STUDIES))
+    studies = RecordStudies(*map(finished_study, STUDIES))
     if not any(studies):
         raise StudyError("no finished run to report in " + ", ".join(f"results/{name}" for name in STUDIES))
     published = read_published(arguments.published)
@@ -45,11 +42,3 @@ def run(arguments: argparse.Namespace) -> None:
     draw_budget(budget(studies.record), out.with_name(FIGURES[1]))
     out.write_text(record(studies, published, FIGURES, arguments.command), encoding="utf-8")
     print(f"{out} written from {sum(len(study.runs) for study in studies if study)} runs")
-
-
-def finished(name: str) -> FinishedStudy | None:
-    """A study as far as it has come; None if it has no finished run."""
-    if not runs_in(Path("results", name), "run.json"):
-        return None
-    planned = planned_study(name)
-    return load(planned.results, planned.config, planned.recipes, captions(dict(planned.config), folder=ROOT))

@@ -38,6 +38,10 @@ from study.report.first_page import points, provenance_rows
 from study.settings import reported_protocol
 
 
+class NothingFinished(StudyError):
+    """No recipe of a study is trained and evaluated with all its seeds yet."""
+
+
 @dataclass(frozen=True)
 class FinishedStudy:
     """A study as far as it has come.
@@ -74,13 +78,14 @@ def load(
     A recipe of which a run was trained with other values or images than those of now counts as not trained.
 
     Raises:
-        StudyError: if there is none.
+        NothingFinished: if there is none.
+        StudyError: a file that all tables need is missing.
     """
     study = PlannedStudy(results, config, recipes)
     out = {run.experiment for run in study.runs if not run.metrics.exists() or _made_otherwise(study, run)}
     done = [run for run in study.runs if not out & {run.experiment, recipes[run.experiment].training}]
     if not done:
-        raise StudyError(f"{results}: no finished run to report; train some first (`make findings`)")
+        raise NothingFinished(f"{results}: no finished run to report; train some first (`make findings`)")
     for name in ("manifest.csv", "class_weights.csv", "audit.json"):
         if not (results / "data" / name).exists():
             raise StudyError(f"{results}/data/{name}: missing; run Snakemake for this study, which makes it")

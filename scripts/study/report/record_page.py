@@ -24,7 +24,7 @@ from study.compare.verdicts import BETTER, NOT_DISTINGUISHABLE, WORSE
 from study.elsewhere import from_file
 from study.errors import StudyError
 from study.files import read_table
-from study.recipe import Recipe, difference_in_words, shown_columns
+from study.recipe import HYPERPARAMETERS, difference_in_words, shown_columns
 from study.report.case_text import escape_markdown
 from study.report.comparison_page import environment
 from study.report.findings import FinishedStudy, conditions
@@ -34,12 +34,14 @@ HUMAN, HUMAN_SPREAD = 0.65, 0.05
 # On so many PrivateTest images FER2013's label is what most of ten taggers said, ties counted as wrong: FER+ (Barsoum
 # et al. 2016, arXiv:1608.01041), fer2013new.csv of github.com/microsoft/FERPlus.
 CROWD_AGREES, PRIVATE_TEST = 2775, 3589
-TESTED = "PrivateTest"
+TESTED, UNTOLD = "PrivateTest", "not told"
+CONFIDENCE = 0.95  # of the intervals of published results where no study of ours says another level
 HONEST_CHOICES = ("PublicTest", "nothing: last epoch")  # of the epoch: without the images that are scored
 # What the record is held against: the published VGG19, and the best network from scratch whose code chooses without the
 # scored images.
 TARGETS = (("Residual masking", "VGG19"), ("pooya-mohammadi/FER", "VGG of 8 convolutions with BN"))
-COLUMNS = ("work", "network", "accuracy", "scored_on", "chosen_on", "pretrained", "views", "remark", "source")
+PROTOCOL = ("scored_on", "chosen_on", "pretrained", "views")
+COLUMNS = ("work", "network", "accuracy", *PROTOCOL, "remark", "source", "experiment")
 CORES = 2  # that minutes are told for
 
 T = TypeVar("T")
@@ -89,7 +91,7 @@ class Entry:
 
 
 def read_published(path: Path) -> pd.DataFrame:
-    """Results of others, `COLUMNS`; accuracy is a share.
+    """Results of others, `COLUMNS`; accuracy is a share, experiment our row with that network's predictions, if any.
 
     Raises:
         StudyError: a column is missing, or an accuracy is no share.
@@ -107,23 +109,25 @@ def read_published(path: Path) -> pd.DataFrame:
 
 def entries(study: FinishedStudy | None, published: pd.DataFrame) -> list[Entry]:
     """Published results and ours, the highest accuracy first."""
-    confidence = 0.95 if study is None else study.comparison.confidence
-    found = []
+    confidence = study.comparison.confidence if study else CONFIDENCE
+    found, protocols = [], {}
     for row in published.to_dict("records"):
         low, high = wilson_interval(row["accuracy"] * PRIVATE_TEST, PRIVATE_TEST, confidence)
-        protocol = {name: row[name] for name in ("scored_on", "chosen_on", "pretrained", "views")}
+        protocol = protocols[row["experiment"]] = {name: row[name] for name in PROTOCOL}
         found.append(
             Entry(row["work"], row["network"], row["accuracy"], low, high, protocol, row["remark"], row["source"])
         )
-    found += [_ours(study.comparison, group) for group in study.comparison.recipes.values()] if study else []
+    if study:
+        found += [_ours(study.comparison, group, protocols) for group in study.comparison.recipes.values()]
     return sorted(found, key=lambda entry: -entry.accuracy)
 
 
-def _ours(comparison: Comparison, group: RecipeRuns) -> Entry:
+def _ours(comparison: Comparison, group: RecipeRuns, protocols: Mapping[str, Mapping[str, str]]) -> Entry:
+    """Of a recipe that is trained here, or of predictions from a file, whose protocol is the published one, if any."""
     recipe = group.recipe
     low, high = over_seeds_and_images(comparison, group)
     if from_file(recipe):
-        protocol = {"scored_on": TESTED, "chosen_on": "both together", "pretrained": "none", "views": "1"}
+        protocol = {**protocols.get(group.name, dict.fromkeys(PROTOCOL, UNTOLD)), "scored_on": TESTED}
         return Entry(group.name, "", group.accuracy("test"), low, high, protocol, recipe.left_out, recipe.source, True)
     protocol = {
         "scored_on": TESTED,
@@ -191,7 +195,7 @@ def record(
         .render(
             command=command,
             best=rows[-1] if rows else None,
-            targets=_targets(whole, published),
+            targets=_targets(rows[-1]["test"], whole.comparison, published) if whole and rows else [],
             budget=rows,
             figures=figures,
             entries=entries(whole, published),
@@ -203,7 +207,8 @@ def record(
             chosen=_chosen(whole, search),
             ingredients=_ingredients(ablation),
             conditions=[conditions(study) for study in studies if study],
-            confidence=level(whole.comparison.confidence) if whole else "95%",
+            confidence=level(whole.comparison.confidence if whole else CONFIDENCE),
+            images=PRIVATE_TEST,
             cores=CORES,
             missing=[line for study in studies if study for line in _missing(study)],
             unstarted=[name for name, study in zip(studies._fields, studies, strict=True) if study is None],
@@ -212,22 +217,22 @@ def record(
     )
 
 
-def _targets(study: FinishedStudy | None, published: pd.DataFrame) -> list[dict[str, Any]]:
-    """The record beside each of `TARGETS`: its accuracy minus theirs, with an interval, and a verdict.
+def _targets(ours: float, comparison: Comparison, published: pd.DataFrame) -> list[dict[str, Any]]:
+    """An accuracy of ours beside each of `TARGETS`: the difference with an interval, and a verdict.
 
     Newcombe's interval of a difference of two shares (statsmodels' `confint_proportions_2indep`), as if the images were
     others, which is the safe side: of theirs nothing is known but the share. Ours counts as one network.
     """
-    trained = [group for group in study.comparison.recipes.values() if group.recipe.trains] if study else []
-    if study is None or not trained:
-        return []
-    best = max(trained, key=mean_minutes)
-    ours, images, confidence = best.accuracy("test"), study.comparison.test_images, study.comparison.confidence
-    found = []
+    found, images = [], comparison.test_images
     for work, network in TARGETS:
         theirs = published[(published["work"] == work) & (published["network"] == network)]["accuracy"].iloc[0]
         low, high = confint_proportions_2indep(
-            ours * images, images, theirs * PRIVATE_TEST, PRIVATE_TEST, method="newcomb", alpha=1 - confidence
+            ours * images,
+            images,
+            theirs * PRIVATE_TEST,
+            PRIVATE_TEST,
+            method="newcomb",
+            alpha=1 - comparison.confidence,
         )
         verdict = BETTER if low > 0 else WORSE if high < 0 else NOT_DISTINGUISHABLE
         shown = {"work": work, "network": network, "accuracy": theirs, "reached": ours >= theirs}
@@ -252,7 +257,11 @@ def _rounds(study: FinishedStudy | None) -> list[dict[str, Any]]:
     if study is None:
         return []
     groups = study.comparison.recipes
-    columns = [name for name in shown_columns(study.recipes.values()) if _varies(study.recipes.values(), name)]
+    varied = [
+        HYPERPARAMETERS[name]
+        for name in shown_columns(study.recipes.values())
+        if len({str(recipe[name]) for recipe in study.recipes.values()}) > 1
+    ]
     rounds = []
     for case in sorted({recipe.case for recipe in study.recipes.values()}):
         recipes = [recipe for recipe in study.recipes.values() if recipe.case == case]
@@ -261,25 +270,16 @@ def _rounds(study: FinishedStudy | None) -> list[dict[str, Any]]:
         rows = [
             {
                 "name": recipe.experiment,
-                "values": [_cell(recipe, name) for name in columns],
+                "values": [column.show(recipe[column.name]) for column in varied],
                 "group": (group := groups.get(recipe.experiment)),
                 "minutes": mean_minutes(group) if group else None,
                 "best": recipe.experiment == best,
             }
             for recipe in recipes
         ]
-        rounds.append({"case": case, "asked": study.captions.get(str(case), ""), "rows": rows})
-    heads = [name.rpartition(".")[2] for name in columns]
-    return [part | {"columns": heads} for part in rounds]
-
-
-def _varies(recipes: Iterable[Recipe], name: str) -> bool:
-    return len({str(recipe[name]) for recipe in recipes}) > 1
-
-
-def _cell(recipe: Recipe, name: str) -> str:
-    value = recipe[name]
-    return f"{value:g}" if isinstance(value, float) else str(value)
+        asked = study.captions.get(str(case), "")
+        rounds.append({"case": case, "asked": asked, "columns": [one.heading for one in varied], "rows": rows})
+    return rounds
 
 
 def _chosen(record: FinishedStudy | None, search: FinishedStudy | None) -> dict[str, Any] | None:
@@ -288,7 +288,7 @@ def _chosen(record: FinishedStudy | None, search: FinishedStudy | None) -> dict[
         return None
     best = search.comparison.best
     trained = [recipe for recipe in record.recipes.values() if recipe.trains]
-    columns = [*shown_columns([best.recipe, *trained])]
+    columns = shown_columns([best.recipe, *trained])
     differences = {recipe.experiment: difference_in_words(recipe, best.recipe, columns) for recipe in trained}
     return {"name": best.name, "val": best.accuracy("val"), "differences": differences}
 

@@ -56,6 +56,14 @@ def test_the_page_and_its_figures_are_written_from_what_is_finished(
         assert (tmp_path / "docs" / name).stat().st_size > 1000
     assert f"({record.FIGURES[0]})" in page
 
+    metrics = [results / f"evaluate/{run.experiment}/seed_0/metrics.json" for run in runs]
+    kept = [path.read_bytes() for path in metrics]
+    for path in metrics:  # trained, not evaluated yet
+        path.unlink()
+    with pytest.raises(StudyError, match="no finished run to report in results/record"):
+        record.run(arguments(tmp_path))
+    for path, content in zip(metrics, kept, strict=True):
+        path.write_bytes(content)
     (results / "data/class_weights.csv").unlink()
     with pytest.raises(StudyError, match=r"data/class_weights.csv: missing; run Snakemake for this study"):
         record.run(arguments(tmp_path))

@@ -153,6 +153,15 @@ def test_published_results_are_marked_by_who_chose_the_epoch() -> None:
     assert marks["Pramerdorfer & Kampel 2016", "ResNet34"] == "from scratch, choice not told"
 
 
+def test_predictions_from_a_file_have_the_protocol_of_their_network(tmp_path: Path) -> None:
+    made = [Made(made_runs.imported(name)) for name in ("fer_package", "theirs")]
+    comparison = comparison_of(made_runs.study(tmp_path, made), 100)
+    recipes = {one.recipe.experiment: one.recipe for one in made}
+    found = entries(FinishedStudy("record", {}, recipes, {}, comparison, {}, {}), PUBLISHED)
+    chosen_on = {entry.name: entry.protocol["chosen_on"] for entry in found if entry.ours}
+    assert chosen_on == {"fer_package": "both together", "theirs": "not told"}
+
+
 def test_a_published_accuracy_is_a_share(tmp_path: Path) -> None:
     table = PUBLISHED.assign(accuracy=73.2)
     table.to_csv(tmp_path / "published.csv", index=False)

@@ -8,7 +8,7 @@ from matplotlib.lines import Line2D
 from matplotlib.ticker import FixedLocator, MultipleLocator, NullLocator, PercentFormatter
 
 from study.report.figures.style import BLACK, BLUE, GREEN, GREY, ORANGE, PALE, VERMILLION, drawing, grid, headed, name
-from study.report.record_page import CROWD_AGREES, HUMAN, HUMAN_SPREAD, PRIVATE_TEST, Entry
+from study.report.record_page import CROWD_AGREES, HUMAN, HUMAN_SPREAD, PRIVATE_TEST, UNTOLD, Entry
 
 MARKS: dict[str, dict[str, Any]] = {
     "ours, from scratch": {"color": BLUE, "marker": "o"},
@@ -26,7 +26,7 @@ def mark(entry: Entry) -> str:
         return pretrained
     if entry.honest:
         return ours if entry.ours else scratch
-    return untold if entry.protocol["chosen_on"] == "not told" else on_scored
+    return untold if entry.protocol["chosen_on"] == UNTOLD else on_scored
 
 
 def draw_published(entries: Sequence[Entry], path: str | Path) -> None:
