@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+import warm
 import yaml
 
 ROOT = Path(__file__).parents[1]
@@ -50,14 +51,11 @@ class Workspace:
 
     def snakemake(self, *arguments: str, check: bool = True) -> subprocess.CompletedProcess[str]:
         """Run Snakemake, its own configuration unless one is named; all it says comes back as one text in `stdout`."""
-        command = [sys.executable, "-m", "snakemake", "--cores", "2"]
-        command += [] if "--configfile" in arguments else ["--configfile", self.configfile]
-        command += ["--snakefile", str(self.checkout / "Snakefile")] if self.checkout else []
+        words = ["--cores", "2"]
+        words += [] if "--configfile" in arguments else ["--configfile", self.configfile]
+        words += ["--snakefile", str(self.checkout / "Snakefile")] if self.checkout else []
         environment = {**os.environ, "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}"}
-        run = subprocess.run(
-            [*command, "--resources", "gpu=1", *arguments],
-            cwd=self.root, env=environment, text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
-        )  # fmt: skip
+        run = warm.run(warm.SNAKEMAKE, [*words, "--resources", "gpu=1", *arguments], self.root, environment)
         if check and run.returncode:
             pytest.fail(f"snakemake {' '.join(arguments)} failed:\n{run.stdout[-8000:]}")
         return run
@@ -71,10 +69,7 @@ class Workspace:
 
     def command(self, *words: str) -> subprocess.CompletedProcess[str]:
         """One of the commands beside the rules; all it says comes back as one text in `stdout`."""
-        return subprocess.run(
-            [sys.executable, str((self.checkout or Path()) / "scripts/study"), *words],
-            cwd=self.root, text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
-        )  # fmt: skip
+        return warm.run(str((self.checkout or Path()) / "scripts/study"), words, self.root)
 
     def configure(self, **overlay: object) -> None:
         """Lay values over the workspace's configuration."""

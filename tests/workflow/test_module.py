@@ -9,6 +9,7 @@ from pathlib import Path
 
 import jsonschema
 import pytest
+import warm
 import yaml
 from conftest import RECIPES, ROOT, SMALL, copy_pipeline
 
@@ -73,10 +74,7 @@ def write(folder: Path, files: dict[str, str], changes: dict[str, str]) -> None:
 
 def run(folder: Path, *words: str, **variables: str) -> subprocess.CompletedProcess[str]:
     """Snakemake in a folder; all it says comes back as one text in `stdout`."""
-    return subprocess.run(
-        [sys.executable, "-m", "snakemake", "--cores", "2", *words],
-        cwd=folder, env=os.environ | variables, text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
-    )  # fmt: skip
+    return warm.run(warm.SNAKEMAKE, ["--cores", "2", *words], folder, os.environ | variables)
 
 
 def planned(folder: Path, *words: str, **variables: str) -> str:

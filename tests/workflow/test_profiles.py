@@ -1,12 +1,11 @@
 """The shipped profiles: every setting exists, has its reason above it, and the study can be planned with it."""
 
 import re
-import subprocess
-import sys
 from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
+import warm
 import yaml
 from conftest import ROOT, Workspace
 from snakemake.cli import get_argument_parser
@@ -62,10 +61,7 @@ def test_a_study_is_planned_with_the_profile(workspace: Workspace, name: str) ->
     skip_without_plugins(workspace.root / "profiles" / name)
     profile = workspace.root / "profiles" / name / "config.yaml"
     profile.write_text(profile.read_text().replace("/study/recipe-study", str(workspace.root / "volume")))
-    run = subprocess.run(
-        [sys.executable, "-m", "snakemake", "--dry-run", "--profile", f"profiles/{name}"],
-        cwd=workspace.root, text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
-    )  # fmt: skip
+    run = warm.run(warm.SNAKEMAKE, ["--dry-run", "--profile", f"profiles/{name}"], workspace.root)
     assert run.returncode == 0, run.stdout
     assert re.search(r"^train +14$", run.stdout, re.MULTILINE), run.stdout
     assert "gpu=1" in run.stdout

@@ -3,12 +3,11 @@
 import json
 import os
 import shutil
-import subprocess
-import sys
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+import warm
 import yaml
 from conftest import Workspace
 from test_rerun import add_a_row, add_a_seed, change_one_lr, change_training_code, comment
@@ -186,10 +185,7 @@ def test_any_folder_will_do(workspace: Workspace, tmp_path: Path, way: Callable[
             shutil.move(path, checkout / path.name)
     folder.mkdir()
     given = way(checkout, folder)
-    run = subprocess.run(
-        [sys.executable, "-m", "snakemake", "--dry-run", "--cores", "1", *given],
-        cwd=folder, text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
-    )  # fmt: skip
+    run = warm.run(warm.SNAKEMAKE, ["--dry-run", "--cores", "1", *given], folder)
     assert run.returncode == 0, run.stdout
     trainings = [line.split()[-1] for line in run.stdout.splitlines() if line.startswith(("train ", "study_train "))]
     assert set(trainings) == {"28" if way is as_a_module else "14"}
