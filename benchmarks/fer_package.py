@@ -169,14 +169,14 @@ def log_probabilities(network: MiniXception, images: np.ndarray) -> np.ndarray:
 
 
 def predictions(network: MiniXception, data: PackedData) -> pd.DataFrame:
-    """A row per validation and test image: image_id, and log_p_<class> for every class of the study.
+    """A row per validation and test image, seen whole: image_id, and log_p_<class> for every class of the study.
 
     Raises:
         StudyError: the study has other classes, or images in colour.
     """
     if sorted(data.classes) != sorted(CLASSES) or data.images["val"].shape[1] != 1:
         raise StudyError(f"allowed are gray images of {', '.join(CLASSES)}; found: {', '.join(data.classes)}")
-    log_p = np.concatenate([log_probabilities(network, data.images[split]) for split in EVALUATED_SPLITS])
+    log_p = np.concatenate([log_probabilities(network, data.stored[split]) for split in EVALUATED_SPLITS])
     table = pd.DataFrame({"image_id": [name for split in EVALUATED_SPLITS for name in data.image_ids[split]]})
     return table.assign(**{LOG_PROBABILITY + name: log_p[:, CLASSES.index(name)] for name in data.classes})
 

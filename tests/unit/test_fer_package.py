@@ -17,7 +17,7 @@ from benchmarks.fer_package import (
     scores,
 )
 from benchmarks.fer_package import same_padding as padded
-from study.data.packed import PackedData
+from study.data.packed import PackedData, middle
 from study.errors import StudyError
 
 
@@ -56,6 +56,15 @@ def test_predictions_have_the_study_s_order_of_classes(network: MiniXception) ->
     np.testing.assert_allclose(np.exp(table.drop(columns="image_id")).sum(axis=1), 1, rtol=1e-5)
     with pytest.raises(StudyError, match=r"allowed are gray images of angry, .*; found: 0, 1"):
         predictions(network, PackedData(("0", "1"), arrays, labels, ids, "digest"))
+
+
+def test_images_are_seen_whole_where_recipes_see_their_middle(network: MiniXception) -> None:
+    stored = np.random.default_rng(0).integers(0, 256, (5, 1, 48, 48), np.uint8)
+    ids = {split: [f"{split} {k}" for k in range(5)] for split in ("train", "val", "test")}
+    labels = dict.fromkeys(ids, np.zeros(5, np.int64))
+    seen, whole = dict.fromkeys(ids, middle(stored, 40)), dict.fromkeys(ids, stored)
+    table = predictions(network, PackedData(tuple(sorted(CLASSES)), seen, labels, ids, "digest", stored=whole))
+    np.testing.assert_array_equal(table["log_p_neutral"][:5], log_probabilities(network, stored)[:, 6])
 
 
 def test_another_file_than_the_wheel_is_refused(tmp_path: Path) -> None:

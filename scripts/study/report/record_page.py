@@ -266,7 +266,7 @@ def _rounds(study: FinishedStudy | None) -> list[dict[str, Any]]:
     for case in sorted({recipe.case for recipe in study.recipes.values()}):
         recipes = [recipe for recipe in study.recipes.values() if recipe.case == case]
         done = [groups[recipe.experiment] for recipe in recipes if recipe.experiment in groups]
-        best = choose(done).name if done else None
+        best = choose(done).name if len(done) > 1 else None
         rows = [
             {
                 "name": recipe.experiment,
@@ -283,14 +283,22 @@ def _rounds(study: FinishedStudy | None) -> list[dict[str, Any]]:
 
 
 def _chosen(record: FinishedStudy | None, search: FinishedStudy | None) -> dict[str, Any] | None:
-    """The recipe of the search that has the highest validation accuracy, and in what the record's differ from it."""
+    """The recipe of the search with the highest validation accuracy; what the record's reach and differ from it in."""
     if record is None or search is None:
         return None
     best = search.comparison.best
     trained = [recipe for recipe in record.recipes.values() if recipe.trains]
     columns = shown_columns([best.recipe, *trained])
-    differences = {recipe.experiment: difference_in_words(recipe, best.recipe, columns) for recipe in trained}
-    return {"name": best.name, "val": best.accuracy("val"), "differences": differences}
+    groups = record.comparison.recipes
+    rows = [
+        {
+            "name": recipe.experiment,
+            "val": groups[recipe.experiment].accuracy("val") if recipe.experiment in groups else None,
+            "difference": difference_in_words(recipe, best.recipe, columns),
+        }
+        for recipe in trained
+    ]
+    return {"name": best.name, "val": best.accuracy("val"), "rows": rows}
 
 
 def _ingredients(study: FinishedStudy | None) -> list[dict[str, Any]]:

@@ -107,7 +107,15 @@ def test_the_search_shows_what_it_left_behind_and_what_the_record_changed(studie
     page = record(studies, PUBLISHED, FIGURES, "make record")
     search = page.split("## How it was chosen")[1].split("## What each part")[0]
     assert "**Round 1. which?**" in search and "| **quick** |" in search and "| slow |" in search
-    assert "The highest of all is quick" in search and "record_150: " in search and "maximum epochs 150" in search
+    assert "The highest of these is quick" in search and "maximum epochs 150" in search
+    reached = studies.record.comparison.recipes["record_150"].accuracy("val")
+    assert f"| record_150 | {reached:.1%} |" in search
+
+
+def test_a_recipe_alone_in_its_round_is_the_best_of_nothing(studies: RecordStudies) -> None:
+    alone = replace(studies.search, recipes={"quick": studies.search.recipes["quick"]})
+    page = record(studies._replace(search=alone), PUBLISHED, FIGURES, "make record")
+    assert "| quick |" in page and "| **quick** |" not in page
 
 
 def test_copies_of_test_images_are_told_apart(studies: RecordStudies) -> None:

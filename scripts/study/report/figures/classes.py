@@ -5,12 +5,25 @@ from pathlib import Path
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.colors import PowerNorm
-from matplotlib.ticker import PercentFormatter, StrMethodFormatter
+from matplotlib.ticker import FuncFormatter, StrMethodFormatter
 from numpy.typing import NDArray
 
 from study.compare.runs import RecipeRuns
 from study.report.figures.material import Material
-from study.report.figures.style import BLUE, GREY, ORANGE, PALE, PURPLE, SHADES, SKY, drawing, grid, headed, name
+from study.report.figures.style import (
+    BLUE,
+    GREY,
+    ORANGE,
+    PALE,
+    PURPLE,
+    SHADES,
+    SKY,
+    drawing,
+    grid,
+    headed,
+    name,
+    percent,
+)
 from study.report.shown import of_all
 from study.report.shown import shown as recipes_shown
 
@@ -68,7 +81,7 @@ def _large_confusion(group: RecipeRuns, path: str | Path) -> None:
         picture = axes.imshow(share, cmap="Blues", norm=PowerNorm(0.4, 0, 1), interpolation="none")
         axes.set(xticks=[], yticks=[], xlabel="Predicted class, from the most frequent to the rarest")
         axes.set_ylabel("True class, from the most frequent to the rarest")
-        figure.colorbar(picture, ax=axes, format=PercentFormatter(1, decimals=0), label="Share of the row", shrink=0.8)
+        figure.colorbar(picture, ax=axes, format=FuncFormatter(percent), label="Share of the row", shrink=0.8)
         together = f"{classes / bins:.3g} classes a pixel" if bins < classes else "a class a pixel"
         axes.set_title(f"{classes:,} classes, {together}", fontsize=9, fontweight="normal", color=GREY)
         failed = f" ✕ {group.failure}" if group.failure else ""

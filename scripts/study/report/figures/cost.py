@@ -6,12 +6,12 @@ from typing import Any
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
-from matplotlib.ticker import FixedLocator, FuncFormatter, MaxNLocator, NullLocator, PercentFormatter
+from matplotlib.ticker import FixedLocator, FuncFormatter, MaxNLocator, NullLocator
 
 from study.compare.cost import costs, duration
 from study.compare.verdicts import BEST
 from study.report.figures.material import Material
-from study.report.figures.style import BLUE, FAILED, GREY, drawing, grid, name
+from study.report.figures.style import BLUE, FAILED, GREY, drawing, grid, name, percent
 
 WIDE_SPAN = 5  # the longest training over the shortest one from which the axis is logarithmic
 WIDTH, HEIGHT = 10.2, 5.2
@@ -41,7 +41,7 @@ def cost(material: Material, path: str | Path) -> None:
         )
         _time_axis(axes, table["seconds"])
         axes.set_ylabel("Test accuracy")
-        axes.yaxis.set_major_formatter(PercentFormatter(1, decimals=0))
+        axes.yaxis.set_major_formatter(percent)
         grid(axes)
         _names(axes, table[table["on_frontier"] | (table["verdict"] == BEST)].sort_values("test_accuracy"))
         axes.set_title(f"Accuracy against the time of training of {len(table)} recipe{'s' * (len(table) != 1)}")

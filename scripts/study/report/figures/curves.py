@@ -7,13 +7,13 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
-from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullFormatter, PercentFormatter
+from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullFormatter
 
 from study.compare.runs import RecipeRuns, Run
 from study.elsewhere import from_file
 from study.recipe import lr_text
 from study.report.figures.material import Material
-from study.report.figures.style import BLUE, GREY, ORANGE, VERMILLION, drawing, grid, headed, name, series
+from study.report.figures.style import BLUE, GREY, ORANGE, VERMILLION, drawing, grid, headed, name, percent, series
 from study.report.shown import of_all
 from study.report.shown import shown as recipes_shown
 from study.train.schedules import schedule_of
@@ -177,7 +177,7 @@ def _epochs(axes: Axes, epochs: int) -> None:
 def _accuracy_axis(axes: Axes, label: str) -> None:
     axes.set_ylim(0, 1.02)
     axes.set_ylabel(label)
-    axes.yaxis.set_major_formatter(PercentFormatter(1, decimals=0))
+    axes.yaxis.set_major_formatter(percent)
 
 
 def _loss_axis(axes: Axes, losses: pd.DataFrame) -> None:

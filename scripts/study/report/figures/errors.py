@@ -5,7 +5,6 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
-from matplotlib.ticker import PercentFormatter
 from numpy.typing import NDArray
 
 from study.compare.runs import RecipeRuns, Run
@@ -13,7 +12,7 @@ from study.compare.statistics import accuracy_interval, level, wilson_interval
 from study.evaluate.metrics import reliability as bins_of
 from study.report.figures.classes import MANY, groups_of
 from study.report.figures.material import Material
-from study.report.figures.style import BLUE, FAILED, GREY, PALE, drawing, grid, headed, name, picture, series
+from study.report.figures.style import BLUE, FAILED, GREY, PALE, drawing, grid, headed, name, percent, picture, series
 from study.report.shown import best_ones, of_all
 from study.report.shown import shown as recipes_shown
 
@@ -53,7 +52,7 @@ def reliability(material: Material, path: str | Path) -> None:
 def _frame(axes: Axes) -> None:
     axes.plot([0, 1], [0, 1], color=GREY, linewidth=1, linestyle=(0, (1, 2)), zorder=0)
     for axis in (axes.xaxis, axes.yaxis):
-        axis.set_major_formatter(PercentFormatter(1, decimals=0))
+        axis.set_major_formatter(percent)
     axes.set(xlim=(0, 1.03), ylim=(0, 1.03), xticks=(0, 0.5, 1), yticks=(0, 0.5, 1))
     grid(axes)
 
@@ -106,7 +105,7 @@ def class_recall(material: Material, path: str | Path, most: int = 4) -> None:
         axes.set_ylim(-0.6, len(order) - 0.4)
         axes.invert_yaxis()
         axes.set_xlabel("Recall: share of the class's test images that is recognised")
-        axes.xaxis.set_major_formatter(PercentFormatter(1, decimals=0))
+        axes.xaxis.set_major_formatter(percent)
         axes.tick_params(axis="y", length=0)
         grid(axes, "x")
         axes.hlines(np.arange(len(order) - 1) + 0.5, -0.02, 1.02, color=PALE, linewidth=0.8)

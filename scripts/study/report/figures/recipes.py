@@ -11,7 +11,7 @@ from matplotlib.cm import ScalarMappable
 from matplotlib.colors import Normalize
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
-from matplotlib.ticker import MaxNLocator, PercentFormatter
+from matplotlib.ticker import MaxNLocator
 
 from study.compare.comparison import Comparison
 from study.compare.cost import duration
@@ -21,7 +21,7 @@ from study.compare.verdicts import BEST, BETTER, NOT_DISTINGUISHABLE, WORSE
 from study.errors import StudyError
 from study.recipe import HYPERPARAMETERS
 from study.report.figures.material import Material
-from study.report.figures.style import BASELINE, BLUE, FAILED, GREY, ORANGE, PALE, SHADES, drawing, grid, name
+from study.report.figures.style import BASELINE, BLUE, FAILED, GREY, ORANGE, PALE, SHADES, drawing, grid, name, percent
 from study.report.shown import failures_counted, shown
 from study.report.symbols import SYMBOLS
 
@@ -58,7 +58,7 @@ def comparison(material: Material, path: str | Path) -> None:
         axes.get_yticklabels()[order.index(best)].set_fontweight("bold")
         axes.set_ylim(-0.6, len(order) - 0.4)
         axes.set_xlabel("Accuracy")
-        axes.xaxis.set_major_formatter(PercentFormatter(1, decimals=0))
+        axes.xaxis.set_major_formatter(percent)
         grid(axes, "x")
         _legend(figure, axes, study, reported)
         seeds = len({run.seed for run in study.runs})
@@ -181,7 +181,7 @@ def map_of_two(material: Material, path: str | Path, optimizer: str) -> None:
 def _colour_key(figure: Figure, axes: Axes, norm: Normalize) -> None:
     ticks = MaxNLocator(5, steps=[1, 2, 5, 10])
     key = figure.colorbar(ScalarMappable(norm, SHADES), ax=axes, fraction=0.05, pad=0.02, aspect=18, ticks=ticks)
-    key.ax.yaxis.set_major_formatter(PercentFormatter(1, decimals=0))
+    key.ax.yaxis.set_major_formatter(percent)
     key.set_label("Test accuracy")
     key.outline.set_visible(False)
 

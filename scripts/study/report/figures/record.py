@@ -5,9 +5,22 @@ from pathlib import Path
 from typing import Any
 
 from matplotlib.lines import Line2D
-from matplotlib.ticker import FixedLocator, MultipleLocator, NullLocator, PercentFormatter
+from matplotlib.ticker import FixedLocator, MultipleLocator, NullLocator
 
-from study.report.figures.style import BLACK, BLUE, GREEN, GREY, ORANGE, PALE, VERMILLION, drawing, grid, headed, name
+from study.report.figures.style import (
+    BLACK,
+    BLUE,
+    GREEN,
+    GREY,
+    ORANGE,
+    PALE,
+    VERMILLION,
+    drawing,
+    grid,
+    headed,
+    name,
+    percent,
+)
 from study.report.record_page import CROWD_AGREES, HUMAN, HUMAN_SPREAD, PRIVATE_TEST, UNTOLD, Entry
 
 MARKS: dict[str, dict[str, Any]] = {
@@ -52,7 +65,7 @@ def draw_published(entries: Sequence[Entry], path: str | Path) -> None:
                           bbox={"color": "white", "pad": 1})  # fmt: skip
         axes.set_xlabel("Accuracy, with the interval for other images (ours: and other seeds)")
         axes.xaxis.set_major_locator(MultipleLocator(0.02))
-        axes.xaxis.set_major_formatter(PercentFormatter(1, decimals=0))
+        axes.xaxis.set_major_formatter(percent)
         grid(axes, "x")
         used = [which for which in MARKS if any(mark(entry) == which for entry in entries)]
         handles = [Line2D([], [], linestyle="", markersize=7, label=which, **MARKS[which]) for which in used]
@@ -86,6 +99,6 @@ def draw_budget(rows: Sequence[Mapping[str, Any]], path: str | Path) -> None:
         axes.set_xlim(times[0] / 1.3, times[-1] * 1.3)
         axes.set_xlabel("Minutes of training on two processor cores")
         axes.set_ylabel("Accuracy")
-        axes.yaxis.set_major_formatter(PercentFormatter(1, decimals=0))
+        axes.yaxis.set_major_formatter(percent)
         grid(axes)
         axes.legend(loc="lower right")

@@ -90,6 +90,11 @@ def headed(figure: Figure, text: str) -> None:
     figure.suptitle(text, x=0.01, ha="left", fontsize=12, fontweight="bold")
 
 
+def percent(share: float, _: int | None = None) -> str:
+    """A tick's label, with as many decimals as it has: "70%", "69.5%"."""
+    return f"{100 * share:.4g}%"
+
+
 def series(position: int) -> dict[str, Any]:
     """Colour and dashes of the n-th line of a figure; neighbours differ in both."""
     return {"color": SERIES[position % len(SERIES)], "linestyle": DASHES[position % len(DASHES)]}

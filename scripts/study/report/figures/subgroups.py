@@ -5,13 +5,12 @@ from pathlib import Path
 
 import pandas as pd
 from matplotlib.axes import Axes
-from matplotlib.ticker import PercentFormatter
 
 from study.compare.runs import RecipeRuns
 from study.compare.statistics import level
 from study.compare.verdicts import HIGHER, LOWER
 from study.report.figures.material import Material
-from study.report.figures.style import GREY, PALE, drawing, grid, headed, name, series
+from study.report.figures.style import GREY, PALE, drawing, grid, headed, name, percent, series
 from study.report.shown import best_ones
 from study.report.symbols import SYMBOLS
 
@@ -84,7 +83,7 @@ def _panel(axes: Axes, table: pd.DataFrame, recipes: Sequence[RecipeRuns], overa
             right = axes.get_yaxis_transform()
             axes.text(1.01, y, f"{SYMBOLS[verdict]} {verdict}", transform=right, va="center", fontsize=9)
     axes.set_ylim(len(rows) - 0.4, -0.6)
-    axes.xaxis.set_major_formatter(PercentFormatter(1, decimals=0))
+    axes.xaxis.set_major_formatter(percent)
     axes.tick_params(axis="y", length=0)
     for y in range(len(rows) - 1):
         axes.axhline(y + 0.5, color=PALE, linewidth=0.6)
