@@ -15,11 +15,11 @@ from pathlib import Path
 
 ROOT = Path(__file__).parents[1]
 SNAKEMAKE = "snakemake"
-LIBRARIES = ("pandas", "jsonschema", "statsmodels.api", "sklearn.metrics", "torch", "torchvision")
-PLUGINS = ("snakemake.report", "smart_open", "snakemake_logger_plugin_rich")
+SNAKEMAKES = ["snakemake.cli", "snakemake.report", "snakemake_logger_plugin_rich", "smart_open", "jsonschema"]
+LIBRARIES = ["pandas", "statsmodels.api", "sklearn.metrics", "torch", "torchvision"]
 
 _context = multiprocessing.get_context("forkserver")
-_context.set_forkserver_preload(["snakemake.cli", *PLUGINS, *LIBRARIES])
+_context.set_forkserver_preload(SNAKEMAKES + LIBRARIES)
 
 
 def run(

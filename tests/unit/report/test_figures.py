@@ -28,7 +28,7 @@ from study.report.figures.classes import GROUPS, MANY, groups_of
 from study.report.figures.errors import most_confused
 from study.report.figures.material import Material
 from study.report.figures.recipes import batches_per_epoch
-from study.report.figures.style import name
+from study.report.figures.style import name, percent
 from study.train.batches import batch_bounds
 
 AWKWARD = ["<script>alert(1)</script>", "$x_1$ & $y$", "_hidden", "a long class name that does not end soon", "0", "\t"]
@@ -434,3 +434,8 @@ def test_many_figures_over_processes_are_those_of_one(
         draw_many(whole, [("curves", one, str(tmp_path / folder / f"{one}.svg")) for one in three], workers)
     for one in three:
         assert (tmp_path / "one" / f"{one}.svg").read_bytes() == (tmp_path / "two" / f"{one}.svg").read_bytes()
+
+
+@pytest.mark.parametrize(("share", "said"), [(0.7, "70%"), (0.695, "69.5%"), (0.1 + 0.2, "30%"), (0.0, "0%")])
+def test_a_tick_has_the_decimals_that_tell_it_from_its_neighbour(share: float, said: str) -> None:
+    assert percent(share, 0) == said

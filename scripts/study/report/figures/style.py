@@ -90,7 +90,7 @@ def headed(figure: Figure, text: str) -> None:
     figure.suptitle(text, x=0.01, ha="left", fontsize=12, fontweight="bold")
 
 
-def percent(share: float, _: float | None = None) -> str:
+def percent(share: float, _: float) -> str:
     """A tick's label, with as many decimals as it has: "70%", "69.5%"."""
     return f"{100 * share:.4g}%"
 
