@@ -171,16 +171,20 @@ def supported_precisions(device: torch.device) -> list[str]:
 
 
 def cpu_has_bf16(cpuinfo: Path = Path("/proc/cpuinfo")) -> bool:
-    """Whether the processor multiplies bf16 (AVX512-BF16 or AMX), by the kernel's list; False where there is none.
+    """Whether the processor multiplies bf16 (AVX512-BF16 or AMX); PyTorch emulates it elsewhere, slower than float32."""
+    return not cpu_flags(cpuinfo).isdisjoint({"avx512_bf16", "amx_bf16"})
 
-    PyTorch emulates bf16 elsewhere, slower than float32, and the names of its own queries change between versions.
+
+def cpu_flags(cpuinfo: Path = Path("/proc/cpuinfo")) -> frozenset[str]:
+    """What the processor can, by the kernel's list; nothing where there is none.
+
+    The names of PyTorch's own queries change between versions.
     """
     try:
         lines = cpuinfo.read_text(encoding="utf-8", errors="replace").splitlines()
     except OSError:
-        return False
-    flags = next((line for line in lines if line.startswith("flags")), "").split()
-    return "avx512_bf16" in flags or "amx_bf16" in flags
+        return frozenset()
+    return frozenset(next((line for line in lines if line.startswith("flags")), "").split())
 
 
 def configure(device: torch.device, precision: Precision, deterministic: bool) -> None:
