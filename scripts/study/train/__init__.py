@@ -25,7 +25,7 @@ TensorBoard's events of the run; checkpoints stand beside them, the last one als
     outcome             completed, early stopped, collapsed or diverged, and the facts behind it
     devices             which device and precision; the lease that keeps two jobs off one GPU
     graphs              the training step as a CUDA graph
-    convolutions        the gradient of a convolution's weights as matrix products, where a CPU is faster so
+    convolutions        convolutions as matrix products, or one gradient of theirs, where a CPU is faster so
     checkpoints         the state of a run, saved and found again
     run_files           what a finished run leaves behind, and the line of the log for an epoch
 """

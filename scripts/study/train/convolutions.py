@@ -170,9 +170,7 @@ def weight_gradient(
 def _padded(images: Tensor, padding: tuple[int, int]) -> Tensor:
     """(N, H + 2 vertical, W + 2 horizontal, C), contiguous, from (N, C, H, W)."""
     vertical, horizontal = padding
-    return functional.pad(
-        images.permute(0, 2, 3, 1), (0, 0, horizontal, horizontal, vertical, vertical)
-    ).contiguous()
+    return functional.pad(images.permute(0, 2, 3, 1), (0, 0, horizontal, horizontal, vertical, vertical)).contiguous()
 
 
 def _patches(padded: Tensor, kernel: tuple[int, int], stride: tuple[int, int]) -> Tensor:

@@ -171,7 +171,7 @@ def supported_precisions(device: torch.device) -> list[str]:
 
 
 def cpu_has_bf16(cpuinfo: Path = Path("/proc/cpuinfo")) -> bool:
-    """Whether the processor multiplies bf16 (AVX512-BF16 or AMX); PyTorch emulates it elsewhere, slower than float32."""
+    """Whether the processor multiplies bf16, by AVX512-BF16 or AMX; PyTorch emulates it elsewhere, slower than fp32."""
     return not cpu_flags(cpuinfo).isdisjoint({"avx512_bf16", "amx_bf16"})
 
 
