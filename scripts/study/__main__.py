@@ -15,6 +15,7 @@ COMMANDS = {
     "export": "Export a trained run as one ONNX file, or .pt2, that needs none of this code (`make export RUN=best`).",
     "watch": "Show every run of a study in the terminal, again and again (`make watch`).",
     "verify": "Check a finished study: hashes, columns, table cells, predictions of the saved weights (`make verify`).",
+    "keep": "Keep finished runs in docs/runs without their weights, or restore them from there.",
     "findings": "Write docs/FINDINGS.md from finished runs on the real data (`make findings`).",
     "record": "Write docs/RECORD.md: what a network from scratch reaches on FER2013, and why (`make record`).",
     "imbalance": "Write docs/IMBALANCE.md: which treatment of imbalance wins (`make imbalance`).",

@@ -8,6 +8,7 @@ name with `add_arguments(parser)` and `run(arguments)`; `study.__main__` lists t
     export          a trained run as one file that needs none of this code
     watch           every run of a study in the terminal, while it goes
     verify          a finished study against itself
+    keep            finished runs without their weights, in docs/runs and back
     findings        docs/FINDINGS.md
     record          docs/RECORD.md
     imbalance       docs/IMBALANCE.md

@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 
 from study.commands.configuration import ROOT, planned_study, read_configuration
+from study.commands.keep import restored
 from study.compare.all_tables import all_tables
 from study.compare.comparison import Comparison
 from study.compare.runs import files_of, load_runs
@@ -170,6 +171,8 @@ def _run(config: dict[str, Any], files: RunPaths, recipe: Recipe, data: PackedDa
     if missing := [part for part in PROVENANCE if part not in provenance]:
         yield f"{files.run}: the provenance lacks {', '.join(missing)}"
     for name, expected in record.get("sha256", {}).items():
+        if name == files.weights.name and restored(files):
+            continue
         if file_sha256(files.trained / name) != expected:
             yield f"{files.trained / name}: not the file whose SHA-256 is in run.json"
     if provenance["data"] != data.digest:
@@ -256,6 +259,9 @@ def _predictions(
     report: Report,
 ) -> Iterator[str]:
     """The saved weights, evaluated again: to the last bit on the same kind of device, else by the predicted class."""
+    if restored(files):
+        report(f"note: {files.weights}: not here, so that the predictions, which docs/runs keeps, are not made again")
+        return
     settings = TrainingSettings(**common(config, "training"), gpu_slots=config["resources"]["gpu_slots"])
     saved, recipe = files.predictions, recipe.but(**{"training.precision": provenance["precision"]})
     try:

@@ -1,0 +1,120 @@
+"""Keep finished runs in the repository, without their weights, or bring them back where nothing was trained.
+
+What is kept is what pages and tables are made of: facts, curves, predictions and metrics of every run, some hundred
+kilobytes. With it a page can be made again, checked, and continued with more seeds, without training what it shows.
+"""
+
+import argparse
+import shutil
+from collections.abc import Iterable
+from pathlib import Path
+
+from study.commands.configuration import ROOT, planned_study
+from study.elsewhere import made_elsewhere
+from study.errors import StudyError
+from study.files import read_json, write_json
+from study.paths import RunPaths
+from study.planned import PlannedStudy, changes
+
+KEPT = ROOT / "docs/runs"
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """What the command takes."""
+    parser.add_argument("studies", nargs="+", metavar="STUDY", help="its name")
+    parser.add_argument("--restore", action="store_true", help="bring back what is kept and not in results/ yet")
+    parser.add_argument("--folder", type=Path, default=KEPT, help="where runs are kept (default: docs/runs)")
+
+
+def run(arguments: argparse.Namespace) -> None:
+    """Do what the command is for.
+
+    Raises:
+        StudyError: nothing is known of the study, or its images are not prepared.
+    """
+    for name in arguments.studies:
+        study = planned_study(name)
+        (restore if arguments.restore else keep)(study, arguments.folder / name)
+
+
+def restored(run: RunPaths) -> bool:
+    """Whether a run is one without weights, whose files are to the last byte those that the repository keeps."""
+    kept = _in(KEPT / run.results.name, run)
+    files = zip(_trained(run) + _evaluated(run), _trained(kept) + _evaluated(kept), strict=True)
+    return not run.weights.exists() and all(
+        file.exists() and same.exists() and file.read_bytes() == same.read_bytes() for file, same in files
+    )
+
+
+def keep(study: PlannedStudy, folder: Path) -> None:
+    """Copy the files of every run that is finished and as planned, and say so."""
+    done = [run for run in _finished(study, study.results) if not study.differences(_training(run))]
+    for run in done:
+        kept = _in(folder, run)
+        _copy(_trained(run) + _evaluated(run), _trained(kept) + _evaluated(kept))
+        write_json(_evaluation(study, run), _made_by(kept))
+    print(f"{folder}: {len(done)} of the {len(study.runs)} runs of {study.results} kept")
+
+
+def restore(study: PlannedStudy, folder: Path) -> None:
+    """Copy back every run that is kept, as planned and not in the study's results, and say so.
+
+    Raises:
+        StudyError: the images are not prepared; Snakemake would train anew whatever is older than they are.
+    """
+    if study.images is None:
+        raise StudyError(f"{study.results / 'data/pack.json'}: missing; let Snakemake make it first, then restore")
+    there = [run for run in _finished(study, folder) if not _in(study.results, run).metrics.exists()]
+    taken = []
+    for run in there:
+        found = study.differences(_training(run)) or changes(read_json(_made_by(run)), _evaluation(study, run))
+        if found:
+            print(f"note: {run.name} is not restored, it was made with {'; '.join(found)}")
+        else:
+            taken.append(run)
+    for parts in (_trained, _evaluated):  # in the order in which they were made: Snakemake goes by the time
+        for run in taken:
+            _copy(parts(run), parts(_in(study.results, run)))
+    print(f"{study.results}: {len(taken)} of the {len(study.runs)} runs restored from {folder}")
+
+
+def _finished(study: PlannedStudy, results: Path) -> Iterable[RunPaths]:
+    """The planned runs that have all their files in a folder, without those that are made of a file in a moment."""
+    for planned in study.runs:
+        run, recipe = _in(results, planned), study.recipes[planned.experiment]
+        own = not made_elsewhere(run.training) and not recipe.adjusted
+        if own and all(path.exists() for path in _trained(run) + _evaluated(run)):
+            yield run
+
+
+def _in(results: Path, run: RunPaths) -> RunPaths:
+    """The files of a run in another folder."""
+    return RunPaths(results, run.experiment, run.seed, run.training)
+
+
+def _training(run: RunPaths) -> RunPaths:
+    """The run whose training it has."""
+    return RunPaths(run.results, run.training or run.experiment, run.seed)
+
+
+def _trained(run: RunPaths) -> list[Path]:
+    return [run.history, run.run]
+
+
+def _evaluated(run: RunPaths) -> list[Path]:
+    return [run.predictions, run.metrics]
+
+
+def _made_by(run: RunPaths) -> Path:
+    """What decided of the predictions beside the training, which run.json states."""
+    return run.evaluated / "evaluation.json"
+
+
+def _evaluation(study: PlannedStudy, run: RunPaths) -> dict[str, object]:
+    return {**study.recipes[run.experiment].evaluation, "metrics.ece_bins": study.config["metrics"]["ece_bins"]}
+
+
+def _copy(sources: list[Path], targets: list[Path]) -> None:
+    for source, target in zip(sources, targets, strict=True):
+        target.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(source, target)

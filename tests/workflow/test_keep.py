@@ -1,0 +1,62 @@
+"""Finished runs kept in the repository without their weights, and brought back where nothing was trained."""
+
+import json
+import shutil
+from pathlib import Path
+
+import pytest
+from conftest import Workspace
+from test_verify import edit, verify
+
+STUDY = "results/small"
+INDEX = f"{STUDY}/data/pack.json"
+
+
+@pytest.fixture
+def elsewhere(finished_copy: Workspace) -> Workspace:
+    """The study's runs kept, all that was made removed, and the images prepared again."""
+    run = finished_copy.command("keep", "small")
+    assert run.returncode == 0 and "docs/runs/small: 2 of the 2 runs of results/small kept" in run.stdout, run.stdout
+    for made in (STUDY, ".snakemake"):
+        shutil.rmtree(finished_copy.root / made)
+    finished_copy.snakemake("--", INDEX)
+    return finished_copy
+
+
+def test_restored_runs_are_finished_ones(elsewhere: Workspace, finished: Workspace) -> None:
+    kept = elsewhere.root / "docs/runs/small"
+    assert not list(kept.rglob("*.safetensors"))
+    run = elsewhere.command("keep", "--restore", "small")
+    assert run.returncode == 0 and "results/small: 2 of the 2 runs restored" in run.stdout, run.stdout
+    assert {"train", "evaluate"}.isdisjoint(elsewhere.planned())
+    elsewhere.snakemake()
+    for table in ("comparison.csv", "leakage.csv"):
+        ours, theirs = (workspace.root / STUDY / "tables" / table for workspace in (elsewhere, finished))
+        assert ours.read_text(encoding="utf-8") == theirs.read_text(encoding="utf-8")
+    again = elsewhere.command("keep", "--restore", "small")
+    assert "results/small: 0 of the 2 runs restored" in again.stdout  # what is there stays
+
+    held = verify(elsewhere)
+    assert held.returncode == 0 and "results/small: everything holds" in held.stdout, held.stdout
+    assert "plain/seed_0/best.safetensors: not here, so that the predictions" in held.stdout
+    metrics = f"{STUDY}/evaluate/plain/seed_0/metrics.json"
+    edit(elsewhere.root / metrics, '"accuracy": 0.', '"accuracy": 1.')
+    changed = verify(elsewhere)
+    assert changed.returncode != 0 and "metrics.json: not the metrics of predictions.parquet" in changed.stdout
+
+
+def test_only_what_is_planned_comes_back(elsewhere: Workspace) -> None:
+    edit(elsewhere.root / "config/small.tsv", "plain\t1\tSGD\t0.01", "plain\t1\tSGD\t0.02")
+    made_by = elsewhere.root / "docs/runs/small/evaluate/weighted/seed_0/evaluation.json"
+    facts = json.loads(made_by.read_text(encoding="utf-8"))
+    made_by.write_text(json.dumps({**facts, "metrics.ece_bins": 3}), encoding="utf-8")
+    run = elsewhere.command("keep", "--restore", "small")
+    assert "note: plain/seed_0 is not restored, it was made with lr 0.01, now 0.02" in run.stdout
+    assert "note: weighted/seed_0 is not restored, it was made with metrics.ece_bins 3, now" in run.stdout
+    assert "0 of the 2 runs restored" in run.stdout and not Path(elsewhere.root, STUDY, "train").exists()
+
+
+def test_without_prepared_images_nothing_is_restored(elsewhere: Workspace) -> None:
+    (elsewhere.root / INDEX).unlink()
+    run = elsewhere.command("keep", "--restore", "small")
+    assert run.returncode != 0 and f"Error: {INDEX}: missing; let Snakemake make it first" in run.stdout
