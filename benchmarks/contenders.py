@@ -40,9 +40,9 @@ ABOUT = {
     "ours-eager": "the same without a CUDA graph: every kernel of a step launched from Python",
     "ours-compiled": "the same with the network compiled by `torch.compile` in place of a CUDA graph (on a GPU in its "
     "mode `reduce-overhead`)",
-    "ours-onednn": "the same with every convolution by oneDNN, as PyTorch has it; on CPUs with AVX2 and without AVX-512 "
-    "`ours` takes the gradient of the weights of wide ones from matrix products, on CPUs with AMX in bf16 all of those "
-    "with few pixels",
+    "ours-onednn": "the same with every convolution by oneDNN, as PyTorch has it; on CPUs with AVX2 and without "
+    "AVX-512 `ours` takes the gradient of the weights of wide ones from matrix products, on CPUs with AMX in bf16 all "
+    "of those with few pixels",
     "ours-cosine": "the same with another learning rate for every step, half a cosine over a hundred epochs",
     "ours-tf32": "the same in TF32, the precision of PyTorch's convolutions on a GPU when nothing is set",
     "ours-fp32": "the same in full fp32",

@@ -106,7 +106,8 @@ class _Products(torch.autograd.Function):
 
 def _convolve(images: Tensor, weight: Tensor, bias: Tensor | None, padding: tuple[int, int]) -> Tensor:
     """(N, D, H', W'), channels last, from images (N, C, H, W) and weights (D, C, height, width)."""
-    patches = _patches(_padded(images, padding), weight.shape[-2:], (1, 1))
+    _, _, *kernel = weight.shape
+    patches = _patches(_padded(images, padding), (kernel[0], kernel[1]), (1, 1))
     matrix = weight.permute(2, 3, 1, 0).flatten(0, 2)
     count, height, width, _ = patches.shape
     found = images.new_empty(count, len(weight), height, width).contiguous(memory_format=torch.channels_last)
