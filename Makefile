@@ -68,9 +68,12 @@ SUFFIX ?= _quarter
 FER_PACKAGE := $(if $(wildcard resources/fer_package.parquet),$(shell echo ,config/fer_package.tsv))
 EVERY_TABLE := experiments=[config/experiments.tsv,config/ablations.tsv,config/lr_batch.tsv$(FER_PACKAGE)]
 # A study, the runs that docs/runs keeps of it first: they have to be younger than its images.
-STUDY_WITH = snakemake --cores all --resources gpu=1 --configfile $(2) --config study=$(1) $(3) --until pack class_weights && \
+SNAKEMAKE := snakemake --cores all --resources gpu=1
+STUDY_WITH = for last in pack class_weights; do \
+	    $(SNAKEMAKE) --configfile $(2) --config study=$(1) $(3) --until $$last || exit 1; done && \
 	  python scripts/study keep --restore $(1) && \
-	  snakemake --cores all --resources gpu=1 --configfile $(2) --config study=$(1) $(3) && python scripts/study keep $(1)
+	  $(SNAKEMAKE) --configfile $(2) --config study=$(1) $(3) && \
+	  python scripts/study keep $(1)
 
 findings: $(INSTALLED) ## train on the real FER2013 and write docs/FINDINGS.md (many hours on two cores, resumed when called again)
 	. $(BIN)/activate && \

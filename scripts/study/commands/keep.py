@@ -30,7 +30,7 @@ def run(arguments: argparse.Namespace) -> None:
     """Do what the command is for.
 
     Raises:
-        StudyError: nothing is known of the study, or its images are not prepared.
+        StudyError: nothing is known of the study, or its images or class weights are not prepared.
     """
     for name in arguments.studies:
         study = planned_study(name)
@@ -60,10 +60,13 @@ def restore(study: PlannedStudy, folder: Path) -> None:
     """Copy back every run that is kept, as planned and not in the study's results, and say so.
 
     Raises:
-        StudyError: the images are not prepared; Snakemake would train anew whatever is older than they are.
+        StudyError: images or class weights are not prepared; Snakemake trains anew whatever is older than they are.
     """
-    if study.images is None:
-        raise StudyError(f"{study.results / 'data/pack.json'}: missing; let Snakemake make it first, then restore")
+    weights = {study.class_weights(name) for name in study.recipes} - {None}
+    for path in (study.results / "data/pack.json", *sorted(map(Path, weights))):
+        if not path.exists():
+            how = "snakemake … --until pack, then --until class_weights"
+            raise StudyError(f"{path}: missing; let Snakemake make it first ({how}), then restore")
     there = [run for run in _finished(study, folder) if not _in(study.results, run).metrics.exists()]
     taken = []
     for run in there:
