@@ -39,11 +39,12 @@ def test_restored_runs_are_finished_ones(elsewhere: Workspace, finished: Workspa
 
     held = verify(elsewhere)
     assert held.returncode == 0 and "results/small: everything holds" in held.stdout, held.stdout
-    assert "plain/seed_0/best.safetensors: not here, so that the predictions" in held.stdout
+    assert "note: results/small/train/plain/seed_0/best.safetensors: not here, so that" in held.stdout
     metrics = f"{STUDY}/evaluate/plain/seed_0/metrics.json"
     edit(elsewhere.root / metrics, '"accuracy": 0.', '"accuracy": 1.')
     changed = verify(elsewhere)
     assert changed.returncode != 0 and "metrics.json: not the metrics of predictions.parquet" in changed.stdout
+    assert "plain/seed_0/best.safetensors: missing; let Snakemake train it again" in changed.stdout
 
 
 def test_only_what_is_planned_comes_back(elsewhere: Workspace) -> None:

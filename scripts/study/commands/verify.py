@@ -171,10 +171,11 @@ def _run(config: dict[str, Any], files: RunPaths, recipe: Recipe, data: PackedDa
     if missing := [part for part in PROVENANCE if part not in provenance]:
         yield f"{files.run}: the provenance lacks {', '.join(missing)}"
     for name, expected in record.get("sha256", {}).items():
-        if name == files.weights.name and restored(files):
-            continue
-        if file_sha256(files.trained / name) != expected:
-            yield f"{files.trained / name}: not the file whose SHA-256 is in run.json"
+        path = files.trained / name
+        if not path.exists():
+            yield from [] if restored(files) else [f"{path}: missing; let Snakemake train it again"]
+        elif file_sha256(path) != expected:
+            yield f"{path}: not the file whose SHA-256 is in run.json"
     if provenance["data"] != data.digest:
         yield f"{files.run}: trained on other images than those in {files.results / 'data'}"
     start = start_of(recipe)
@@ -259,8 +260,8 @@ def _predictions(
     report: Report,
 ) -> Iterator[str]:
     """The saved weights, evaluated again: to the last bit on the same kind of device, else by the predicted class."""
-    if restored(files):
-        report(f"note: {files.weights}: not here, so that the predictions, which docs/runs keeps, are not made again")
+    if not files.weights.exists():
+        report(f"note: {files.weights}: not here, so that {files.predictions} is not made again")
         return
     settings = TrainingSettings(**common(config, "training"), gpu_slots=config["resources"]["gpu_slots"])
     saved, recipe = files.predictions, recipe.but(**{"training.precision": provenance["precision"]})
