@@ -44,7 +44,7 @@ def test_restored_runs_are_finished_ones(elsewhere: Workspace, finished: Workspa
     edit(elsewhere.root / metrics, '"accuracy": 0.', '"accuracy": 1.')
     changed = verify(elsewhere)
     assert changed.returncode != 0 and "metrics.json: not the metrics of predictions.parquet" in changed.stdout
-    assert "plain/seed_0/best.safetensors: missing; let Snakemake train it again" in changed.stdout
+    assert "plain/seed_0/best.safetensors: missing; Snakemake makes it if it is asked" in changed.stdout
 
 
 def test_only_what_is_planned_comes_back(elsewhere: Workspace) -> None:

@@ -62,8 +62,8 @@ def restore(study: PlannedStudy, folder: Path) -> None:
     Raises:
         StudyError: images or class weights are not prepared; Snakemake trains anew whatever is older than they are.
     """
-    weights = {study.class_weights(name) for name in study.recipes} - {None}
-    for path in (study.results / "data/pack.json", *sorted(map(Path, weights))):
+    weights = {path for name in study.recipes if (path := study.class_weights(name))}
+    for path in (study.results / "data/pack.json", *sorted(weights)):
         if not path.exists():
             how = "snakemake … --until pack, then --until class_weights"
             raise StudyError(f"{path}: missing; let Snakemake make it first ({how}), then restore")

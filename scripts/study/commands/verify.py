@@ -173,7 +173,7 @@ def _run(config: dict[str, Any], files: RunPaths, recipe: Recipe, data: PackedDa
     for name, expected in record.get("sha256", {}).items():
         path = files.trained / name
         if not path.exists():
-            yield from [] if restored(files) else [f"{path}: missing; let Snakemake train it again"]
+            yield from [] if restored(files) else [f"{path}: missing; Snakemake makes it if it is asked for this file"]
         elif file_sha256(path) != expected:
             yield f"{path}: not the file whose SHA-256 is in run.json"
     if provenance["data"] != data.digest:
