@@ -2,11 +2,11 @@
 
 In fp32 without AVX-512 it computes the gradient of the weights at a third to three quarters of the rate of a matrix
 product, and the rest of a training step at about that rate. In bf16 with AMX it is at home on large images: where the
-output is a few pixels wide, as in the last blocks of a VGG, this gradient takes several times as long as the product,
-and output and gradient of the input are no faster. All three are products with the patches that the
-filter sees (Chellapilla, Puri & Simard 2006, High Performance Convolutional Neural Networks for Document Processing),
-which are copied out of the padded images, channels last, in rows. What it is worth is in benchmarks/RESULTS.md. Entry
-points:
+output is a few pixels wide, as in the last blocks of a VGG, the product takes less time for this gradient, and about
+the same or, with many channels, less for the output and the gradient of the input. All three are products with the
+patches that the filter sees (Chellapilla, Puri & Simard 2006, High Performance Convolutional Neural Networks for
+Document Processing), which are copied out of the padded images, channels last, in rows. What it is worth is in
+benchmarks/RESULTS.md. Entry points:
     use_products(model) -> int                             every convolution of a model for which that is faster
     faster_here(device, precision) -> bool                 whether that is so for any of them
 """
