@@ -58,6 +58,16 @@ def test_only_what_is_planned_comes_back(elsewhere: Workspace) -> None:
     assert "0 of the 2 runs restored" in run.stdout and not Path(elsewhere.root, STUDY, "train").exists()
 
 
+def test_what_was_trained_here_stays(elsewhere: Workspace) -> None:
+    """Though it is not evaluated yet: the facts of another training would not be those of its weights."""
+    own = elsewhere.root / STUDY / "train/weighted/seed_0/run.json"
+    own.parent.mkdir(parents=True)
+    own.write_text("{}", encoding="utf-8")
+    run = elsewhere.command("keep", "--restore", "small")
+    assert "results/small: 1 of the 2 runs restored" in run.stdout and own.read_text(encoding="utf-8") == "{}"
+    assert not (elsewhere.root / STUDY / "evaluate/weighted").exists()
+
+
 @pytest.mark.parametrize("file", ["pack.json", "class_weights_complement.csv"])
 def test_what_was_not_prepared_is_named(elsewhere: Workspace, file: str) -> None:
     (elsewhere.root / STUDY / "data" / file).unlink()

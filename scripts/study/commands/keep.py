@@ -67,9 +67,11 @@ def restore(study: PlannedStudy, folder: Path) -> None:
         if not path.exists():
             how = "snakemake … --until pack, then --until class_weights"
             raise StudyError(f"{path}: missing; let Snakemake make it first ({how}), then restore")
-    there = [run for run in _finished(study, folder) if not _in(study.results, run).metrics.exists()]
     taken = []
-    for run in there:
+    for run in _finished(study, folder):
+        here = _in(study.results, run)
+        if here.metrics.exists() or (here.run.exists() and here.run.read_bytes() != run.run.read_bytes()):
+            continue  # what was trained here stays
         found = study.differences(_training(run)) or changes(read_json(_made_by(run)), _evaluation(study, run))
         if found:
             print(f"note: {run.name} is not restored, it was made with {'; '.join(found)}")
