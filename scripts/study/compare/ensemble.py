@@ -3,6 +3,7 @@
 Entry points (runs come from `study.compare.runs.load_runs`, with predictions):
     members(comparison) -> list[Run]
     vote(chosen) -> Predictions                            what they say together
+    seeds_together(recipe, networks) -> [{split: Scores}]  votes of so many seeds of one recipe each
     ensemble_table(comparison) -> DataFrame                tables/ensemble.csv
 """
 
@@ -14,7 +15,7 @@ import numpy as np
 import pandas as pd
 
 from study.compare.comparison import Comparison
-from study.compare.runs import Run
+from study.compare.runs import RecipeRuns, Run, Scores, scores_by_split
 from study.compare.statistics import accuracy_interval, paired_test, percentile_interval
 from study.elsewhere import from_file
 from study.errors import StudyError
@@ -84,6 +85,18 @@ def vote(chosen: Sequence[Run]) -> Predictions:
     return Predictions.of(scores["image_id"], scores["split"], labels, log_p, total.classes, most_probable(log_p))
 
 
+def seeds_together(recipe: RecipeRuns, networks: int) -> list[dict[str, Scores]]:
+    """What `networks` seeds of a recipe say together, for every so many of its seeds in their order.
+
+    No run votes twice, so that the votes are as independent of one another as the runs are; seeds that are left over
+    do not vote. Nothing is chosen.
+    """
+    if networks == 1:
+        return [run.scores for run in recipe]
+    starts = range(0, len(recipe) - networks + 1, networks)
+    return [scores_by_split(vote(recipe.runs[start : start + networks]).scores) for start in starts]
+
+
 def _predictions(run: Run) -> Predictions:
     assert run.predictions is not None
     return read_predictions(run.predictions)
@@ -107,16 +120,14 @@ def ensemble_table(
     chosen = chosen or members(comparison)
     answers = (votes or vote(chosen)).scores
     metrics = evaluate(answers, comparison.metrics["ece_bins"])
-    test = answers[answers["split"] == "test"].sort_values("image_id", kind="stable")  # as `Scores` are
-    labels, predicted = (test[name].cat.codes.to_numpy(np.int64) for name in ("label", "predicted"))
-    right = predicted == labels
-    of_vote = bootstrap.scores_of(chosen[0], predicted, np.zeros(len(labels)))["accuracy"]
+    test = scores_by_split(answers)["test"]
+    of_vote = bootstrap.scores_of(chosen[0], test.predicted, test.nll)["accuracy"]
     rows = [
         {
             "name": ENSEMBLE,
             "role": "ensemble",
             "weight": 1.0,
-            **_scores(metrics, accuracy_interval(right, comparison.units, confidence)),
+            **_scores(metrics, accuracy_interval(test.correct, comparison.units, confidence)),
         }
     ]
     for run in dict.fromkeys([*chosen, *comparison.best]):
@@ -127,7 +138,7 @@ def ensemble_table(
         low, high = percentile_interval(of_vote - bootstrap.scores(run)["accuracy"], confidence)
         row["accuracy_difference"] = metrics["test"]["accuracy"] - run.test_accuracy
         row |= {"accuracy_difference_low": low, "accuracy_difference_high": high}
-        row[comparison.seed_test] = paired_test(right, run.correct, comparison.units)
+        row[comparison.seed_test] = paired_test(test.correct, run.correct, comparison.units)
         rows.append(row)
     return pd.DataFrame(rows)
 

@@ -4,10 +4,12 @@ Exact copies first; then near ones (the manifest's near_duplicate_group), where 
 
 Entry points:
     leakage(comparison) -> DataFrame                       tables/leakage.csv
+    by_copies(scores, copies, confidence) -> [row]         the same for what several networks say together
     leakage_facts(table, experiment) -> sentences
 """
 
-from typing import Any
+from collections.abc import Mapping
+from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -39,31 +41,56 @@ def leakage(comparison: Comparison) -> pd.DataFrame:
         that of images with neither. These columns are missing where no image of the study has a near copy or none was
         looked for. The intervals are Wilson's, over units where images are of groups.
     """
+    copies = copies_in_training(comparison)
+    rows = [
+        {"experiment": run.experiment, "seed": run.seed, **row}
+        for run in comparison.runs
+        for row in by_copies(run.scores, copies, comparison.confidence)
+    ]
+    return pd.DataFrame(rows, columns=LEAKAGE_COLUMNS)
+
+
+class Copies(NamedTuple):
+    """Images that have a copy in training: an exact one; a near one and no exact one, None if none was looked for."""
+
+    exact: list[str]
+    near: list[str] | None
+
+
+def copies_in_training(comparison: Comparison) -> Copies:
+    """Of the images of the comparison's manifest."""
     assert comparison.manifest is not None
     kept = comparison.manifest[comparison.manifest["status"] == "kept"]
-    copied_ids, near_ids = list(kept.loc[leaked(kept), "image_id"]), None
+    exact = leaked(kept)
+    near = None
     if (comparison.manifest.get("near_duplicate_group", pd.Series(dtype="str")) != "").any():
-        near_ids = list(kept.loc[nearly_leaked(kept) & ~leaked(kept), "image_id"])
+        near = list(kept.loc[nearly_leaked(kept) & ~exact, "image_id"])
+    return Copies(list(kept.loc[exact, "image_id"]), near)
+
+
+def by_copies(scores: Mapping[str, Scores], copies: Copies, confidence: float) -> list[dict[str, Any]]:
+    """The columns of `leakage` but for experiment and seed, a row per evaluated split.
+
+    Args:
+        scores: per split, of one run, or of several that vote.
+    """
     rows = []
-    for run in comparison.runs:
-        for split in EVALUATED_SPLITS:
-            scores = run.scores[split]
-            copied = np.isin(scores.image_ids, copied_ids)
-            row = {
-                "experiment": run.experiment,
-                "seed": run.seed,
-                "split": split,
-                "images": len(copied),
-                "copied": int(copied.sum()),
-                "accuracy": scores.correct.mean(),
-                **_accuracies("copies", scores, copied, ~copied, comparison.confidence),
-            }
-            if near_ids is not None:
-                near = np.isin(scores.image_ids, near_ids)
-                row["near_copied"] = int(near.sum())
-                row |= _accuracies("near_copies", scores, near, ~copied & ~near, comparison.confidence)
-            rows.append(row)
-    return pd.DataFrame(rows, columns=LEAKAGE_COLUMNS)
+    for split in EVALUATED_SPLITS:
+        of_split = scores[split]
+        copied = np.isin(of_split.image_ids, copies.exact)
+        row = {
+            "split": split,
+            "images": len(copied),
+            "copied": int(copied.sum()),
+            "accuracy": of_split.correct.mean(),
+            **_accuracies("copies", of_split, copied, ~copied, confidence),
+        }
+        if copies.near is not None:
+            near = np.isin(of_split.image_ids, copies.near)
+            row["near_copied"] = int(near.sum())
+            row |= _accuracies("near_copies", of_split, near, ~copied & ~near, confidence)
+        rows.append(row)
+    return rows
 
 
 def _accuracies(

@@ -2,6 +2,7 @@
 
 Entry points:
     load_runs(recipes, run_files, metrics_files, history_files, predictions_files, groups) -> list[Run]
+    scores_by_split(table) -> {split: Scores}              of one run, or of several that vote
     by_recipe(runs, confidence) -> {experiment: RecipeRuns}
     choose(recipes, by) -> RecipeRuns                      the best recipe, chosen on validation alone
 """
@@ -212,7 +213,7 @@ def load_runs(
                 record=own_predictions.record_of(scored) if own else read_json(records[trained]),
                 metrics=scored,
                 history=read_table(histories[trained], text=()) if histories and not own else pd.DataFrame(),
-                scores=_scores(predictions[evaluated]) if predictions else {},
+                scores=scores_by_split(read_scores(predictions[evaluated])) if predictions else {},
                 predictions=predictions.get(evaluated),
             )
         )
@@ -250,8 +251,9 @@ def _by_run(files: Iterable[str | Path]) -> dict[tuple[str, int], Path]:
     return {run_of(path): Path(path) for path in files}
 
 
-def _scores(path: Path) -> dict[str, Scores]:
-    table = read_scores(path).sort_values("image_id", kind="stable")
+def scores_by_split(table: pd.DataFrame) -> dict[str, Scores]:
+    """From a row per image with the columns `study.evaluate.predictions.SCORES`."""
+    table = table.sort_values("image_id", kind="stable")
     return {
         str(split): Scores(
             rows["image_id"].to_numpy(str),

@@ -3,13 +3,13 @@
 Entry points:
     read_published(path) -> DataFrame                      results of others with their protocol, a row each
     entries(study, published) -> [Entry]                   theirs and ours in one list, the highest first
-    budget(study) -> [row]                                 what each recipe reaches, by the time that it takes
+    budget(study) -> [Reached]                             what each recipe reaches, by the time that it takes
     record(studies, published, figures, command) -> str    docs/RECORD.md
 """
 
 import math
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Generic, NamedTuple, TypeVar
 
@@ -17,9 +17,11 @@ import numpy as np
 import pandas as pd
 from statsmodels.stats.proportion import confint_proportions_2indep
 
-from study.compare.comparison import Comparison
-from study.compare.runs import RecipeRuns, Run, choose
-from study.compare.statistics import level, percentile_interval, wilson_interval
+from study.compare.comparison import BOOTSTRAP_SEED, Comparison
+from study.compare.ensemble import seeds_together
+from study.compare.leakage import by_copies, copies_in_training
+from study.compare.runs import RecipeRuns, Run, Scores, choose
+from study.compare.statistics import level, over_seeds_and_images, percentile_interval, wilson_interval
 from study.compare.verdicts import BETTER, NOT_DISTINGUISHABLE, WORSE
 from study.elsewhere import from_file
 from study.errors import StudyError
@@ -43,6 +45,7 @@ TARGETS = (("Residual masking", "VGG19"), ("pooya-mohammadi/FER", "VGG of 8 conv
 PROTOCOL = ("scored_on", "chosen_on", "pretrained", "views")
 COLUMNS = ("work", "network", "accuracy", *PROTOCOL, "remark", "source", "experiment")
 CORES = 2  # that minutes are told for
+MINUTES = 150  # that the record may take
 
 T = TypeVar("T")
 
@@ -67,6 +70,7 @@ class Entry:
         protocol: scored_on, chosen_on, pretrained and views as in the table of published results.
         remark: what has to be known beside it.
         ours: whether it was measured here.
+        networks: how many are averaged.
     """
 
     name: str
@@ -78,6 +82,7 @@ class Entry:
     remark: str = ""
     source: str = ""
     ours: bool = False
+    networks: int = 1
 
     @property
     def honest(self) -> bool:
@@ -88,6 +93,52 @@ class Entry:
     def from_scratch(self) -> bool:
         """Whether the network saw no other images."""
         return self.protocol["pretrained"] == "none"
+
+
+@dataclass(frozen=True)
+class Reached:
+    """What a recipe reaches, or so many of its networks whose probabilities are averaged.
+
+    Attributes:
+        group: the runs of the recipe.
+        networks: how many are averaged.
+        scores: of every so many seeds, per split.
+        low, high: interval of the PrivateTest accuracy over images, and over seeds where there are several scores.
+    """
+
+    group: RecipeRuns
+    networks: int
+    scores: Sequence[Mapping[str, Scores]]
+    low: float
+    high: float
+
+    @property
+    def name(self) -> str:
+        """The recipe, and how many of its networks if it is more than one."""
+        return self.group.name if self.networks == 1 else f"{self.group.name}, {self.networks} averaged"
+
+    @property
+    def minutes(self) -> float:
+        """Of all the trainings together."""
+        return self.networks * mean_minutes(self.group)
+
+    @property
+    def val(self) -> float:
+        """Accuracy on PublicTest, the mean over the scores."""
+        return float(np.mean(self._each("val")))
+
+    @property
+    def test(self) -> float:
+        """Accuracy on PrivateTest, the mean over the scores."""
+        return float(np.mean(self.each))
+
+    @property
+    def each(self) -> list[float]:
+        """Accuracy on PrivateTest of each."""
+        return self._each("test")
+
+    def _each(self, split: str) -> list[float]:
+        return [float(scores[split].correct.mean()) for scores in self.scores]
 
 
 def read_published(path: Path) -> pd.DataFrame:
@@ -119,13 +170,26 @@ def entries(study: FinishedStudy | None, published: pd.DataFrame) -> list[Entry]
         )
     if study:
         found += [_ours(study.comparison, group, protocols) for group in study.comparison.recipes.values()]
+        if (answer := longest(budget(study))) and answer.networks > 1:
+            alone = _ours(study.comparison, answer.group, protocols)
+            found.append(
+                replace(
+                    alone,
+                    name=answer.name,
+                    network=f"{answer.networks} of {alone.network}",
+                    accuracy=answer.test,
+                    low=answer.low,
+                    high=answer.high,
+                    networks=answer.networks,
+                )
+            )
     return sorted(found, key=lambda entry: -entry.accuracy)
 
 
 def _ours(comparison: Comparison, group: RecipeRuns, protocols: Mapping[str, Mapping[str, str]]) -> Entry:
     """Of a recipe that is trained here, or of predictions from a file, whose protocol is the published one, if any."""
     recipe = group.recipe
-    low, high = over_seeds_and_images(comparison, group)
+    low, high = _interval(comparison, group, [run.scores for run in group])
     if from_file(recipe):
         protocol = {**protocols.get(group.name, dict.fromkeys(PROTOCOL, UNTOLD)), "scored_on": TESTED}
         return Entry(group.name, "", group.accuracy("test"), low, high, protocol, recipe.left_out, recipe.source, True)
@@ -139,11 +203,6 @@ def _ours(comparison: Comparison, group: RecipeRuns, protocols: Mapping[str, Map
     return Entry(group.name, network, group.accuracy("test"), low, high, protocol, recipe.left_out, ours=True)
 
 
-def over_seeds_and_images(comparison: Comparison, group: RecipeRuns) -> tuple[float, float]:
-    """Interval of the test accuracy for other seeds and other images."""
-    return percentile_interval(comparison.over_seeds_and_images(group, "accuracy"), comparison.confidence)
-
-
 def minutes(run: Run) -> float:
     """What a training would take if its threads were `CORES`."""
     return float(run.record["seconds"]) / 60 * run.record.get("provenance", {}).get("threads", 1) / CORES
@@ -154,26 +213,35 @@ def mean_minutes(runs: Iterable[Run]) -> float:
     return float(np.mean([minutes(run) for run in runs]))
 
 
-def budget(study: FinishedStudy | None) -> list[dict[str, Any]]:
-    """Each recipe that is trained, the quickest first: name, minutes, epochs, val, test, low, high, seeds and runs."""
+def budget(study: FinishedStudy | None) -> list[Reached]:
+    """Each recipe that is trained, alone and averaged over two of its seeds and more, the quickest first.
+
+    Who averages k networks trains k, so that the minutes are theirs together. Which seeds are averaged is not chosen:
+    they are taken in their order, every k of them, and an accuracy is the mean over these.
+    """
     if study is None:
         return []
-    rows = [
-        {
-            "name": group.name,
-            "minutes": mean_minutes(group),
-            "epochs": group.first.record["epochs"],
-            "val": group.accuracy("val"),
-            "test": group.accuracy("test"),
-            **dict(zip(("low", "high"), over_seeds_and_images(study.comparison, group), strict=True)),
-            "each": [run.test_accuracy for run in group],
-            "seeds": len(group),
-            "failure": group.failure,
-        }
-        for group in study.comparison.recipes.values()
-        if group.recipe.trains
+    found = []
+    for group in study.comparison.recipes.values():
+        for networks in range(1, len(group) + 1) if group.recipe.trains else ():
+            scores = seeds_together(group, networks)
+            low, high = _interval(study.comparison, group, scores)
+            found.append(Reached(group, networks, scores, low, high))
+    return sorted(found, key=lambda reached: reached.minutes)
+
+
+def longest(rows: Sequence[Reached]) -> Reached | None:
+    """The one that takes the most of `MINUTES`; if all take more, the quickest."""
+    return next((row for row in reversed(rows) if row.minutes <= MINUTES), rows[0] if rows else None)
+
+
+def _interval(comparison: Comparison, group: RecipeRuns, scores: Sequence[Mapping[str, Scores]]) -> tuple[float, float]:
+    """Of the mean test accuracy of several scores, for other images, and for other seeds where there are several."""
+    draws = [
+        comparison.bootstrap.scores_of(group.first, one["test"].predicted, one["test"].nll)["accuracy"]
+        for one in scores
     ]
-    return sorted(rows, key=lambda row: row["minutes"])
+    return percentile_interval(over_seeds_and_images(np.array(draws), BOOTSTRAP_SEED), comparison.confidence)
 
 
 def record(
@@ -189,19 +257,22 @@ def record(
     """
     whole, search, ablation = studies
     rows = budget(whole)
+    answer = longest(rows)
+    answers = [] if answer is None else [one for one in rows if one.group is answer.group and one.networks == 1]
+    answers += [answer] if answer and answer.networks > 1 else []
     return (
         environment(html=False)
         .get_template("record.md.j2")
         .render(
             command=command,
-            best=rows[-1] if rows else None,
-            targets=_targets(rows[-1]["test"], whole.comparison, published) if whole and rows else [],
+            answers=answers,
+            targets=_targets(answers, whole.comparison, published) if whole else [],
             budget=rows,
             figures=figures,
             entries=entries(whole, published),
             human=(HUMAN, HUMAN_SPREAD),
             crowd=CROWD_AGREES / PRIVATE_TEST,
-            copies=_copies(whole),
+            copies=_copies(whole, answer),
             rounds=_rounds(search),
             tried=len(search.runs) if search else 0,
             chosen=_chosen(whole, search),
@@ -217,8 +288,8 @@ def record(
     )
 
 
-def _targets(ours: float, comparison: Comparison, published: pd.DataFrame) -> list[dict[str, Any]]:
-    """An accuracy of ours beside each of `TARGETS`: the difference with an interval, and a verdict.
+def _targets(ours: Sequence[Reached], comparison: Comparison, published: pd.DataFrame) -> list[dict[str, Any]]:
+    """Each of `TARGETS`, and beside it what we reached: the differences with intervals, and verdicts.
 
     Newcombe's interval of a difference of two shares (statsmodels' `confint_proportions_2indep`), as if the images were
     others, which is the safe side: of theirs nothing is known but the share. Ours counts as one network.
@@ -226,25 +297,32 @@ def _targets(ours: float, comparison: Comparison, published: pd.DataFrame) -> li
     found, images = [], comparison.test_images
     for work, network in TARGETS:
         theirs = published[(published["work"] == work) & (published["network"] == network)]["accuracy"].iloc[0]
-        low, high = confint_proportions_2indep(
-            ours * images,
-            images,
-            theirs * PRIVATE_TEST,
-            PRIVATE_TEST,
-            method="newcomb",
-            alpha=1 - comparison.confidence,
-        )
-        verdict = BETTER if low > 0 else WORSE if high < 0 else NOT_DISTINGUISHABLE
-        shown = {"work": work, "network": network, "accuracy": theirs, "reached": ours >= theirs}
-        found.append({**shown, "difference": ours - theirs, "low": low, "high": high, "verdict": verdict})
+        beside = []
+        for one in ours:
+            low, high = confint_proportions_2indep(
+                one.test * images,
+                images,
+                theirs * PRIVATE_TEST,
+                PRIVATE_TEST,
+                method="newcomb",
+                alpha=1 - comparison.confidence,
+            )
+            verdict = BETTER if low > 0 else WORSE if high < 0 else NOT_DISTINGUISHABLE
+            difference = {"difference": one.test - theirs, "low": low, "high": high}
+            beside.append({**difference, "verdict": verdict, "reached": one.test >= theirs})
+        found.append({"work": work, "network": network, "accuracy": theirs, "beside": beside})
     return found
 
 
-def _copies(study: FinishedStudy | None) -> list[dict[str, Any]]:
+def _copies(study: FinishedStudy | None, answer: Reached | None) -> list[dict[str, Any]]:
     """Accuracy on PrivateTest with and without the images that have a copy in Training, means over the seeds."""
     if study is None:
         return []
     table = study.tables["leakage.csv"]
+    if answer and answer.networks > 1:
+        copies, confidence = copies_in_training(study.comparison), study.comparison.confidence
+        rows = [row for scores in answer.scores for row in by_copies(scores, copies, confidence)]
+        table = pd.concat([table, pd.DataFrame(rows).assign(experiment=answer.name)])
     table = table[table["split"] == "test"].drop(columns=["split", "seed"])
     means = (
         table.astype(dict.fromkeys(table.columns.drop("experiment"), float)).groupby("experiment", sort=False).mean()

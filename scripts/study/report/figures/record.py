@@ -1,6 +1,6 @@
 """The figures of the page on the record: published results and ours in one list, and what the training time buys."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -21,10 +21,11 @@ from study.report.figures.style import (
     name,
     percent,
 )
-from study.report.record_page import CROWD_AGREES, HUMAN, HUMAN_SPREAD, PRIVATE_TEST, UNTOLD, Entry
+from study.report.record_page import CROWD_AGREES, HUMAN, HUMAN_SPREAD, PRIVATE_TEST, UNTOLD, Entry, Reached
 
 MARKS: dict[str, dict[str, Any]] = {
     "ours, from scratch": {"color": BLUE, "marker": "o"},
+    "ours, several networks averaged": {"color": BLUE, "marker": "P"},
     "from scratch, epoch chosen without the scored images": {"color": GREEN, "marker": "s"},
     "from scratch, choice not told": {"color": GREY, "marker": "s", "markerfacecolor": "white"},
     "epoch chosen on the scored images, or scored on PublicTest": {"color": VERMILLION, "marker": "X"},
@@ -34,11 +35,11 @@ MARKS: dict[str, dict[str, Any]] = {
 
 def mark(entry: Entry) -> str:
     """Which of `MARKS` a result has."""
-    ours, scratch, untold, on_scored, pretrained = MARKS
+    ours, averaged, scratch, untold, on_scored, pretrained = MARKS
     if not entry.from_scratch:
         return pretrained
     if entry.honest:
-        return ours if entry.ours else scratch
+        return (ours if entry.networks == 1 else averaged) if entry.ours else scratch
     return untold if entry.protocol["chosen_on"] == UNTOLD else on_scored
 
 
@@ -72,33 +73,41 @@ def draw_published(entries: Sequence[Entry], path: str | Path) -> None:
         figure.legend(handles=handles, loc="outside lower left", ncols=2)
 
 
-def draw_budget(rows: Sequence[Mapping[str, Any]], path: str | Path) -> None:
-    """Accuracy by training time: the mean over seeds with its interval, every seed, and validation.
+def draw_budget(rows: Sequence[Reached], path: str | Path) -> None:
+    """Accuracy by training time: a line for each recipe, from one network to the average of all its seeds.
 
     Args:
         rows: as `study.report.record_page.budget` gives them.
     """
-    with drawing(path, 7.2, 4.2) as figure:
+    with drawing(path, 7.2, 4.4) as figure:
         axes = figure.subplots()
         headed(figure, "What the training time buys")
         if not rows:
             axes.set_axis_off()
             axes.text(0, 0.5, "No run has finished yet.", va="center", fontsize=11)
             return
-        times = [row["minutes"] for row in rows]
-        axes.plot(times, [row["test"] for row in rows], color=BLUE, marker="o", label="PrivateTest, mean and interval")
-        axes.vlines(times, [row["low"] for row in rows], [row["high"] for row in rows], color=BLUE, linewidth=1.4)
+        for recipe in dict.fromkeys(row.group.name for row in rows):
+            line = [row for row in rows if row.group.name == recipe]
+            times = [row.minutes for row in line]
+            axes.plot(times, [row.test for row in line], color=BLUE, marker="o")
+            axes.plot(times, [row.val for row in line], color=GREY, marker="o", markerfacecolor="white", linestyle="--")
+            axes.annotate(name(recipe, 30), (times[-1], line[-1].low), textcoords="offset points", xytext=(0, -9),
+                          ha="center", va="top", fontsize=9, color="#333333")  # fmt: skip
         for row in rows:
-            axes.plot([row["minutes"]] * len(row["each"]), row["each"], color=BLUE, linestyle="", marker="_", alpha=0.6)
-        axes.plot(times, [row["val"] for row in rows], color=GREY, marker="o", markerfacecolor="white",
-                  linestyle="--", label="PublicTest, mean")  # fmt: skip
+            axes.vlines(row.minutes, row.low, row.high, color=BLUE, linewidth=1.4)
+            axes.plot([row.minutes] * len(row.each), row.each, color=BLUE, linestyle="", marker="_", alpha=0.6)
+        times = [row.minutes for row in rows]
         axes.set_xscale("log")
         axes.xaxis.set_major_locator(FixedLocator(times))
         axes.xaxis.set_minor_locator(NullLocator())
-        axes.set_xticklabels([f"{time:.0f}" for time in times])
+        axes.set_xticklabels([f"{row.minutes:.0f}\n{row.networks}" for row in rows])
         axes.set_xlim(times[0] / 1.3, times[-1] * 1.3)
-        axes.set_xlabel("Minutes of training on two processor cores")
+        axes.set_xlabel("Minutes of training on two processor cores, and networks that are averaged")
         axes.set_ylabel("Accuracy")
         axes.yaxis.set_major_formatter(percent)
         grid(axes)
-        axes.legend(loc="lower right")
+        handles = [
+            Line2D([], [], color=BLUE, marker="o", label="PrivateTest, with the interval; a dash is one result"),
+            Line2D([], [], color=GREY, marker="o", markerfacecolor="white", linestyle="--", label="PublicTest"),
+        ]
+        figure.legend(handles=handles, loc="outside lower left", ncols=2)
