@@ -89,7 +89,7 @@ record: $(INSTALLED) ## train the record's recipes on FER2013 and write docs/REC
 	. $(BIN)/activate && \
 	  $(call STUDY_WITH,record_search,config/record.yaml,experiments=config/record_search.tsv "seeds=[0]") && \
 	  $(call STUDY_WITH,record,config/record.yaml,"$(RECORD_TABLES)") && \
-	  $(call STUDY_WITH,record_ablation,config/record.yaml,experiments=config/record_ablation.tsv) && \
+	  $(call STUDY_WITH,record_ablation,config/record.yaml,experiments=config/record_ablation.tsv "seeds=[0,1,2]") && \
 	  python scripts/study record
 
 imbalance: $(INSTALLED) ## train the treatments of imbalance and write docs/IMBALANCE.md (20 minutes on two cores)
