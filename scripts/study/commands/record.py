@@ -7,7 +7,7 @@ from pathlib import Path
 
 from study.commands.configuration import ROOT, finished_study
 from study.errors import StudyError
-from study.report.record_page import RecordStudies, budget, entries, read_published, record
+from study.report.record_page import RecordStudies, budget, entries, read_published, record, shown
 
 STUDIES = RecordStudies("record", "record_search", "record_ablation")
 FIGURES = ("record_published.svg", "record_budget.svg")
@@ -38,7 +38,8 @@ def run(arguments: argparse.Namespace) -> None:
     published = read_published(arguments.published)
     out: Path = arguments.out
     out.parent.mkdir(parents=True, exist_ok=True)
-    draw_published(entries(studies.record, published), out.with_name(FIGURES[0]))
-    draw_budget(budget(studies.record), out.with_name(FIGURES[1]))
-    out.write_text(record(studies, published, FIGURES, arguments.command), encoding="utf-8")
+    reached = budget(studies)
+    draw_published(entries(studies.record, shown(reached), published), out.with_name(FIGURES[0]))
+    draw_budget(reached, out.with_name(FIGURES[1]))
+    out.write_text(record(studies, reached, published, FIGURES, arguments.command), encoding="utf-8")
     print(f"{out} written from {sum(len(study.runs) for study in studies if study)} runs")

@@ -1,14 +1,14 @@
 """Soft voting: the mean of several runs' probabilities, with members chosen on validation alone.
 
 Entry points (runs come from `study.compare.runs.load_runs`, with predictions):
-    members(comparison) -> list[Run]
+    members(comparison, allowed) -> list[Run]
     vote(chosen) -> Predictions                            what they say together
     seeds_together(recipe, networks) -> [{split: Scores}]  votes of so many seeds of one recipe each
     ensemble_table(comparison) -> DataFrame                tables/ensemble.csv
 """
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -26,7 +26,7 @@ from study.evaluate.predictions import Predictions, blocks, most_probable, read_
 ENSEMBLE = "ensemble (soft voting)"
 
 
-def members(comparison: Comparison) -> list[Run]:
+def members(comparison: Comparison, allowed: Callable[[Sequence[Run]], bool] = lambda chosen: True) -> list[Run]:
     """The runs that vote: added one by one, each time the one that lowers the validation NLL of the vote most.
 
     From the second member on it ends when no further run lowers it, or with `metrics.ensemble_members` of them. Failed
@@ -35,6 +35,10 @@ def members(comparison: Comparison) -> list[Run]:
     validation is alone.
     Source: Caruana, Niculescu-Mizil, Crew & Ksikes 2004, Ensemble selection from libraries of models (ICML),
     without replacement and by the NLL, which is finer than the accuracy of a few hundred images.
+
+    Args:
+        allowed: whether so many runs, in the order in which they were added, may vote together: what their trainings
+            took, say. A run that may not is passed over.
 
     Raises:
         StudyError: if the runs were loaded without predictions.
@@ -49,7 +53,7 @@ def members(comparison: Comparison) -> list[Run]:
     chosen: list[Run] = []
     total = np.full(len(free[0].scores["val"].nll), -np.inf)
     lowest = np.inf
-    while free and len(chosen) < most:
+    while (free := [run for run in free if allowed([*chosen, run])]) and len(chosen) < most:
         # NLL of the mean: of the true class's probabilities alone.
         sums = [np.logaddexp(total, -run.scores["val"].nll) for run in free]
         losses = [math.log(len(chosen) + 1) - float(log_sum.mean()) for log_sum in sums]

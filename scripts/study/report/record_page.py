@@ -2,12 +2,13 @@
 
 Entry points:
     read_published(path) -> DataFrame                      results of others with their protocol, a row each
-    entries(study, published) -> [Entry]                   theirs and ours in one list, the highest first
-    budget(study) -> [Reached]                             what each recipe reaches, by the time that it takes
+    budget(studies) -> [Reached]                           what is reached, by the time that it takes
+    entries(study, reached, published) -> [Entry]          theirs and ours in one list, the highest first
     record(studies, published, figures, command) -> str    docs/RECORD.md
 """
 
 import math
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -18,15 +19,15 @@ import pandas as pd
 from statsmodels.stats.proportion import confint_proportions_2indep
 
 from study.compare.comparison import BOOTSTRAP_SEED, Comparison
-from study.compare.ensemble import seeds_together
+from study.compare.ensemble import members, seeds_together, vote
 from study.compare.leakage import by_copies, copies_in_training
-from study.compare.runs import RecipeRuns, Run, Scores, choose
+from study.compare.runs import Run, Scores, choose, scores_by_split
 from study.compare.statistics import level, over_seeds_and_images, percentile_interval, wilson_interval
 from study.compare.verdicts import BETTER, NOT_DISTINGUISHABLE, WORSE
 from study.elsewhere import from_file
 from study.errors import StudyError
 from study.files import read_table
-from study.recipe import HYPERPARAMETERS, difference_in_words, shown_columns
+from study.recipe import HYPERPARAMETERS, Recipe, difference_in_words, shown_columns
 from study.report.case_text import escape_markdown
 from study.report.comparison_page import environment
 from study.report.findings import FinishedStudy, conditions
@@ -97,30 +98,37 @@ class Entry:
 
 @dataclass(frozen=True)
 class Reached:
-    """What a recipe reaches, or so many of its networks whose probabilities are averaged.
+    """What a network reaches, or several whose probabilities are averaged.
 
     Attributes:
-        group: the runs of the recipe.
+        recipe: its name; the names of several with how many networks of each.
+        network: in words.
         networks: how many are averaged.
-        scores: of every so many seeds, per split.
+        minutes: of all their trainings together, the mean over the scores.
+        epochs: of each training.
+        scores: of every so many seeds, per split; of one choice.
         low, high: interval of the PrivateTest accuracy over images, and over seeds where there are several scores.
+        protocol: as an `Entry` has it.
+        failure: of runs, in words.
+        chosen: whether PublicTest decided which networks these are.
     """
 
-    group: RecipeRuns
+    recipe: str
+    network: str
     networks: int
+    minutes: float
+    epochs: str
     scores: Sequence[Mapping[str, Scores]]
     low: float
     high: float
+    protocol: Mapping[str, str]
+    failure: str = ""
+    chosen: bool = False
 
     @property
     def name(self) -> str:
         """The recipe, and how many of its networks if it is more than one."""
-        return self.group.name if self.networks == 1 else f"{self.group.name}, {self.networks} averaged"
-
-    @property
-    def minutes(self) -> float:
-        """Of all the trainings together."""
-        return self.networks * mean_minutes(self.group)
+        return self.recipe if self.networks == 1 else f"{self.recipe}, {self.networks} averaged"
 
     @property
     def val(self) -> float:
@@ -158,8 +166,13 @@ def read_published(path: Path) -> pd.DataFrame:
     return table
 
 
-def entries(study: FinishedStudy | None, published: pd.DataFrame) -> list[Entry]:
-    """Published results and ours, the highest accuracy first."""
+def entries(study: FinishedStudy | None, reached: Sequence[Reached], published: pd.DataFrame) -> list[Entry]:
+    """Published results and ours, the highest accuracy first.
+
+    Args:
+        study: the record, which may have predictions from files.
+        reached: what is to be shown of our networks.
+    """
     confidence = study.comparison.confidence if study else CONFIDENCE
     found, protocols = [], {}
     for row in published.to_dict("records"):
@@ -168,39 +181,31 @@ def entries(study: FinishedStudy | None, published: pd.DataFrame) -> list[Entry]
         found.append(
             Entry(row["work"], row["network"], row["accuracy"], low, high, protocol, row["remark"], row["source"])
         )
-    if study:
-        found += [_ours(study.comparison, group, protocols) for group in study.comparison.recipes.values()]
-        if (answer := longest(budget(study))) and answer.networks > 1:
-            alone = _ours(study.comparison, answer.group, protocols)
-            found.append(
-                replace(
-                    alone,
-                    name=answer.name,
-                    network=f"{answer.networks} of {alone.network}",
-                    accuracy=answer.test,
-                    low=answer.low,
-                    high=answer.high,
-                    networks=answer.networks,
-                )
-            )
+    for group in study.comparison.recipes.values() if study else ():
+        if study and from_file(group.recipe):  # the protocol is the published one, if any
+            protocol = {**protocols.get(group.name, dict.fromkeys(PROTOCOL, UNTOLD)), "scored_on": TESTED}
+            low, high = _interval(study.comparison, [run.scores for run in group])
+            words = group.recipe.left_out, group.recipe.source
+            found.append(Entry(group.name, "", group.accuracy("test"), low, high, protocol, *words, ours=True))
+    found += [
+        Entry(one.name, one.network, one.test, one.low, one.high, one.protocol, ours=True, networks=one.networks)
+        for one in reached
+    ]
     return sorted(found, key=lambda entry: -entry.accuracy)
 
 
-def _ours(comparison: Comparison, group: RecipeRuns, protocols: Mapping[str, Mapping[str, str]]) -> Entry:
-    """Of a recipe that is trained here, or of predictions from a file, whose protocol is the published one, if any."""
-    recipe = group.recipe
-    low, high = _interval(comparison, group, [run.scores for run in group])
-    if from_file(recipe):
-        protocol = {**protocols.get(group.name, dict.fromkeys(PROTOCOL, UNTOLD)), "scored_on": TESTED}
-        return Entry(group.name, "", group.accuracy("test"), low, high, protocol, recipe.left_out, recipe.source, True)
-    protocol = {
+def _protocol(recipe: Recipe) -> dict[str, str]:
+    """Of a recipe that is trained here."""
+    return {
         "scored_on": TESTED,
         "chosen_on": "PublicTest",
         "pretrained": recipe["model.weights"],
         "views": recipe["evaluation.tta"].replace("_", "-"),
     }
-    network = f"{recipe['model.name']}, width {recipe['model.width']:g}"
-    return Entry(group.name, network, group.accuracy("test"), low, high, protocol, recipe.left_out, ours=True)
+
+
+def _network(recipe: Recipe) -> str:
+    return f"{recipe['model.name']}, width {recipe['model.width']:g}"
 
 
 def minutes(run: Run) -> float:
@@ -213,66 +218,129 @@ def mean_minutes(runs: Iterable[Run]) -> float:
     return float(np.mean([minutes(run) for run in runs]))
 
 
-def budget(study: FinishedStudy | None) -> list[Reached]:
-    """Each recipe that is trained, alone and averaged over two of its seeds and more, the quickest first.
+def budget(studies: RecordStudies[FinishedStudy | None]) -> list[Reached]:
+    """Each recipe that is trained, alone and averaged over two of its seeds and more, and the choice of all.
 
-    Who averages k networks trains k, so that the minutes are theirs together. Which seeds are averaged is not chosen:
-    they are taken in their order, every k of them, and an accuracy is the mean over these.
+    Who averages k networks trains k, so that the minutes are theirs together. Which seeds of a recipe are averaged is
+    not chosen: they are taken in their order, every k of them, and an accuracy is the mean over these. The quickest
+    come first.
     """
+    study, search, _ = studies
     if study is None:
         return []
     found = []
     for group in study.comparison.recipes.values():
         for networks in range(1, len(group) + 1) if group.recipe.trains else ():
             scores = seeds_together(group, networks)
-            low, high = _interval(study.comparison, group, scores)
-            found.append(Reached(group, networks, scores, low, high))
+            found.append(
+                Reached(
+                    group.name,
+                    f"{networks} of {_network(group.recipe)}" if networks > 1 else _network(group.recipe),
+                    networks,
+                    networks * mean_minutes(group),
+                    str(group.first.record["epochs"]),
+                    scores,
+                    *_interval(study.comparison, scores),
+                    _protocol(group.recipe),
+                    group.failure,
+                )
+            )
+    if chosen := _chosen_networks(study, search):
+        found.append(chosen)
     return sorted(found, key=lambda reached: reached.minutes)
 
 
-def longest(rows: Sequence[Reached]) -> Reached | None:
-    """The one that takes the most of `MINUTES`; if all take more, the quickest."""
-    return next((row for row in reversed(rows) if row.minutes <= MINUTES), rows[0] if rows else None)
+def _chosen_networks(study: FinishedStudy, search: FinishedStudy | None) -> Reached | None:
+    """Of all networks of the record and of the search those that vote best on PublicTest, within `MINUTES`.
+
+    As `study.compare.ensemble.members` chooses; None if these are of one recipe. A network of the search that the
+    record has too has one vote.
+
+    Raises:
+        StudyError: the search was evaluated on other images.
+    """
+    ours = [run for run in study.runs if run.recipe.trains]
+    theirs = [run for run in search.runs if run.recipe.trains] if search else []
+    if not ours or not theirs:
+        return None
+    for split, scores in ours[0].scores.items():
+        if not np.array_equal(scores.image_ids, theirs[0].scores[split].image_ids):
+            raise StudyError(f"results/{study.name} and the search for it were evaluated on different {split} images")
+    known = [(run.seed, run.recipe.hyperparameters) for run in ours]
+    pool = [*ours, *(run for run in theirs if (run.seed, run.recipe.hyperparameters) not in known)]
+    chosen = members(replace(study.comparison, runs=pool), lambda runs: sum(map(minutes, runs)) <= MINUTES)
+    often = Counter(run.experiment for run in sorted(chosen, key=pool.index))
+    if len(often) < 2:
+        return None
+    recipes = {run.experiment: run.recipe for run in chosen}
+    voted = [scores_by_split(vote(chosen).scores)]
+    return Reached(
+        ", ".join(f"{count} × {name}" if count > 1 else name for name, count in often.items()),
+        ", ".join(f"{count} of {_network(recipes[name])}" for name, count in often.items()),
+        len(chosen),
+        sum(map(minutes, chosen)),
+        ", ".join(dict.fromkeys(str(run.record["epochs"]) for run in chosen)),
+        voted,
+        *_interval(study.comparison, voted),
+        _protocol(chosen[0].recipe),
+        chosen=True,
+    )
 
 
-def _interval(comparison: Comparison, group: RecipeRuns, scores: Sequence[Mapping[str, Scores]]) -> tuple[float, float]:
+def answers(rows: Sequence[Reached]) -> list[Reached]:
+    """Of one network, of several of a recipe, and of those chosen: what takes the most of `MINUTES`, each if any."""
+    alone = [row for row in rows if row.networks == 1]
+    several = [row for row in rows if row.networks > 1 and not row.chosen and row.minutes <= MINUTES]
+    fitting = [row for row in alone if row.minutes <= MINUTES] or alone[:1]
+    return [*fitting[-1:], *several[-1:], *(row for row in rows if row.chosen)]
+
+
+def shown(rows: Sequence[Reached]) -> list[Reached]:
+    """Those that stand beside published results: every recipe alone, and the answers."""
+    return [row for row in rows if row.networks == 1 or row in answers(rows)]
+
+
+def _interval(comparison: Comparison, scores: Sequence[Mapping[str, Scores]]) -> tuple[float, float]:
     """Of the mean test accuracy of several scores, for other images, and for other seeds where there are several."""
     draws = [
-        comparison.bootstrap.scores_of(group.first, one["test"].predicted, one["test"].nll)["accuracy"]
+        comparison.bootstrap.scores_of(comparison.runs[0], one["test"].predicted, one["test"].nll)["accuracy"]
         for one in scores
     ]
     return percentile_interval(over_seeds_and_images(np.array(draws), BOOTSTRAP_SEED), comparison.confidence)
 
 
 def record(
-    studies: RecordStudies[FinishedStudy | None], published: pd.DataFrame, figures: Sequence[str], command: str
+    studies: RecordStudies[FinishedStudy | None],
+    reached: Sequence[Reached],
+    published: pd.DataFrame,
+    figures: Sequence[str],
+    command: str,
 ) -> str:
     """The page. Every number of ours in it is computed from the studies' files.
 
     Args:
         studies: as far as they have come; None for one without a finished run.
+        reached: as `budget` gives it.
         published: as `read_published` gives it.
         figures: names of the files beside the page: beside published results, and by budget.
         command: what makes this page again.
     """
     whole, search, ablation = studies
-    rows = budget(whole)
-    answer = longest(rows)
-    answers = [] if answer is None else [one for one in rows if one.group is answer.group and one.networks == 1]
-    answers += [answer] if answer and answer.networks > 1 else []
+    best = answers(reached)
     return (
         environment(html=False)
         .get_template("record.md.j2")
         .render(
             command=command,
-            answers=answers,
-            targets=_targets(answers, whole.comparison, published) if whole else [],
-            budget=rows,
+            answers=best,
+            targets=_targets(best, whole.comparison, published) if whole else [],
+            budget=reached,
+            longest=MINUTES,
             figures=figures,
-            entries=entries(whole, published),
+            entries=entries(whole, shown(reached), published),
             human=(HUMAN, HUMAN_SPREAD),
             crowd=CROWD_AGREES / PRIVATE_TEST,
-            copies=_copies(whole, answer),
+            copies=_copies(whole, best),
             rounds=_rounds(search),
             tried=len(search.runs) if search else 0,
             chosen=_chosen(whole, search),
@@ -314,15 +382,17 @@ def _targets(ours: Sequence[Reached], comparison: Comparison, published: pd.Data
     return found
 
 
-def _copies(study: FinishedStudy | None, answer: Reached | None) -> list[dict[str, Any]]:
+def _copies(study: FinishedStudy | None, reached: Sequence[Reached]) -> list[dict[str, Any]]:
     """Accuracy on PrivateTest with and without the images that have a copy in Training, means over the seeds."""
     if study is None:
         return []
-    table = study.tables["leakage.csv"]
-    if answer and answer.networks > 1:
-        copies, confidence = copies_in_training(study.comparison), study.comparison.confidence
-        rows = [row for scores in answer.scores for row in by_copies(scores, copies, confidence)]
-        table = pd.concat([table, pd.DataFrame(rows).assign(experiment=answer.name)])
+    copies, confidence = copies_in_training(study.comparison), study.comparison.confidence
+    tables = [study.tables["leakage.csv"]]
+    for one in reached:
+        if one.networks > 1:
+            rows = [row for scores in one.scores for row in by_copies(scores, copies, confidence)]
+            tables.append(pd.DataFrame(rows).assign(experiment=one.name))
+    table = pd.concat(tables)
     table = table[table["split"] == "test"].drop(columns=["split", "seed"])
     means = (
         table.astype(dict.fromkeys(table.columns.drop("experiment"), float)).groupby("experiment", sort=False).mean()

@@ -10,7 +10,7 @@ import pandas as pd
 import pytest
 from made_runs import Made, comparison_of, recipe
 from scipy.stats import norm
-from sklearn.metrics import accuracy_score
+from sklearn.metrics import accuracy_score, log_loss
 
 from study.compare.leakage import leakage
 from study.errors import StudyError
@@ -18,7 +18,18 @@ from study.evaluate.predictions import read_predictions
 from study.recipe_table import read_captions, read_recipes
 from study.report.figures.record import draw_budget, draw_published, mark
 from study.report.findings import FinishedStudy
-from study.report.record_page import PRIVATE_TEST, RecordStudies, budget, entries, longest, read_published, record
+from study.report.record_page import (
+    MINUTES,
+    PRIVATE_TEST,
+    RecordStudies,
+    answers,
+    budget,
+    entries,
+    minutes,
+    read_published,
+    record,
+    shown,
+)
 
 CONFIG = Path(__file__).parents[3] / "config"
 PUBLISHED = read_published(CONFIG / "fer2013_published.csv")
@@ -43,6 +54,10 @@ def study(folder: Path, made: list[Made], name: str, minutes: dict[str, float]) 
     config = {"model": model, "seeds": [0], "data": {"image_size": 40}, "training": {"max_epochs": None}}
     tables = {"leakage.csv": leakage(comparison)}
     return FinishedStudy(name, config, recipes, {"1": "which?"}, comparison, {"kept": {"splits": SPLITS}}, tables)
+
+
+def page_of(studies: RecordStudies[FinishedStudy | None]) -> str:
+    return record(studies, budget(studies), PUBLISHED, FIGURES, "make record")
 
 
 @pytest.fixture
@@ -76,7 +91,7 @@ def studies(tmp_path: Path) -> RecordStudies[FinishedStudy | None]:
 
 
 def test_the_answer_is_of_the_longest_training_and_told_beside_what_was_published(studies: RecordStudies) -> None:
-    page = record(studies, PUBLISHED, FIGURES, "make record")
+    page = page_of(studies)
     accuracy = studies.record.comparison.recipes["record_150"].accuracy("test")
     assert f"**One network** of record_150 classifies **{accuracy:.1%}** of PrivateTest correctly" in page
     assert "after 150 minutes of 2 cores" in page and "| record_20 | 1 | 12 | 20 |" in page
@@ -87,7 +102,7 @@ def test_the_answer_is_of_the_longest_training_and_told_beside_what_was_publishe
 def test_networks_are_averaged_as_far_as_the_time_goes(studies: RecordStudies) -> None:
     comparison = studies.record.comparison
     quick = replace(studies.record, comparison=replace(comparison, runs=comparison.recipes["record_20"].runs))
-    rows = budget(quick)
+    rows = budget(RecordStudies(quick, None, None))
     assert [(row.networks, row.minutes, len(row.each)) for row in rows] == [(1, 20, 3), (2, 40, 1), (3, 60, 1)]
     runs = comparison.recipes["record_20"].runs
     assert rows[0].each == [run.test_accuracy for run in runs]
@@ -98,28 +113,80 @@ def test_networks_are_averaged_as_far_as_the_time_goes(studies: RecordStudies) -
     assert rows[2].test == pytest.approx(accuracy_score(labels, answers))
     assert rows[2].low < rows[2].test < rows[2].high
 
-    page = record(studies._replace(record=quick), PUBLISHED, FIGURES, "make record")
-    together = "trained alike with 3 seeds, their probabilities averaged, classify"
-    assert f"**3 networks** of it, {together} **{rows[2].test:.1%}** correctly" in page
+    page = page_of(RecordStudies(quick, None, None))
+    assert "**3 networks** of record_20, trained alike with other seeds" in page and f"**{rows[2].test:.1%}**" in page
     assert "after 60 minutes for all of them" in page and "| record_20 | 2 | 12 | 40 |" in page
     assert "| held against | | one network | 3 averaged |" in page
     assert "| **record_20, 3 averaged** | 3 of vgg19, width 0.25 |" in page
     of_copies = [line for line in page.splitlines() if line.startswith("| record_20, 3 averaged |")]
     assert len(of_copies) == 1 and f"| {rows[2].test:.1%} |" in of_copies[0]
-    marks = {entry.name: mark(entry) for entry in entries(quick, PUBLISHED) if entry.ours}
+    marks = {entry.name: mark(entry) for entry in entries(quick, shown(rows), PUBLISHED) if entry.ours}
     assert marks == {"record_20": "ours, from scratch", "record_20, 3 averaged": "ours, several networks averaged"}
 
 
 def test_what_takes_longer_than_the_record_may_is_not_the_answer(studies: RecordStudies) -> None:
-    rows = budget(studies.record)
+    rows = budget(RecordStudies(studies.record, None, None))
     assert [row.minutes for row in rows] == [20, 40, 60, 150, 300, 450]
-    answer = longest(rows)
-    assert answer is not None and (answer.name, longest([])) == ("record_150", None)
-    assert longest(rows[4:]) is rows[4]
+    assert [row.name for row in answers(rows)] == ["record_150", "record_20, 3 averaged"]
+    assert [row.name for row in answers(rows[4:])] == [] and answers([]) == []
+    late = [replace(row, minutes=200) for row in rows]
+    assert [row.name for row in answers(late)] == ["record_20"]
+    assert [row.name for row in shown(rows)] == ["record_20", "record_20, 3 averaged", "record_150"]
+
+
+def test_networks_of_several_recipes_are_chosen_on_publictest_within_the_time(studies: RecordStudies) -> None:
+    """Of record_150's networks one fits into the time beside a quick one; the rest do not, though they vote better."""
+    comparison = studies.record.comparison
+    by_time = {"record_150": 260, "record_20": 20, "quick": 40, "slow": 40}
+    for run in [*studies.record.runs, *studies.search.runs]:
+        run.record["seconds"] = 60 * by_time[run.experiment]
+    (row,) = (row for row in budget(studies) if row.chosen)
+    assert row.minutes <= MINUTES and "record_150" in row.recipe and row.networks > 1
+    assert row.low < row.test < row.high and len(row.scores) == 1
+
+    labels = comparison.runs[0].scores["val"].labels
+    pool = {f"{run.experiment}, {run.seed}": run for run in [*studies.record.runs, *studies.search.runs]}
+    said = {name: read_predictions(run.predictions) for name, run in pool.items() if run.predictions}
+    p = {name: np.exp(one.log_p[(one.scores["split"] == "val").to_numpy()].astype(float)) for name, one in said.items()}
+
+    def loss(names: list[str]) -> float:
+        mean = sum(p[name] for name in names) / len(names)
+        return float(log_loss(labels, mean / mean.sum(axis=1, keepdims=True), labels=range(7)))
+
+    chosen: list[str] = []
+    while len(chosen) < comparison.metrics["ensemble_members"]:
+        spent = sum(minutes(pool[name]) for name in chosen)
+        free = [name for name in pool if name not in chosen and spent + minutes(pool[name]) <= MINUTES]
+        if not free or (len(chosen) > 1 and min(loss([*chosen, name]) for name in free) >= loss(chosen)):
+            break
+        chosen.append(min(free, key=lambda name: loss([*chosen, name])))
+    assert len(chosen) == row.networks and sum(minutes(pool[name]) for name in chosen) == pytest.approx(row.minutes)
+    right = sum(p[name] for name in chosen).argmax(axis=1) == labels
+    assert row.val == pytest.approx(right.mean())
+
+    page = page_of(studies)
+    assert f"**{row.networks} networks chosen on PublicTest** from all of this page" in page
+    assert f"| {row.networks} chosen |" in page and "(Caruana et al. 2004)" in page
+
+
+def test_a_network_of_the_record_and_of_the_search_has_one_vote(studies: RecordStudies) -> None:
+    again = replace(studies.search, comparison=replace(studies.search.comparison, runs=studies.record.runs))
+    names = [row.recipe for row in budget(studies._replace(search=again)) if row.chosen]
+    assert all(name.count("record_") <= 2 for name in names)
+    quick = replace(studies.record, comparison=replace(studies.record.comparison, runs=studies.record.runs[:3]))
+    same = replace(studies.search, comparison=replace(studies.search.comparison, runs=studies.record.runs[:3]))
+    assert not any(row.chosen for row in budget(RecordStudies(quick, same, None)))  # one recipe
+
+
+def test_a_search_on_other_images_is_refused(studies: RecordStudies) -> None:
+    for run in studies.search.runs:
+        run.scores["val"] = replace(run.scores["val"], image_ids=run.scores["val"].image_ids[::-1])
+    with pytest.raises(StudyError, match="evaluated on different val images"):
+        budget(studies)
 
 
 def test_a_difference_from_a_published_share_counts_both_as_uncertain(studies: RecordStudies) -> None:
-    page = record(studies, PUBLISHED, FIGURES, "make record")
+    page = page_of(studies)
     accuracy = studies.record.comparison.recipes["record_150"].accuracy("test")
     line = next(line for line in page.splitlines() if line.startswith("| Residual masking, VGG19"))
     low, high = (
@@ -130,7 +197,7 @@ def test_a_difference_from_a_published_share_counts_both_as_uncertain(studies: R
 
 
 def test_parts_are_told_from_the_whole_recipe(studies: RecordStudies) -> None:
-    page = record(studies, PUBLISHED, FIGURES, "make record")
+    page = page_of(studies)
     rows = {
         line.split("|")[1].strip(): line
         for line in page.split("## What each part is worth")[1].splitlines()
@@ -141,7 +208,7 @@ def test_parts_are_told_from_the_whole_recipe(studies: RecordStudies) -> None:
 
 
 def test_the_search_shows_what_it_left_behind_and_what_the_record_changed(studies: RecordStudies) -> None:
-    page = record(studies, PUBLISHED, FIGURES, "make record")
+    page = page_of(studies)
     search = page.split("## How it was chosen")[1].split("## What each part")[0]
     assert "**Round 1. which?**" in search and "| **quick** |" in search and "| slow |" in search
     assert "The highest of these is quick" in search and "maximum epochs 150" in search
@@ -151,27 +218,28 @@ def test_the_search_shows_what_it_left_behind_and_what_the_record_changed(studie
 
 def test_a_recipe_alone_in_its_round_is_the_best_of_nothing(studies: RecordStudies) -> None:
     alone = replace(studies.search, recipes={"quick": studies.search.recipes["quick"]})
-    page = record(studies._replace(search=alone), PUBLISHED, FIGURES, "make record")
+    page = page_of(studies._replace(search=alone))
     assert "| quick |" in page and "| **quick** |" not in page
 
 
 def test_copies_of_test_images_are_told_apart(studies: RecordStudies) -> None:
-    page = record(studies, PUBLISHED, FIGURES, "make record")
+    page = page_of(studies)
     assert "Of 400 images 10 have an exact copy and 10 more a near one." in page
 
 
 def test_what_is_not_finished_is_said(studies: RecordStudies) -> None:
-    page = record(RecordStudies(None, studies.search, None), PUBLISHED, FIGURES, "make record")
+    page = page_of(RecordStudies(None, studies.search, None))
     assert "Not measured yet: no run of `record` has finished." in page
     assert "- The chosen recipe with every seed and budget: no run has finished." in page
     assert "| Residual masking | VGG19 | 70.8% (69.3%–72.3%) |" in page and "| **quick** |" in page
     late = replace(studies.record, recipes={**studies.record.recipes, "record_600": recipe("record_600")})
-    page = record(studies._replace(record=late), PUBLISHED, FIGURES, "make record")
+    page = page_of(studies._replace(record=late))
     assert "- record: record_600 (not trained to the end with every seed yet)" in page
 
 
 def test_the_figures_name_every_result(studies: RecordStudies, tmp_path: Path) -> None:
-    found = entries(studies.record, PUBLISHED)
+    reached = budget(studies)
+    found = entries(studies.record, shown(reached), PUBLISHED)
     draw_published(found, tmp_path / "published.svg")
     texts = [
         "".join(node.itertext())
@@ -181,14 +249,14 @@ def test_the_figures_name_every_result(studies: RecordStudies, tmp_path: Path) -
     assert {"record_150: vgg19, width 0.25", "Residual masking: VGG19", "a human", "ten taggers' majority"} <= set(
         texts
     )
-    draw_budget(budget(studies.record), tmp_path / "budget.svg")
+    draw_budget(reached, tmp_path / "budget.svg")
     assert "150" in (tmp_path / "budget.svg").read_text(encoding="utf-8")
     draw_budget([], tmp_path / "none.svg")
     assert "No run has finished yet." in (tmp_path / "none.svg").read_text(encoding="utf-8")
 
 
 def test_published_results_are_marked_by_who_chose_the_epoch() -> None:
-    marks = {(entry.name, entry.network): mark(entry) for entry in entries(None, PUBLISHED)}
+    marks = {(entry.name, entry.network): mark(entry) for entry in entries(None, [], PUBLISHED)}
     assert marks["pooya-mohammadi/FER", "VGG of 8 convolutions with BN"].startswith(
         "from scratch, epoch chosen without"
     )
@@ -202,7 +270,7 @@ def test_predictions_from_a_file_have_the_protocol_of_their_network(tmp_path: Pa
     made = [Made(made_runs.imported(name)) for name in ("fer_package", "theirs")]
     comparison = comparison_of(made_runs.study(tmp_path, made), 100)
     recipes = {one.recipe.experiment: one.recipe for one in made}
-    found = entries(FinishedStudy("record", {}, recipes, {}, comparison, {}, {}), PUBLISHED)
+    found = entries(FinishedStudy("record", {}, recipes, {}, comparison, {}, {}), [], PUBLISHED)
     chosen_on = {entry.name: entry.protocol["chosen_on"] for entry in found if entry.ours}
     assert chosen_on == {"fer_package": "both together", "theirs": "not told"}
 

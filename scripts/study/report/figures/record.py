@@ -86,13 +86,15 @@ def draw_budget(rows: Sequence[Reached], path: str | Path) -> None:
             axes.set_axis_off()
             axes.text(0, 0.5, "No run has finished yet.", va="center", fontsize=11)
             return
-        for recipe in dict.fromkeys(row.group.name for row in rows):
-            line = [row for row in rows if row.group.name == recipe]
-            times = [row.minutes for row in line]
-            axes.plot(times, [row.test for row in line], color=BLUE, marker="o")
-            axes.plot(times, [row.val for row in line], color=GREY, marker="o", markerfacecolor="white", linestyle="--")
-            axes.annotate(name(recipe, 30), (times[-1], line[-1].low), textcoords="offset points", xytext=(0, -9),
-                          ha="center", va="top", fontsize=9, color="#333333")  # fmt: skip
+        for recipe in dict.fromkeys(row.recipe for row in rows):
+            line = [row for row in rows if row.recipe == recipe]
+            times, ours = [row.minutes for row in line], "P" if line[0].chosen else "o"
+            axes.plot(times, [row.test for row in line], color=BLUE, marker=ours)
+            axes.plot(times, [row.val for row in line], color=GREY, marker=ours, markerfacecolor="white",
+                      linestyle="--")  # fmt: skip
+            label = "chosen on PublicTest" if line[0].chosen else name(recipe, 30)
+            axes.annotate(label, (times[-1], line[-1].high), textcoords="offset points", xytext=(0, 4), ha="center",
+                          va="bottom", fontsize=9, color="#333333")  # fmt: skip
         for row in rows:
             axes.vlines(row.minutes, row.low, row.high, color=BLUE, linewidth=1.4)
             axes.plot([row.minutes] * len(row.each), row.each, color=BLUE, linestyle="", marker="_", alpha=0.6)
