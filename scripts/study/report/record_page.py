@@ -127,7 +127,9 @@ class Reached:
 
     @property
     def name(self) -> str:
-        """The recipe, and how many of its networks if it is more than one."""
+        """The recipe, and how many of its networks if it is more than one; of a choice that it is one."""
+        if self.chosen:
+            return f"{self.networks} networks chosen on PublicTest"
         return self.recipe if self.networks == 1 else f"{self.recipe}, {self.networks} averaged"
 
     @property
@@ -336,6 +338,7 @@ def record(
             targets=_targets(best, whole.comparison, published) if whole else [],
             budget=reached,
             longest=MINUTES,
+            most=whole.comparison.metrics["ensemble_members"] if whole else 0,
             figures=figures,
             entries=entries(whole, shown(reached), published),
             human=(HUMAN, HUMAN_SPREAD),

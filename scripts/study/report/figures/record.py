@@ -56,7 +56,10 @@ def draw_published(entries: Sequence[Entry], path: str | Path) -> None:
             style = MARKS[mark(entry)]
             axes.plot([entry.low, entry.high], [y, y], color=style["color"], linewidth=1.4)
             axes.plot(entry.accuracy, y, linestyle="", markersize=7, **style)
-        labels = [name(f"{entry.name}: {entry.network}" if entry.network else entry.name, 60) for entry in order]
+        labels = [
+            name(f"{entry.name}: {entry.network}" if entry.network and entry.networks == 1 else entry.name, 60)
+            for entry in order
+        ]
         axes.set_yticks(range(len(order)), labels)
         for label, entry in zip(axes.get_yticklabels(), order, strict=True):
             label.set_fontweight("bold" if entry.ours else "normal")
@@ -104,6 +107,7 @@ def draw_budget(rows: Sequence[Reached], path: str | Path) -> None:
         axes.xaxis.set_minor_locator(NullLocator())
         axes.set_xticklabels([f"{row.minutes:.0f}\n{row.networks}" for row in rows])
         axes.set_xlim(times[0] / 1.3, times[-1] * 1.3)
+        axes.margins(y=0.12)
         axes.set_xlabel("Minutes of training on two processor cores, and networks that are averaged")
         axes.set_ylabel("Accuracy")
         axes.yaxis.set_major_formatter(percent)
