@@ -8,7 +8,6 @@ Entry points:
 """
 
 import math
-from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -21,7 +20,7 @@ from statsmodels.stats.proportion import confint_proportions_2indep
 from study.compare.comparison import BOOTSTRAP_SEED, Comparison
 from study.compare.ensemble import members, seeds_together, vote
 from study.compare.leakage import by_copies, copies_in_training
-from study.compare.runs import Run, Scores, choose, scores_by_split
+from study.compare.runs import Run, Scores, by_recipe, choose, scores_by_split
 from study.compare.statistics import level, over_seeds_and_images, percentile_interval, wilson_interval
 from study.compare.verdicts import BETTER, NOT_DISTINGUISHABLE, WORSE
 from study.elsewhere import from_file
@@ -101,7 +100,7 @@ class Reached:
     """What a network reaches, or several whose probabilities are averaged.
 
     Attributes:
-        recipe: its name; the names of several with how many networks of each.
+        recipe: its name; the names of several with the seeds of each.
         network: in words.
         networks: how many are averaged.
         minutes: of all their trainings together, the mean over the scores.
@@ -271,14 +270,13 @@ def _chosen_networks(study: FinishedStudy, search: FinishedStudy | None) -> Reac
     known = [(run.seed, run.recipe.hyperparameters) for run in ours]
     pool = [*ours, *(run for run in theirs if (run.seed, run.recipe.hyperparameters) not in known)]
     chosen = members(replace(study.comparison, runs=pool), lambda runs: sum(map(minutes, runs)) <= MINUTES)
-    often = Counter(run.experiment for run in sorted(chosen, key=pool.index))
-    if len(often) < 2:
+    of_recipes = by_recipe(sorted(chosen, key=pool.index))
+    if len(of_recipes) < 2:
         return None
-    recipes = {run.experiment: run.recipe for run in chosen}
     voted = [scores_by_split(vote(chosen).scores)]
     return Reached(
-        ", ".join(f"{count} × {name}" if count > 1 else name for name, count in often.items()),
-        ", ".join(f"{count} of {_network(recipes[name])}" for name, count in often.items()),
+        ", ".join(f"{name}, seed {' and '.join(str(run.seed) for run in group)}" for name, group in of_recipes.items()),
+        ", ".join(f"{len(group)} of {_network(group.recipe)}" for group in of_recipes.values()),
         len(chosen),
         sum(map(minutes, chosen)),
         ", ".join(dict.fromkeys(str(run.record["epochs"]) for run in chosen)),
