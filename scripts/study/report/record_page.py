@@ -95,7 +95,7 @@ class Entry:
         return self.protocol["pretrained"] == "none"
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Reached:
     """What a network reaches, or several whose probabilities are averaged.
 
@@ -297,7 +297,8 @@ def answers(rows: Sequence[Reached]) -> list[Reached]:
 
 def shown(rows: Sequence[Reached]) -> list[Reached]:
     """Those that stand beside published results: every recipe alone, and the answers."""
-    return [row for row in rows if row.networks == 1 or row in answers(rows)]
+    best = answers(rows)
+    return [row for row in rows if row.networks == 1 or row in best]
 
 
 def _interval(comparison: Comparison, scores: Sequence[Mapping[str, Scores]]) -> tuple[float, float]:

@@ -170,12 +170,13 @@ def test_networks_of_several_recipes_are_chosen_on_publictest_within_the_time(st
 
 
 def test_a_network_of_the_record_and_of_the_search_has_one_vote(studies: RecordStudies) -> None:
-    again = replace(studies.search, comparison=replace(studies.search.comparison, runs=studies.record.runs))
-    names = [row.recipe for row in budget(studies._replace(search=again)) if row.chosen]
-    assert all(name.count("record_") <= 2 for name in names)
-    quick = replace(studies.record, comparison=replace(studies.record.comparison, runs=studies.record.runs[:3]))
-    same = replace(studies.search, comparison=replace(studies.search.comparison, runs=studies.record.runs[:3]))
-    assert not any(row.chosen for row in budget(RecordStudies(quick, same, None)))  # one recipe
+    comparison, network = studies.record.comparison, studies.record.runs[0]
+    alone = replace(studies.record, comparison=replace(comparison, runs=[network]))
+    for seed, voters in ((network.seed, 1), (9, 2)):
+        named_otherwise = replace(network, recipe=network.recipe.but(experiment="again"), seed=seed)
+        search = replace(studies.search, comparison=replace(comparison, runs=[named_otherwise]))
+        chosen = [row.networks for row in budget(RecordStudies(alone, search, None)) if row.chosen]
+        assert chosen == ([] if voters == 1 else [voters])
 
 
 def test_a_search_on_other_images_is_refused(studies: RecordStudies) -> None:
