@@ -10,7 +10,7 @@ from study.commands.configuration import ROOT, finished_study, read_configuratio
 from study.planned import PlannedStudy, leftover_lines, recipe_tables
 from study.recipe import listed, values_of
 from study.recipe_table import read_recipes
-from study.report.findings import FinishedStudy, findings, load
+from study.report.findings import FinishedStudy, NothingFinished, findings, load
 from study.settings import captions
 
 TABLES = [f"config/{name}.tsv" for name in ("experiments", "ablations", "lr_batch")]
@@ -34,7 +34,10 @@ def run(arguments: argparse.Namespace) -> None:
     """Do what the command is for."""
     every = [*TABLES, FER_PACKAGE] if ITS_PREDICTIONS.exists() else TABLES
     sound = _finished("fer2013", arguments.suffix, arguments.layer, every)
-    original = _finished("original", arguments.suffix, arguments.layer, TABLES[:1])
+    try:
+        original = _finished("original", arguments.suffix, arguments.layer, TABLES[:1])
+    except NothingFinished:
+        original = None
     again = finished_study(f"fer2013{arguments.suffix}_seeds")
     arguments.out.parent.mkdir(parents=True, exist_ok=True)
     arguments.out.write_text(findings(sound, original, again, command=arguments.command), encoding="utf-8")

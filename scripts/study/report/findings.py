@@ -106,21 +106,24 @@ def _made_otherwise(study: PlannedStudy, run: RunPaths) -> bool:
     return bool(study.evaluated_otherwise(run) if made_elsewhere(run.training) else study.differences(run))
 
 
-def findings(sound: FinishedStudy, original: FinishedStudy, again: FinishedStudy | None, command: str) -> str:
+def findings(sound: FinishedStudy, original: FinishedStudy | None, again: FinishedStudy | None, command: str) -> str:
     """The page. Every number in it is computed from the studies' files.
 
     Args:
         sound: the study under the sound protocol; it answers most questions.
-        original: the study under the original protocol; what its leak is worth, and how far its results agree.
+        original: the study under the original protocol; what its leak is worth, and how far its results agree. None
+            if none of it has finished.
         again: some recipes of the sound study, trained again with other seeds; None if none of it has finished.
         command: what makes this page again.
     """
+    finished = [study for study in (sound, again, original) if study]
+    protocols = [study for study in (sound, original) if study]
     return (
         environment(html=False)
         .get_template("findings.md.j2")
         .render(
             command=command,
-            studies=[conditions(study) for study in (sound, again, original) if study],
+            studies=[conditions(study) for study in finished],
             again=_again(sound, again) if again else None,
             headline=_answer(sound.comparison),
             reported_headline=_answer(reported) if (reported := sound.comparison.reported_on()) else "",
@@ -133,14 +136,13 @@ def findings(sound: FinishedStudy, original: FinishedStudy, again: FinishedStudy
             blame=_blame(sound),
             lr_batch=_lr_batch(sound),
             best_rates=_best_rates(sound.comparison),
-            leakage={study.name: _leakage(study) for study in (original, sound)},
-            leakage_rows=_leakage_rows(original),
-            optimism={study.name: _optimism(study.runs) for study in (sound, original)},
+            leakage={study.name: _leakage(study) for study in reversed(protocols)},
+            leakage_rows=_leakage_rows(original) if original else [],
+            optimism={study.name: _optimism(study.runs) for study in protocols},
             conclusions=_conclusions(sound, original, again),
-            original_headline=_answer(original.comparison),
-            original_runs=_run_rows(original),
-            choices=_choices(original),
-            missing=[line for study in (sound, again, original) if study for line in _missing(study)],
+            original=_original(original) if original else None,
+            missing=[line for study in finished for line in _missing(study, bool(again) and study is sound)]
+            + ([] if original else ["the original protocol (none of its runs is finished)"]),
         )
     )
 
@@ -383,13 +385,20 @@ def _again(sound: FinishedStudy, again: FinishedStudy) -> dict[str, Any]:
     return {"rows": rows, "seeds": ", ".join(map(str, again.config["seeds"])), "headline": _answer(again.comparison)}
 
 
-def _conclusions(sound: FinishedStudy, original: FinishedStudy, again: FinishedStudy | None) -> list[dict[str, str]]:
+def _original(study: FinishedStudy) -> dict[str, Any]:
+    """The study under the original protocol, and what is questionable about that."""
+    return {"headline": _answer(study.comparison), "runs": _run_rows(study), "choices": _choices(study)}
+
+
+def _conclusions(
+    sound: FinishedStudy, original: FinishedStudy | None, again: FinishedStudy | None
+) -> list[dict[str, str]]:
     """Each claim that can be judged in one of the studies, what each says of it, and what would settle it.
 
     What would settle it is read off the study with several seeds where it has the claim, else off the sound one.
     """
-    sides = {"sound": _judged(sound), "again": _judged(again) if again else {}, "original": _judged(original)}
-    of = {"sound": sound, "again": again}
+    of = {"sound": sound, "again": again, "original": original}
+    sides = {side: _judged(study) if study else {} for side, study in of.items()}
     claims = {key: row["claim"] for rows in sides.values() for key, row in rows.items()}
     found = []
     for key, claim in claims.items():
@@ -436,8 +445,8 @@ def _choices(study: FinishedStudy) -> list[str]:
     ]
 
 
-def _missing(study: FinishedStudy) -> list[str]:
-    """What this page cannot say."""
+def _missing(study: FinishedStudy, some_again: bool) -> list[str]:
+    """What this page cannot say of a study, of which some recipes may have been trained again with other seeds."""
     missing = [name for name in study.recipes if name not in study.comparison.recipes]
     lines = []
     if missing:
@@ -449,5 +458,6 @@ def _missing(study: FinishedStudy) -> list[str]:
     if cut:
         lines.append(f"{study.name}: what {len(cut)} runs would do in the epochs that the recipe allows beyond the cap")
     if len(study.config["seeds"]) == 1:
-        lines.append(f"{study.name}: how much another seed would change (one seed per recipe)")
+        others = ", but for those with further seeds" if some_again else ""
+        lines.append(f"{study.name}: how much another seed would change (one seed per recipe{others})")
     return lines

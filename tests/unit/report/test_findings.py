@@ -138,6 +138,25 @@ def test_the_recipes_with_further_seeds_are_those_of_the_study() -> None:
     assert len(chosen) == 5 and chosen == {name: known[name] for name in chosen}
 
 
+def test_a_page_can_be_made_before_the_original_protocol_is_trained(tmp_path: Path) -> None:
+    sound = study(tmp_path, fourteen())
+    text = findings(sound, None, None, "make findings")
+    assert "Not measured yet: none of its runs is finished." in text.split("## The original protocol")[1]
+    claim = next(line for line in text.splitlines() if line.startswith("| adam_ver2 fails |"))
+    assert claim.split(" | ")[2].startswith("holds: ") and claim.split(" | ")[3] == "not measured yet"
+    missing = text.split("## Not measured")[1]
+    assert "- the original protocol (none of its runs is finished)" in missing
+    assert "(one seed per recipe)" in missing
+
+
+def test_what_no_other_seed_was_trained_of_is_said(tmp_path: Path) -> None:
+    made = fourteen()[:2]
+    sound = study(tmp_path / "sound", made)
+    again = study(tmp_path / "again", [replace(made[0], seed=seed) for seed in (1, 2)])
+    missing = findings(sound, None, again, "make findings").split("## Not measured")[1]
+    assert missing.count("another seed") == 1 and "(one seed per recipe, but for those with further seeds)" in missing
+
+
 def test_a_study_without_a_run_is_an_error(tmp_path: Path) -> None:
     with pytest.raises(StudyError, match="no finished run to report"):
         load(tmp_path, config_of("fer2013"), read_recipes(CONFIG / "experiments.tsv"), {})
