@@ -261,6 +261,7 @@ def collect(
         "versions": versions(),
         "host": socket.gethostname(),
         "platform": platform.platform(),
+        "cpu": processor(),
         "cuda_visible_devices": os.environ.get("CUDA_VISIBLE_DEVICES"),
         "scheduler": {name: os.environ[name] for name in CLUSTER_VARIABLES if name in os.environ},
     }

@@ -24,7 +24,7 @@ def test_a_finished_study_holds_and_says_what_made_it(finished: Workspace) -> No
     assert run.returncode == 0 and "results/small: everything holds" in run.stdout, run.stdout
     assert "note:" not in run.stdout  # not even a last digit differs on the machine that trained
     made = json.loads((finished.root / RUN / "run.json").read_text(encoding="utf-8"))["provenance"]
-    assert {"git_commit", "git_dirty", "driver", "scheduler", "host"} <= set(made)
+    assert {"git_commit", "git_dirty", "driver", "scheduler", "host", "cpu"} <= set(made)
     assert all(re.fullmatch("[0-9a-f]{64}", made[part]) for part in ("code", "data", "recipe", "settings"))
     assert {"python", "torch", "snakemake"} <= set(made["versions"])
     assert set(made["determinism"]) >= {"deterministic_algorithms", "cudnn_deterministic", "cudnn_benchmark"}

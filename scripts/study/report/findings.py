@@ -29,13 +29,16 @@ from study.files import read_json
 from study.names import FAILURES
 from study.paths import RunPaths
 from study.planned import PlannedStudy
-from study.provenance import processor
 from study.recipe import HYPERPARAMETERS, NEUTRAL, TREATMENTS, Recipe, lr_text
 from study.report.answer import answer, audit_facts, caution
 from study.report.case_text import escape_markdown
 from study.report.comparison_page import environment
 from study.report.first_page import points, provenance_rows
 from study.settings import reported_protocol
+
+SHOWN_OF_PROVENANCE = (
+    *("processor", "platform", "precision", "training time", "trained", "commit", "torch", "predictions from files"),
+)
 
 
 class NothingFinished(StudyError):
@@ -167,12 +170,8 @@ def conditions(study: FinishedStudy) -> dict[str, Any]:
         f"{facts.get('parameters', '')} parameters, {study.config['data']['image_size']} pixels",
         "epochs": f"at most {study.config['training']['max_epochs'] or 'as many as the recipe says'}",
         "images": ", ".join(f"{count:,} {name}" for name, count in counts.items()),
-        "hardware": f"{facts['device']}, {facts['threads']} thread(s) per training, {processor()}, {facts['platform']}",
-        **{
-            key: facts[key]
-            for key in (*("precision", "training time", "trained", "commit", "torch"), "predictions from files")
-            if key in facts
-        },
+        "hardware": f"{facts['device']}, {facts['threads']} thread(s) per training",
+        **{key: facts[key] for key in SHOWN_OF_PROVENANCE if key in facts},
     }
     note = comparability.note(study.comparison)
     return {"name": study.name, "facts": shown, "note": escape_markdown(note)}

@@ -341,6 +341,7 @@ def provenance_rows(runs: Sequence[Run]) -> list[tuple[str, str]]:
         "precision": [str(run.record.get("precision", "")) for run in runs],
         "threads": [str(p.get("threads", "")) for p in provenances],
         "platform": [str(p.get("platform", "")) for p in provenances],
+        "processor": [str(p.get("cpu") or p.get("processor", "")) for p in provenances],
         "data": [p.get("data", "")[:12] for p in provenances],
         "training code": [p.get("code", "")[:12] for p in provenances],
         "settings": [p.get("settings", "")[:12] for p in provenances],

@@ -164,9 +164,11 @@ def test_provenance_counts_what_differs_between_runs(runs: list[Run]) -> None:
     few = runs[:3]
     for run, commit in zip(few, ("a" * 40, "a" * 40, "b" * 40), strict=True):
         run.record["provenance"] = {"git_commit": commit, "git_dirty": False, "versions": {"torch": "2"}}
+        run.record["provenance"] |= {"cpu": "Xeon"} if commit[0] == "b" else {"processor": "AVX512"}
     rows = dict(provenance_rows(few))
     assert rows["commit"] == f"{'a' * 12} (2 runs); {'b' * 12} (1 run)"
     assert rows["torch"] == "2" and rows["device"] == "cpu"
+    assert rows["processor"] == "AVX512 (2 runs); Xeon (1 run)"
 
 
 def test_every_figure_is_on_the_page_and_every_section_is_reached(runs: list[Run]) -> None:
