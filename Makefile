@@ -65,8 +65,7 @@ dry-run: $(INSTALLED) ## plan every configuration, run nothing, need no data
 # At full width, with a GPU: make findings LAYER= SUFFIX=
 LAYER ?= config/quarter_width.yaml
 SUFFIX ?= _quarter
-FER_PACKAGE := $(if $(wildcard resources/fer_package.parquet),$(shell echo ,config/fer_package.tsv))
-EVERY_TABLE := experiments=[config/experiments.tsv,config/ablations.tsv,config/lr_batch.tsv$(FER_PACKAGE)]
+EVERY_TABLE := experiments=[config/experiments.tsv,config/ablations.tsv,config/lr_batch.tsv]
 # A study, the runs that docs/runs keeps of it first: they have to be younger than its images.
 SNAKEMAKE := snakemake --cores all --resources gpu=1
 STUDY_WITH = for last in pack class_weights; do \
@@ -83,6 +82,7 @@ findings: $(INSTALLED) ## train on the real FER2013 and write docs/FINDINGS.md (
 	  python scripts/study findings --suffix=$(SUFFIX) --layer $(LAYER)
 
 CLAIMS := experiments=config/claims.tsv "seeds=[1,2,3]"
+FER_PACKAGE := $(if $(wildcard resources/fer_package.parquet),$(shell echo ,config/fer_package.tsv))
 RECORD_TABLES := experiments=[config/record.tsv$(FER_PACKAGE)]
 
 record: $(INSTALLED) ## train the record's recipes on FER2013 and write docs/RECORD.md (many hours on two cores, resumed when called again)

@@ -14,8 +14,6 @@ from study.report.findings import FinishedStudy, NothingFinished, findings, load
 from study.settings import captions
 
 TABLES = [f"config/{name}.tsv" for name in ("experiments", "ablations", "lr_batch")]
-# Of a row with predictions from a file, which belongs to the study where the file is there.
-FER_PACKAGE, ITS_PREDICTIONS = "config/fer_package.tsv", Path("resources/fer_package.parquet")
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -32,8 +30,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> None:
     """Do what the command is for."""
-    every = [*TABLES, FER_PACKAGE] if ITS_PREDICTIONS.exists() else TABLES
-    sound = _finished("fer2013", arguments.suffix, arguments.layer, every)
+    sound = _finished("fer2013", arguments.suffix, arguments.layer, TABLES)
     try:
         original = _finished("original", arguments.suffix, arguments.layer, TABLES[:1])
     except NothingFinished:

@@ -352,7 +352,7 @@ def _leakage_rows(study: FinishedStudy) -> list[dict[str, str]]:
 
 
 def _optimism(runs: Sequence[Run]) -> str:
-    alive = [run for run in runs if not run.failed]
+    alive = [run for run in runs if run.recipe.trains and not run.failed]
     if not alive:
         return "Not measured: every run failed."
     gaps = pd.Series([100 * (run.val_accuracy - run.test_accuracy) for run in alive])

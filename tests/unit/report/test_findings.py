@@ -40,7 +40,7 @@ def study(folder: Path, made: list[Made], name: str = "fer2013") -> FinishedStud
     weights.to_csv(folder / "data/class_weights.csv", index=False)
     audit = {**AUDIT, "kept": {"images": 1200, "splits": SPLITS}, "source": {"images": 1200, "official_splits": SPLITS}}
     (folder / "data/audit.json").write_text(json.dumps(audit), encoding="utf-8")
-    for run in runs:
+    for run in (run for run in runs if run.recipe.trains):
         run.record["provenance"] = {"threads": 1, "platform": "Linux", "started": "2026", "ended": "2026"}
         place = folder / f"train/{run.experiment}/seed_{run.seed}/run.json"
         place.write_text(json.dumps(run.record), encoding="utf-8")
@@ -136,6 +136,13 @@ def test_the_recipes_with_further_seeds_are_those_of_the_study() -> None:
     known = read_recipes(CONFIG / "experiments.tsv")
     chosen = read_recipes(CONFIG / "claims.tsv")
     assert len(chosen) == 5 and chosen == {name: known[name] for name in chosen}
+
+
+def test_a_network_from_elsewhere_stands_beside_the_recipes(tmp_path: Path) -> None:
+    sound = study(tmp_path, [*fourteen()[:3], Made(made_runs.imported("theirs", 9), 0.75)])
+    text = findings(sound, None, None, "make findings")
+    assert "\n| theirs | imported | – | " in text
+    assert "over the 3 runs that did not fail" in text
 
 
 def test_a_page_can_be_made_before_the_original_protocol_is_trained(tmp_path: Path) -> None:
