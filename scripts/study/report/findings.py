@@ -135,7 +135,7 @@ def findings(sound: FinishedStudy, original: FinishedStudy | None, again: Finish
             cases=_cases(sound),
             failures=_failures(sound),
             effects=_effect_rows(sound.tables["effects.csv"]),
-            effect_summary=_effect_summary(sound.tables["effects.csv"]),
+            effect_summary=_effect_summary(sound),
             blame=_blame(sound),
             lr_batch=_lr_batch(sound),
             best_rates=_best_rates(sound.comparison),
@@ -252,10 +252,12 @@ def _effect_rows(table: pd.DataFrame) -> list[dict[str, str]]:
     ]
 
 
-def _effect_summary(table: pd.DataFrame) -> list[str]:
-    """How often each treatment made a difference."""
-    lines = []
-    for treatment in TREATMENTS:
+def _effect_summary(study: FinishedStudy) -> list[str]:
+    """How often each treatment that the study's recipes differ in made a difference."""
+    table, lines = study.tables["effects.csv"], []
+    for treatment, columns in TREATMENTS.items():
+        if len({tuple(str(recipe.meant(name)) for name in columns) for recipe in study.recipes.values()}) < 2:
+            continue
         verdicts = Counter(table.loc[table["treatment"] == treatment, "verdict"])
         if verdicts:
             counts = ", ".join(f"{verdict} in {count}" for verdict, count in verdicts.most_common())
