@@ -79,7 +79,7 @@ findings: $(INSTALLED) ## train on the real FER2013 and write docs/FINDINGS.md (
 	  $(call STUDY_WITH,fer2013$(SUFFIX),config/fer2013.yaml $(LAYER),"$(EVERY_TABLE)") && \
 	  $(call STUDY_WITH,original$(SUFFIX),config/original.yaml $(LAYER)) && \
 	  $(call STUDY_WITH,fer2013$(SUFFIX)_seeds,config/fer2013.yaml $(LAYER),$(CLAIMS)) && \
-	  python scripts/study findings --suffix=$(SUFFIX) --layer $(LAYER)
+	  python scripts/study findings --suffix=$(SUFFIX)
 
 CLAIMS := experiments=config/claims.tsv "seeds=[1,2,3]"
 FER_PACKAGE := $(if $(wildcard resources/fer_package.parquet),$(shell echo ,config/fer_package.tsv))

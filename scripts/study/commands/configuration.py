@@ -14,7 +14,7 @@ from study.recipe_table import read_recipes
 from study.settings import captions
 
 if TYPE_CHECKING:
-    from study.report.findings import FinishedStudy
+    from study.report.findings_page import FinishedStudy
 
 ROOT = Path(__file__).parents[3]  # of the pipeline, wherever it is called from
 
@@ -71,7 +71,7 @@ def finished_study(name: str) -> "FinishedStudy | None":
     Raises:
         StudyError: a file that all tables need is missing.
     """
-    from study.report.findings import NothingFinished, load  # loads what tables and pages need
+    from study.report.findings_page import NothingFinished, load  # loads what tables and pages need
 
     if not runs_in(Path("results", name), "run.json"):
         return None

@@ -1,19 +1,15 @@
-"""Write docs/FINDINGS.md from finished runs on the real data; see `make findings`."""
+"""Write docs/FINDINGS.md and its figures from finished runs on the real data; see `make findings`."""
 
 import argparse
 import shlex
 import sys
-from collections.abc import Sequence
 from pathlib import Path
 
-from study.commands.configuration import ROOT, finished_study, read_configuration
-from study.planned import PlannedStudy, leftover_lines, recipe_tables
-from study.recipe import listed, values_of
-from study.recipe_table import read_recipes
-from study.report.findings import FinishedStudy, NothingFinished, findings, load
-from study.settings import captions
+from study.commands.configuration import finished_study
+from study.errors import StudyError
+from study.recipe import listed
 
-TABLES = [f"config/{name}.tsv" for name in ("experiments", "ablations", "lr_batch")]
+FIGURES = ("comparison", "effects")  # of `study.report.all_figures`, drawn of the sound study
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -21,32 +17,33 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--suffix", default="", help="of the studies' names: results/fer2013<suffix>, results/original<suffix>"
     )
-    parser.add_argument("--layer", type=Path, nargs="*", default=[], help="configuration laid over both studies")
-    parser.add_argument("--out", type=Path, default=Path("docs/FINDINGS.md"))
+    parser.add_argument("--out", type=Path, default=Path("docs/FINDINGS.md"), help="figures are written beside it")
     parser.add_argument(
         "--command", default=shlex.join(["python", *sys.argv]), help="named on the page as what made it"
     )
 
 
 def run(arguments: argparse.Namespace) -> None:
-    """Do what the command is for."""
-    sound = _finished("fer2013", arguments.suffix, arguments.layer, TABLES)
-    try:
-        original = _finished("original", arguments.suffix, arguments.layer, TABLES[:1])
-    except NothingFinished:
-        original = None
-    again = finished_study(f"fer2013{arguments.suffix}_seeds")
-    arguments.out.parent.mkdir(parents=True, exist_ok=True)
-    arguments.out.write_text(findings(sound, original, again, command=arguments.command), encoding="utf-8")
+    """Do what the command is for.
+
+    Raises:
+        StudyError: the study under the sound protocol has no finished run.
+    """
+    from study.report.all_figures import FIGURES as ALL
+    from study.report.figures.material import Material
+    from study.report.findings_page import findings
+
+    suffix, out = arguments.suffix, arguments.out
+    sound = finished_study(f"fer2013{suffix}")
+    if sound is None:
+        raise StudyError(f"no finished run to report in results/fer2013{suffix}; train some first (`make findings`)")
+    original, again = finished_study(f"original{suffix}"), finished_study(f"fer2013{suffix}_seeds")
+    out.parent.mkdir(parents=True, exist_ok=True)
+    material = Material(sound.comparison, effects=sound.tables["effects.csv"])
+    figures = {name: f"{out.stem.lower()}_{name}.svg" for name in FIGURES}
+    for figure in ALL:
+        if figure.name in figures:
+            figure.draw(material, out.with_name(figures[figure.name]))
+    out.write_text(findings(sound, original, again, figures, arguments.command), encoding="utf-8")
     counts = [str(len(study.runs)) for study in (sound, original, again) if study]
-    print(f"{arguments.out} written from {listed(counts)} runs")
-
-
-def _finished(name: str, suffix: str, layers: Sequence[Path], tables: Sequence[str]) -> FinishedStudy:
-    """The study of a file of config/, with these tables of recipes, as far as it has come."""
-    paths = recipe_tables({"experiments": list(tables)}, ROOT)
-    config = read_configuration(ROOT / f"config/{name}.yaml", *layers) | {"experiments": paths}
-    results, recipes = Path(f"results/{name}{suffix}"), read_recipes(paths, study=values_of(config))
-    for line in leftover_lines(PlannedStudy(results, config, recipes).leftovers()):
-        print(f"note: {line}")
-    return load(results, config, recipes, captions(config))
+    print(f"{out} written from {listed(counts)} runs")

@@ -6,7 +6,7 @@ import sys
 from pathlib import Path
 
 from study.commands.configuration import ROOT, planned_study
-from study.report.findings import load
+from study.report.findings_page import load
 from study.report.imbalance import imbalance, read_literature
 from study.settings import captions
 

@@ -10,7 +10,7 @@ the pages of docs/ that are written from finished runs.
     comparison_page     the page that sorts and filters: comparison.html
     first_page          the first page of the report: summary.rst
     report_page         Snakemake's report made small: report.html
-    findings            docs/FINDINGS.md
+    findings_page       docs/FINDINGS.md
     imbalance           docs/IMBALANCE.md
     record_page         docs/RECORD.md
     shown               which of many recipes are shown

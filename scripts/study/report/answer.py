@@ -2,7 +2,7 @@
 
 Entry points:
     headline(comparison) -> str                            one plain paragraph
-    answer(comparison, escape, strong) -> sentences
+    answer(comparison, escape, strong, baseline_told)      sentences
     caution(comparison) -> str                             what the tests can say, and what they could have found
     test_names(grouped) -> (tests, test, over)             what the tests are called
     some(names) -> str                                     names in a row, of many the first ones
@@ -35,8 +35,19 @@ def headline(comparison: Comparison) -> str:
     return " ".join(answer(comparison, plain, lambda text: text))
 
 
-def answer(comparison: Comparison, escape: Callable[[str], str], strong: Callable[[str], str]) -> list[str]:
-    """The answer as sentences: the winner, what it cannot be told apart from, what is better or worse, what failed."""
+def answer(
+    comparison: Comparison,
+    escape: Callable[[str], str],
+    strong: Callable[[str], str],
+    baseline_told: bool = False,
+) -> list[str]:
+    """The answer as sentences: the winner, what it cannot be told apart from, what is better or worse, what failed.
+
+    Args:
+        escape: of names and percent signs, for the page that the sentences go to.
+        strong: puts text in bold there.
+        baseline_told: whether the reader knows the baseline's scores, so that only what is not better is named.
+    """
     groups, best, confidence = comparison.recipes, comparison.best, comparison.confidence
     low, high = best.interval("test")
     images = f"{comparison.test_images:,} test images"
@@ -54,7 +65,7 @@ def answer(comparison: Comparison, escape: Callable[[str], str], strong: Callabl
         f"it classifies {strong(f'{test:.1%}')} of the test images correctly "
         f"({level(confidence)} interval {low:.1%} to {high:.1%}, {over}).".replace("%", escape("%"))
     ]
-    sentences += [_against_the_baseline(comparison, escape), _chosen_otherwise(comparison, escape)]
+    sentences += [_against_the_baseline(comparison, escape, baseline_told), _chosen_otherwise(comparison, escape)]
     sentences += _verdicts(comparison, escape)
     failed: dict[str, list[str]] = {}
     for group in groups.values():
@@ -93,7 +104,7 @@ def _verdicts(comparison: Comparison, escape: Callable[[str], str]) -> list[str]
     return sentences
 
 
-def _against_the_baseline(comparison: Comparison, escape: Callable[[str], str]) -> str:
+def _against_the_baseline(comparison: Comparison, escape: Callable[[str], str], told: bool) -> str:
     """What always answering the largest class reaches, and which recipes that did not fail are not better."""
     if (baseline := comparison.baseline) is None:
         return ""
@@ -101,15 +112,18 @@ def _against_the_baseline(comparison: Comparison, escape: Callable[[str], str]) 
     scores = escape(f"{baseline.accuracy['test']:.1%} of the test images right")
     balanced = escape(f"balanced accuracy {baseline.balanced_accuracy['test']:.1%}")
     of_best = escape(f"{comparison.best.score('test', 'balanced_accuracy'):.1%}")
-    text = (
+    scores_told = (
         f"The baseline, {answering}, the largest class in training, has {scores} ({balanced}, that of "
         f"{escape(comparison.best.name)} {of_best})."
     )
     groups = [group for group in comparison.recipes.values() if not group.failed]
     lost = [escape(group.name) for group in groups if comparison.vs_baseline(group) == NOT_BETTER]
+    worse = ""
     if len(lost) > 1 and len(lost) == len(groups):
-        return f"{text} No recipe is better than {answering}."
-    return f"{text} Not better than {answering}: {some(lost)}." if lost else text
+        worse = f"No recipe is better than {answering}."
+    elif lost:
+        worse = f"Not better than {answering}: {some(lost)}."
+    return " ".join(filter(None, ["" if told else scores_told, worse]))
 
 
 # metric of metrics.json that counts every class alike -> it in sentences

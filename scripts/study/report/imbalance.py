@@ -22,7 +22,7 @@ from study.errors import StudyError
 from study.files import read_table
 from study.report.case_text import escape_markdown
 from study.report.comparison_page import environment
-from study.report.findings import FinishedStudy
+from study.report.findings_page import FinishedStudy
 
 SCORE = "balanced_accuracy"
 

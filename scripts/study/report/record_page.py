@@ -29,7 +29,7 @@ from study.files import read_table
 from study.recipe import HYPERPARAMETERS, Recipe, difference_in_words, shown_columns
 from study.report.case_text import escape_markdown
 from study.report.comparison_page import environment
-from study.report.findings import FinishedStudy, conditions
+from study.report.findings_page import FinishedStudy, conditions
 
 # Of one PrivateTest image. Goodfellow et al. 2013, Challenges in Representation Learning, arXiv:1307.0414, section 2.
 HUMAN, HUMAN_SPREAD = 0.65, 0.05

@@ -1,15 +1,13 @@
 """The command that writes docs/RECORD.md: from the studies that there are, in the folder it is called in."""
 
 import argparse
-import json
 from pathlib import Path
 
 import made_runs
-import pandas as pd
 import pytest
 import yaml
 from example_images import ROOT
-from made_runs import AUDIT, CLASSES, Made, recipe
+from made_runs import Made, recipe
 
 from study.commands import record
 from study.errors import StudyError
@@ -28,19 +26,7 @@ def test_the_page_and_its_figures_are_written_from_what_is_finished(
     monkeypatch.chdir(tmp_path)
     results = Path("results/record_search")
     made = [Made(recipe("one")), Made(recipe("two", batch_size=128), 0.9)]
-    runs = made_runs.study(results, made)
-    (results / "data").mkdir()
-    ids = runs[0].scores["test"].image_ids
-    manifest = pd.DataFrame({"image_id": ids, "split": "test", "sha256": ids, "status": "kept"})
-    manifest.to_csv(results / "data/manifest.csv", index=False)
-    weights = pd.DataFrame({"class": CLASSES, "count": 10, "weight": 0.9})
-    weights.to_csv(results / "data/class_weights.csv", index=False)
-    audit = {**AUDIT, "kept": {"images": 400, "splits": {"test": {"images": 400}}}}
-    (results / "data/audit.json").write_text(json.dumps(audit), encoding="utf-8")
-    for run in runs:
-        run.record["provenance"] = {"threads": 2, "platform": "Linux"}
-        place = results / f"train/{run.experiment}/seed_{run.seed}/run.json"
-        place.write_text(json.dumps(run.record), encoding="utf-8")
+    runs = made_runs.finished(results, made)
     config = yaml.safe_load((ROOT / "config/config.yaml").read_text(encoding="utf-8"))
     config["metrics"]["bootstrap_samples"] = 100
     config["experiments"] = str(tmp_path / "table.tsv")  # being edited: only its caption is there

@@ -10,7 +10,7 @@ from made_runs import Made, comparison_of, recipe
 from scipy.stats import norm
 
 from study.errors import StudyError
-from study.report.findings import FinishedStudy
+from study.report.findings_page import FinishedStudy
 from study.report.imbalance import bootstrap_p, imbalance, read_literature
 
 ROOT = Path(__file__).parents[3]

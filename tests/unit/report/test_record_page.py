@@ -17,7 +17,7 @@ from study.errors import StudyError
 from study.evaluate.predictions import read_predictions
 from study.recipe_table import read_captions, read_recipes
 from study.report.figures.record import draw_budget, draw_published, mark
-from study.report.findings import FinishedStudy
+from study.report.findings_page import FinishedStudy
 from study.report.record_page import (
     MINUTES,
     PRIVATE_TEST,

@@ -2,7 +2,7 @@
 
 Entry points:
     load(results, config, recipes, captions)               whatever runs of the study are finished
-    findings(sound, original, again, command) -> str       docs/FINDINGS.md
+    findings(sound, original, again, figures, command)     docs/FINDINGS.md
 """
 
 from collections import Counter
@@ -109,7 +109,13 @@ def _made_otherwise(study: PlannedStudy, run: RunPaths) -> bool:
     return bool(study.evaluated_otherwise(run) if made_elsewhere(run.training) else study.differences(run))
 
 
-def findings(sound: FinishedStudy, original: FinishedStudy | None, again: FinishedStudy | None, command: str) -> str:
+def findings(
+    sound: FinishedStudy,
+    original: FinishedStudy | None,
+    again: FinishedStudy | None,
+    figures: Mapping[str, str],
+    command: str,
+) -> str:
     """The page. Every number in it is computed from the studies' files.
 
     Args:
@@ -117,6 +123,7 @@ def findings(sound: FinishedStudy, original: FinishedStudy | None, again: Finish
         original: the study under the original protocol; what its leak is worth, and how far its results agree. None
             if none of it has finished.
         again: some recipes of the sound study, trained again with other seeds; None if none of it has finished.
+        figures: their addresses beside the page, by name: comparison and effects, of the sound study.
         command: what makes this page again.
     """
     finished = [study for study in (sound, again, original) if study]
@@ -126,10 +133,11 @@ def findings(sound: FinishedStudy, original: FinishedStudy | None, again: Finish
         .get_template("findings.md.j2")
         .render(
             command=command,
+            figures=figures,
             studies=[conditions(study) for study in finished],
             again=_again(sound, again) if again else None,
             headline=_answer(sound.comparison),
-            reported_headline=_answer(reported) if (reported := sound.comparison.reported_on()) else "",
+            reported_headline=_answer(reported, within=True) if (reported := sound.comparison.reported_on()) else "",
             caution=caution(sound.comparison),
             runs=_run_rows(sound),
             cases=_cases(sound),
@@ -150,8 +158,13 @@ def findings(sound: FinishedStudy, original: FinishedStudy | None, again: Finish
     )
 
 
-def _answer(comparison: Comparison) -> str:
-    return " ".join(answer(comparison, escape_markdown, lambda text: f"**{text}**"))
+def _answer(comparison: Comparison, within: bool = False) -> str:
+    """The answer as one paragraph.
+
+    Args:
+        within: whether it is one of several of a study, of which the first has told the baseline's scores.
+    """
+    return " ".join(answer(comparison, escape_markdown, lambda text: f"**{text}**", baseline_told=within))
 
 
 def _percent(value: float | None) -> str:
@@ -219,7 +232,7 @@ def _cases(study: FinishedStudy) -> list[dict[str, str]]:
     for case in sorted({recipe.case for recipe in study.recipes.values()}):
         question = escape_markdown(study.captions.get(str(case), ""))
         measured = case in study.comparison.cases
-        text = _answer(study.comparison.of_case(case)) if measured else "Not measured yet."
+        text = _answer(study.comparison.of_case(case), within=True) if measured else "Not measured yet."
         cases.append({"number": str(case), "question": question, "answer": text})
     return cases
 
@@ -383,7 +396,8 @@ def _again(sound: FinishedStudy, again: FinishedStudy) -> dict[str, Any]:
                 "outcome": group.failure or "no failure",
             }
         )
-    return {"rows": rows, "seeds": ", ".join(map(str, again.config["seeds"])), "headline": _answer(again.comparison)}
+    seeds = ", ".join(map(str, again.config["seeds"]))
+    return {"rows": rows, "seeds": seeds, "headline": _answer(again.comparison, within=True)}
 
 
 def _original(study: FinishedStudy) -> dict[str, Any]:

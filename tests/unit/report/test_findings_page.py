@@ -1,24 +1,22 @@
 """The page of findings says what the runs say, and "not measured" where there are none."""
 
-import json
 import re
 from dataclasses import replace
 from pathlib import Path
 
 import made_runs
-import pandas as pd
 import pytest
 import yaml
-from made_runs import AUDIT, CLASSES, Made, fourteen
+from made_runs import Made, fourteen
 from snakemake.utils import update_config
 
 from study.errors import StudyError
 from study.recipe_table import read_recipes
-from study.report.findings import FinishedStudy, findings, load
+from study.report.findings_page import FinishedStudy, findings, load
 from study.settings import captions
 
 CONFIG = Path(__file__).parents[3] / "config"
-SPLITS = {split: {"images": 400} for split in ("train", "val", "test")}
+FIGURES = {"comparison": "findings_comparison.svg", "effects": "findings_effects.svg"}
 
 
 def config_of(study: str) -> dict:
@@ -29,21 +27,8 @@ def config_of(study: str) -> dict:
 
 
 def study(folder: Path, made: list[Made], name: str = "fer2013") -> FinishedStudy:
-    """The files of a study with made-up runs; ten test images have a copy in training."""
-    runs = made_runs.study(folder, made)
-    (folder / "data").mkdir()
-    ids = runs[0].scores["test"].image_ids[:10]
-    rows = [(name, "test", name) for name in ids] + [(f"copy of {name}", "train", name) for name in ids]
-    manifest = pd.DataFrame(rows, columns=["image_id", "split", "sha256"]).assign(status="kept")
-    manifest.to_csv(folder / "data/manifest.csv", index=False)
-    weights = pd.DataFrame({"class": CLASSES, "count": 10, "weight": 0.9})
-    weights.to_csv(folder / "data/class_weights.csv", index=False)
-    audit = {**AUDIT, "kept": {"images": 1200, "splits": SPLITS}, "source": {"images": 1200, "official_splits": SPLITS}}
-    (folder / "data/audit.json").write_text(json.dumps(audit), encoding="utf-8")
-    for run in (run for run in runs if run.recipe.trains):
-        run.record["provenance"] = {"threads": 1, "platform": "Linux", "started": "2026", "ended": "2026"}
-        place = folder / f"train/{run.experiment}/seed_{run.seed}/run.json"
-        place.write_text(json.dumps(run.record), encoding="utf-8")
+    """A study with made-up runs; ten test images have a copy in training."""
+    made_runs.finished(folder, made)
     recipes = {one.recipe.experiment: one.recipe for one in made}
     config = {**config_of(name), "experiments": ["config/experiments.tsv", "config/ablations.tsv"]}
     config["seeds"] = sorted({one.seed for one in made})
@@ -62,7 +47,7 @@ def page(tmp_path_factory: pytest.TempPathFactory) -> str:
     made = fourteen()
     made[1] = replace(made[1], recipe=made[1].recipe.but(reported=0.6133))
     sound = study(folder / "sound", [*made, repaired])
-    return findings(sound, study(folder / "original", made[:2], "original"), None, "make findings")
+    return findings(sound, study(folder / "original", made[:2], "original"), None, FIGURES, "make findings")
 
 
 def test_it_answers_every_question(page: str) -> None:
@@ -73,6 +58,8 @@ def test_it_answers_every_question(page: str) -> None:
         assert f"\n## {title}" in page or title in page
     assert "    make findings\n" in page
     assert page.count("**Case ") == 6
+    assert page.count("The baseline, always answering") == 2, "of each protocol once"
+    assert page.index("](findings_comparison.svg)") < page.index("## The cases") < page.index("](findings_effects.svg)")
 
 
 def test_a_failure_that_log_softmax_mends_is_blamed_on_the_double_softmax(page: str) -> None:
@@ -94,7 +81,7 @@ def test_copies_are_counted_with_the_accuracy_on_them(page: str) -> None:
 
 def test_numbers_are_those_of_the_runs(tmp_path: Path) -> None:
     made = study(tmp_path, fourteen()[:6])
-    text = findings(made, made, None, "make findings")
+    text = findings(made, made, None, FIGURES, "make findings")
     best = made.comparison.best.first
     assert f"**{best.experiment}** is the best recipe of 6" in text
     assert f"{best.val_accuracy:.1%}" in text and f"{best.test_accuracy:.1%}" in text
@@ -118,7 +105,7 @@ def test_claims_are_judged_again_with_further_seeds(tmp_path: Path) -> None:
     ]
     sound = study(tmp_path / "sound", pair)
     again = study(tmp_path / "again", [replace(one, seed=seed) for one in pair for seed in (1, 2, 3)])
-    text = findings(sound, sound, again, "make findings")
+    text = findings(sound, sound, again, FIGURES, "make findings")
     part = text.split("## The same with other seeds")[1].split("\n## ")[0]
     row = next(line for line in part.splitlines() if line.startswith("| sgd_ver3"))
     each = [run.test_accuracy for run in again.comparison.recipes["sgd_ver3"]]
@@ -140,14 +127,14 @@ def test_the_recipes_with_further_seeds_are_those_of_the_study() -> None:
 
 def test_a_network_from_elsewhere_stands_beside_the_recipes(tmp_path: Path) -> None:
     sound = study(tmp_path, [*fourteen()[:3], Made(made_runs.imported("theirs", 9), 0.75)])
-    text = findings(sound, None, None, "make findings")
+    text = findings(sound, None, None, FIGURES, "make findings")
     assert "\n| theirs | imported | – | " in text
     assert "over the 3 runs that did not fail" in text
 
 
 def test_a_page_can_be_made_before_the_original_protocol_is_trained(tmp_path: Path) -> None:
     sound = study(tmp_path, fourteen())
-    text = findings(sound, None, None, "make findings")
+    text = findings(sound, None, None, FIGURES, "make findings")
     assert "Not measured yet: none of its runs is finished." in text.split("## The original protocol")[1]
     claim = next(line for line in text.splitlines() if line.startswith("| adam_ver2 fails |"))
     assert claim.split(" | ")[2].startswith("holds: ") and claim.split(" | ")[3] == "not measured yet"
@@ -160,7 +147,7 @@ def test_what_no_other_seed_was_trained_of_is_said(tmp_path: Path) -> None:
     made = fourteen()[:2]
     sound = study(tmp_path / "sound", made)
     again = study(tmp_path / "again", [replace(made[0], seed=seed) for seed in (1, 2)])
-    missing = findings(sound, None, again, "make findings").split("## Not measured")[1]
+    missing = findings(sound, None, again, FIGURES, "make findings").split("## Not measured")[1]
     assert missing.count("another seed") == 1 and "(one seed per recipe, but for those with further seeds)" in missing
 
 
