@@ -20,7 +20,7 @@ from study.compare.leakage import leakage_facts
 from study.compare.questionable import questionable
 from study.compare.runs import RecipeRuns, Run, choose, files_of, load_runs
 from study.compare.settling import settling
-from study.compare.verdicts import NOT_BETTER
+from study.compare.verdicts import HOLDS, NOT_BETTER, NOT_DISTINGUISHABLE, REVERSED
 from study.data.class_weights import read_class_weights
 from study.data.manifest import read_groups, read_manifest
 from study.elsewhere import from_file, made_elsewhere
@@ -29,7 +29,7 @@ from study.files import read_json
 from study.names import FAILURES
 from study.paths import RunPaths
 from study.planned import PlannedStudy
-from study.recipe import HYPERPARAMETERS, NEUTRAL, TREATMENTS, Recipe, lr_text
+from study.recipe import HYPERPARAMETERS, NEUTRAL, TREATMENTS, Recipe, listed, lr_text
 from study.report.answer import answer, audit_facts, caution
 from study.report.case_text import escape_markdown
 from study.report.comparison_page import environment
@@ -39,6 +39,9 @@ from study.settings import reported_protocol
 SHOWN_OF_PROVENANCE = (
     *("processor", "platform", "precision", "training time", "trained", "commit", "torch", "predictions from files"),
 )
+
+NOT_YET = "not measured yet"
+VERDICT_OF_MANY = {HOLDS: "hold", REVERSED: "are reversed", NOT_DISTINGUISHABLE: "cannot be decided"}
 
 
 class NothingFinished(StudyError):
@@ -134,10 +137,11 @@ def findings(
         .render(
             command=command,
             figures=figures,
+            in_short=_in_short(sound, again),
             studies=[conditions(study) for study in finished],
             again=_again(sound, again) if again else None,
             headline=_answer(sound.comparison),
-            reported_headline=_answer(reported, within=True) if (reported := sound.comparison.reported_on()) else "",
+            reported_headline=_reported_answer(sound.comparison),
             caution=caution(sound.comparison),
             runs=_run_rows(sound),
             cases=_cases(sound),
@@ -158,13 +162,39 @@ def findings(
     )
 
 
+def _in_short(sound: FinishedStudy, again: FinishedStudy | None) -> list[str]:
+    """The page in a few lines: the winner, the treatments, the failures, the claims."""
+    lines = [_sentences(sound.comparison)[0]]
+    lines += [line for line in _effect_summary(sound) if NOT_YET not in line]
+    lines += [line for line in _blame(sound) if NOT_YET not in line]
+    for study, words in ((sound, ""), (again, "with the other seeds, ")):
+        verdicts = Counter(row["verdict"] for row in _judged(study).values()) if study else Counter()
+        if verdicts:
+            counts = [f"{count} {VERDICT_OF_MANY.get(verdict, verdict)}" for verdict, count in verdicts.most_common()]
+            claims = f"{verdicts.total()} claim{'s' * (verdicts.total() > 1)}"
+            lines.append(f"Of {claims} read off the reported accuracies, {words}{listed(counts)}.")
+    return lines
+
+
+def _sentences(comparison: Comparison, within: bool = False) -> list[str]:
+    return answer(comparison, escape_markdown, lambda text: f"**{text}**", baseline_told=within)
+
+
 def _answer(comparison: Comparison, within: bool = False) -> str:
     """The answer as one paragraph.
 
     Args:
         within: whether it is one of several of a study, of which the first has told the baseline's scores.
     """
-    return " ".join(answer(comparison, escape_markdown, lambda text: f"**{text}**", baseline_told=within))
+    return " ".join(_sentences(comparison, within))
+
+
+def _reported_answer(comparison: Comparison) -> str:
+    """The answer among the recipes that a publication reported on; "" where these are all or none."""
+    reported = comparison.reported_on()
+    if reported is None or len(reported.recipes) == len(comparison.recipes):
+        return ""
+    return _answer(reported, within=True)
 
 
 def _percent(value: float | None) -> str:
@@ -271,12 +301,19 @@ def _effect_summary(study: FinishedStudy) -> list[str]:
     for treatment, columns in TREATMENTS.items():
         if len({tuple(str(recipe.meant(name)) for name in columns) for recipe in study.recipes.values()}) < 2:
             continue
-        verdicts = Counter(table.loc[table["treatment"] == treatment, "verdict"])
-        if verdicts:
-            counts = ", ".join(f"{verdict} in {count}" for verdict, count in verdicts.most_common())
-            lines.append(f"**{treatment}**, {verdicts.total()} pair{'s' * (verdicts.total() > 1)}: {counts}")
+        pairs = table[table["treatment"] == treatment]
+        if len(pairs):
+            changes = pairs["change"].map(lambda text, of=treatment: text.removeprefix(f"{of} "))
+            alike = len(set(changes)) == 1
+            counts = [
+                f"{verdict} in {len(some)}" + ("" if alike else f" ({'; '.join(dict.fromkeys(some))})")
+                for verdict, some in changes.groupby(pairs["verdict"], sort=False)
+            ]
+            change = f", {changes.iloc[0]}" if alike else ""
+            text = f"{change}, {len(pairs)} pair{'s' * (len(pairs) > 1)}: accuracy {', '.join(counts)}"
+            lines.append(f"**{treatment}**{escape_markdown(text)}")
         else:
-            lines.append(f"**{treatment}**: not measured yet, no two finished recipes differ in it alone")
+            lines.append(f"**{treatment}**: {NOT_YET}, no two finished recipes differ in it alone")
     return lines
 
 
@@ -289,7 +326,7 @@ def _blame(study: FinishedStudy) -> list[str]:
             continue
         partner = f"{name}_log_softmax"
         if name not in groups or partner not in groups:
-            lines.append(f"{escape_markdown(name)}: not measured yet.")
+            lines.append(f"{escape_markdown(name)}: {NOT_YET}.")
             continue
         pair = groups[name], groups[partner]
         softmax, log = (group.failed for group in pair)
@@ -426,7 +463,7 @@ def _conclusions(
             {
                 "claim": escape_markdown(claim[0].upper() + claim[1:] if key[2] else claim),
                 "pair": escape_markdown(" against ".join(name for name in key[1:] if name)),
-                **{side: _judgement(rows[key]) if key in rows else "not measured yet" for side, rows in sides.items()},
+                **{side: _judgement(rows[key]) if key in rows else NOT_YET for side, rows in sides.items()},
                 "settles": escape_markdown(settles) or "–",
             }
         )

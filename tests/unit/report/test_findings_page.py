@@ -62,6 +62,16 @@ def test_it_answers_every_question(page: str) -> None:
     assert page.index("](findings_comparison.svg)") < page.index("## The cases") < page.index("](findings_effects.svg)")
 
 
+def test_it_opens_with_what_was_found(page: str) -> None:
+    short = page.split("## In short\n")[1].split("\n## ")[0]
+    assert short.startswith("\n- **sgd_ver6** is the best recipe of 15: ")
+    assert "- **batch size**, 64 → 128, " in short and "- **learning rate**, " in short and " (1e-4 → " in short
+    assert "- adam_ver1: with softmax collapsed; with log-softmax learns, " in short
+    claims = re.search(r"- Of (\d+) claims read off the reported accuracies, (.+)\.", short)
+    assert claims and sum(map(int, re.findall(r"\d+", claims[2]))) == int(claims[1])
+    assert "not measured yet" not in short
+
+
 def test_a_failure_that_log_softmax_mends_is_blamed_on_the_double_softmax(page: str) -> None:
     assert "- adam_ver1: with softmax collapsed; with log-softmax learns, " in page
     assert "the double softmax made it fail" in page
