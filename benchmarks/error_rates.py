@@ -13,6 +13,7 @@ true accuracy, and tests err, that take the images for independent, and that go 
 import argparse
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import cache
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,12 +22,16 @@ from scipy.stats import norm, t
 from study.compare.seeds_and_images import _MeanSquares, crossed_test
 from study.compare.statistics import (
     accuracy_interval,
+    bootstrap_interval,
     draw_counts,
     mcnemar,
+    mean_interval,
     paired_test,
     percentile_interval,
     resampled_scores,
     totals,
+    wilson_interval,
+    with_seeds,
 )
 
 SKILL = 1.0  # thresholds, in standard deviations of all that varies: four of five images are right
@@ -130,6 +135,78 @@ def rows(seeds: Sequence[int], studies: int, alpha: float, advantage: float) -> 
             yield f"| {count} | {name} | " + " | ".join(f"{100 * rate:.1f}" for rate in found.values()) + " |"
 
 
+CONFIDENCE, SAMPLES = 0.95, 400  # of intervals; of a bootstrap
+Right = NDArray[np.bool_]
+Interval = tuple[float, float]
+
+
+@cache
+def _drawn(images: int) -> NDArray[np.float32]:
+    """How often each image is in each sample, as shares of the sample, (images, samples)."""
+    return draw_counts(images, SAMPLES, 0).T.astype(np.float32) / images
+
+
+def _resampled(values: NDArray[np.float32]) -> NDArray[np.float64]:
+    """The mean of each seed's values, (seeds, images), on every sample, (seeds, samples)."""
+    return np.asarray(values @ _drawn(values.shape[1]), np.float64)
+
+
+def _pigeonhole(values: NDArray[np.float32]) -> Interval:
+    """Seeds and images both drawn again, independently (Owen 2007, Annals of Applied Statistics 1:386–411)."""
+    resampled = _resampled(values)
+    drawn = np.random.default_rng(0).integers(len(values), size=resampled.shape)
+    return percentile_interval(np.take_along_axis(resampled, drawn, axis=0).mean(axis=0), CONFIDENCE)
+
+
+def _here(values: NDArray[np.float32]) -> Interval:
+    """What the pipeline does of differences, and of scores other than the accuracy."""
+    return bootstrap_interval(values.mean(axis=1).tolist(), _resampled(values), CONFIDENCE)
+
+
+def _wilson(right: Right) -> Interval:
+    """What the pipeline does of an accuracy."""
+    seeds, images = right.shape
+    interval = wilson_interval(right.sum() / seeds, images, CONFIDENCE)
+    return with_seeds(interval, right.mean(axis=1).tolist(), CONFIDENCE)
+
+
+def _apart(a: Right, b: Right) -> NDArray[np.float32]:
+    return a.astype(np.float32) - b
+
+
+# Of several seeds: an interval, and whether it is of the difference between two recipes, of which the truth is 0.
+SEED_INTERVALS: dict[str, tuple[Callable[[Right, Right], Interval], bool]] = {
+    "accuracy: Student over seeds": (lambda a, b: mean_interval(a.mean(axis=1).tolist(), CONFIDENCE), False),
+    "accuracy: bootstrap of seeds and images": (lambda a, b: _pigeonhole(a.astype(np.float32)), False),
+    "accuracy: as here": (lambda a, b: _wilson(a), False),
+    "difference: bootstrap of seeds and images": (lambda a, b: _pigeonhole(_apart(a, b)), True),
+    "difference: as here": (lambda a, b: _here(_apart(a, b)), True),
+}
+
+
+def seed_misses(world: World, seeds: int, studies: int) -> dict[str, float]:
+    """Share of simulated studies in which each interval misses the true accuracy, or the true difference."""
+    random = np.random.default_rng([seeds, studies])
+    truth = float(norm.cdf(SKILL / (1 + world.seeds**2) ** 0.5))
+    missed = dict.fromkeys(SEED_INTERVALS, 0)
+    for _ in range(studies):
+        a, b = world.draw(seeds, random)
+        for name, (interval, of_difference) in SEED_INTERVALS.items():
+            low, high = interval(a, b)
+            missed[name] += not low <= (0.0 if of_difference else truth) <= high
+    return {name: count / studies for name, count in missed.items()}
+
+
+def seed_rows(seeds: Sequence[int], studies: int) -> Iterator[str]:
+    """The misses as a table in Markdown, line by line, in percent."""
+    yield "| seeds | variance between seeds | " + " | ".join(SEED_INTERVALS) + " |"
+    yield "| --- | --- |" + " ---: |" * len(SEED_INTERVALS)
+    for count in seeds:
+        for name, world in WORLDS.items():
+            found = seed_misses(world, count, studies)
+            yield f"| {count} | {name} | " + " | ".join(f"{100 * rate:.1f}" for rate in found.values()) + " |"
+
+
 @dataclass(frozen=True)
 class GroupWorld:
     """Images of groups. An image is right if its group's effect and its own, of variance 1 together, exceed −SKILL.
@@ -160,15 +237,11 @@ class GroupWorld:
         return units, right
 
 
-CONFIDENCE, SAMPLES = 0.95, 400  # of intervals; of a bootstrap
-Right = NDArray[np.bool_]
-
-
-def _misses(interval: tuple[float, float]) -> bool:
+def _misses(interval: Interval) -> bool:
     return not interval[0] <= float(norm.cdf(SKILL)) <= interval[1]
 
 
-def _bootstrap(right: Right, units: NDArray[np.int64] | None) -> tuple[float, float]:
+def _bootstrap(right: Right, units: NDArray[np.int64] | None) -> Interval:
     zero = np.zeros(len(right), np.int64)
     counts = draw_counts(len(right), SAMPLES, 0, units)
     return percentile_interval(
@@ -232,6 +305,10 @@ def main() -> None:
         what = "no difference" if not advantage else f"a threshold lower by {advantage:g}"
         print(f"\nSignificant at {alpha:.1%} with {what}, % of {arguments.studies:,} studies\n")
         for row in rows(arguments.seeds, arguments.studies, alpha, advantage):
+            print(row, flush=True)
+    if arguments.seeds:
+        print(f"\nSeveral seeds: intervals of {CONFIDENCE:.0%} that miss, % of {arguments.studies:,} studies\n")
+        for row in seed_rows(arguments.seeds, arguments.studies):
             print(row, flush=True)
     print(f"\nGroups: intervals of {CONFIDENCE:.0%} that miss, tests that err, % of {arguments.studies:,} studies\n")
     for row in group_rows(arguments.studies):

@@ -14,7 +14,6 @@ import pandas as pd
 from study.compare import comparability
 from study.compare.comparison import Comparison, mean_or_none
 from study.compare.runs import RecipeRuns, Run
-from study.compare.statistics import percentile_interval
 from study.elsewhere import from_file
 from study.errors import StudyError
 from study.recipe import HYPERPARAMETERS, shown_columns
@@ -36,8 +35,8 @@ def case_table(comparison: Comparison, case: int) -> pd.DataFrame:
     """A row per property of the recipe, then the results; a column per experiment.
 
     With several seeds a measure is the mean, followed by a row "… spread" (standard deviation over seeds). The
-    interval of the accuracy is Student's over seeds, or Wilson's over the test images for one seed; that of the other
-    test scores is a bootstrap interval over images, or over seeds and images. The verdict compares with the best recipe
+    interval of the accuracy is Wilson's over the test images, that of the other test scores by bootstrap over these; of
+    several seeds both are over seeds, too. The verdict compares with the best recipe
     of this case, and the tiers are those of the case alone. What always answering the largest class reaches on the test
     images follows, and whether the recipe does better. Where the study shows reported values, they follow: the reported
     validation accuracy, the measured one minus it, what of the settings was otherwise, and the note. Last come where a
@@ -83,8 +82,7 @@ def _column(comparison: Comparison, group: RecipeRuns, recipe_columns: Sequence[
         if label == "test accuracy":
             cells[f"{label} low"], cells[f"{label} high"] = group.interval("test")
         if label in BOOTSTRAPPED:
-            values_of_samples = comparison.over_seeds_and_images(group, BOOTSTRAPPED[label])
-            interval = percentile_interval(values_of_samples, comparison.confidence)
+            interval = comparison.interval(group, BOOTSTRAPPED[label])
             cells[f"{label} low"], cells[f"{label} high"] = interval
     cells["compared with best"] = group.verdict
     cells["tier"] = group.tier

@@ -5,8 +5,9 @@ Entry points (runs come from `study.compare.runs.load_runs`, with predictions):
         .recipes, .best                                    the runs of each recipe with its verdict; the recipe chosen
         .baseline                                          what always answering the largest class reaches
         .p_value(a, b)                                     one test of two recipes, over all their runs
-        .verdicts, .tiers                                  beside the best recipe; groups not told apart
-        .bootstrap.scores(run), .over_seeds_and_images     resampled scores
+        .verdicts, .tiers                                  beside the best recipe; groups not worse than their best
+        .bootstrap.scores(run)                             resampled scores
+        .interval(group, metric), .difference_interval     of scores, and of differences between two recipes
         .pairs                                             pairs of recipes: tables/pairwise.csv
         .among(names)                                      the same within some of the recipes, such as a case
 """
@@ -27,11 +28,10 @@ from study.compare.seeds_and_images import crossed_test
 from study.compare.statistics import (
     RESAMPLED,
     Units,
+    bootstrap_interval,
     draw_counts,
     holm,
-    over_seeds_and_images,
     paired_test,
-    percentile_interval,
     resampled_scores,
     totals,
 )
@@ -182,11 +182,23 @@ class Comparison:
     def vs_baseline(self, group: RecipeRuns) -> str:
         """Whether a recipe does better on the test images than always answering the largest class, or not better.
 
-        It does if the interval of its accuracy lies above; "" without a baseline.
+        "" without a baseline.
         """
         if self.baseline is None:
             return ""
-        return BETTER if group.interval("test")[0] > self.baseline.accuracy["test"] else NOT_BETTER
+        return BETTER if self.beats_baseline(group, self.baseline) else NOT_BETTER
+
+    def beats_baseline(self, runs: Iterable[Run], baseline: Baseline, split: str = "test") -> bool:
+        """Whether runs of one recipe are right more often than the baseline by the same paired test as two recipes.
+
+        Paired, as both answer for the same images: where nearly all of these are of one class, what they agree on says
+        nothing. Each recipe is tested by itself, at the level of the study.
+        """
+        scores = [run.scores[split] for run in runs]
+        always = scores[0].labels == self.runs[0].classes.index(baseline.name)
+        correct = [one.correct for one in scores]
+        higher = float(np.mean(correct)) > float(always.mean())
+        return higher and _p_value(correct, [always] * len(correct), scores[0].units) <= 1 - self.confidence
 
     def p_value(self, a: RecipeRuns, b: RecipeRuns) -> float:
         """One test of "both recipes are right equally often", over all their runs, the seeds paired.
@@ -194,9 +206,7 @@ class Comparison:
         With one seed McNemar's exact test of the two trained networks; with several `crossed_test` of the recipes, over
         seeds and images. Where images are of groups, `sign_flip` of these, or `crossed_test` over seeds and groups.
         """
-        if a.several_seeds:
-            return crossed_test(paired_differences(a, b))
-        return paired_test(a.first.correct, b.first.correct, self.units)
+        return _p_value([run.correct for run in a], [run.correct for run in b], self.units)
 
     @cached_property
     def verdicts(self) -> dict[str, tuple[str, float]]:
@@ -221,7 +231,7 @@ class Comparison:
 
     @cached_property
     def tiers(self) -> dict[str, int | None]:
-        """Groups of recipes that cannot be told apart, the best first: experiment -> tier, counted from 1.
+        """Groups of recipes, the best first: experiment -> tier, counted from 1.
 
         Tier 1 is the best recipe and all that are not worse than it. Of the rest, validation chooses the best again,
         and tier 2 is all of them that are not worse than that one, Holm's correction over the tests of this step; and
@@ -254,17 +264,17 @@ class Comparison:
         names = [name for name, group in self.recipes.items() if group.reported_on]
         return self.among(names) if names else None
 
-    def over_seeds_and_images(self, group: RecipeRuns, metric: str) -> NDArray[np.float64]:
-        """Bootstrap values of a recipe's mean over its seeds, (samples,)."""
-        return over_seeds_and_images(np.array([self.bootstrap.scores(run)[metric] for run in group]), BOOTSTRAP_SEED)
+    def interval(self, group: RecipeRuns, metric: str) -> tuple[float, float]:
+        """`bootstrap_interval` of one of `RESAMPLED`, the mean over the seeds; (nan, nan) where a run has none."""
+        resampled = [self.bootstrap.scores(run)[metric] for run in group]
+        return bootstrap_interval(_of_seeds(group, metric), np.array(resampled), self.confidence)
 
-    def differences(self, a: RecipeRuns, b: RecipeRuns, metric: str) -> NDArray[np.float64]:
-        """Bootstrap values of the mean over the seeds of `a` minus `b`, the seeds paired, (samples,)."""
-        differences = [
-            self.bootstrap.scores(one)[metric] - self.bootstrap.scores(two)[metric]
-            for one, two in zip(a, b, strict=True)
-        ]
-        return over_seeds_and_images(np.array(differences), BOOTSTRAP_SEED)
+    def difference_interval(self, a: RecipeRuns, b: RecipeRuns, metric: str) -> tuple[float, float]:
+        """The same of the mean over the seeds of `a` minus `b`, paired by image and seed."""
+        scores = self.bootstrap.scores
+        resampled = [scores(one)[metric] - scores(two)[metric] for one, two in zip(a, b, strict=True)]
+        differences = [one - two for one, two in zip(_of_seeds(a, metric), _of_seeds(b, metric), strict=True)]
+        return bootstrap_interval(differences, np.array(resampled), self.confidence)
 
     @cached_property
     def tested(self) -> list[tuple[RecipeRuns, RecipeRuns]]:
@@ -283,8 +293,8 @@ class Comparison:
         only_b_correct, p_mcnemar (exact), p_holm (adjusted over all pairs and seeds of the table), distinguishable
         (p_holm ≤ 1 − confidence).
 
-        With several seeds there is one more row per pair, with seed "all": means over the seeds, bootstrap intervals
-        over seeds and images, and in p_seeds_and_images the test of `p_value`, with p_holm adjusted over those rows
+        With several seeds there is one more row per pair, with seed "all": means over the seeds, intervals over seeds
+        and images, and in p_seeds_and_images the test of `p_value`, with p_holm adjusted over those rows
         alone.
 
         Where images are of groups, `groups` says in how many independent units the images are, p_sign_flip (exact) is
@@ -311,8 +321,7 @@ class Comparison:
         for name in RESAMPLED:
             one, two = (mean_or_none([run.metrics["test"][name] for run in group]) for group in (a, b))
             row[f"{name}_difference"] = math.nan if one is None or two is None else one - two
-            values = self.differences(a, b, name)
-            row[f"{name}_low"], row[f"{name}_high"] = percentile_interval(values, self.confidence)
+            row[f"{name}_low"], row[f"{name}_high"] = self.difference_interval(a, b, name)
         return row
 
     def _seed_cells(self, a: Run, b: Run) -> dict[str, Any]:
@@ -335,8 +344,26 @@ def paired_differences(a: RecipeRuns, b: RecipeRuns) -> NDArray[np.int8] | NDArr
     Where images are of groups, for each seed and unit, (S, G): the sum over the unit's images, times G / N, so that the
     mean over the units is the difference in accuracy.
     """
-    found = np.array([one.correct.astype(np.int8) - two.correct for one, two in zip(a, b, strict=True)], np.int8)
-    units = a.first.scores["test"].units
+    return _differences([run.correct for run in a], [run.correct for run in b], a.first.scores["test"].units)
+
+
+def _of_seeds(group: RecipeRuns, metric: str) -> list[float]:
+    """A test score of each seed; nan where it has none."""
+    values = [run.metrics["test"][metric] for run in group]
+    return [math.nan if value is None else float(value) for value in values]
+
+
+Correct = Sequence[NDArray[np.bool_]]  # whether each image is classified correctly, (N,), of each seed
+
+
+def _p_value(a: Correct, b: Correct, units: Units | None) -> float:
+    if len(a) > 1:
+        return crossed_test(_differences(a, b, units))
+    return paired_test(a[0], b[0], units)
+
+
+def _differences(a: Correct, b: Correct, units: Units | None) -> NDArray[np.int8] | NDArray[np.float64]:
+    found = np.array([one.astype(np.int8) - two for one, two in zip(a, b, strict=True)], np.int8)
     if units is None:
         return found
     of_units = np.array([totals(row, units) for row in found])

@@ -14,10 +14,10 @@ import pandas as pd
 
 from study.compare.comparison import Comparison
 from study.compare.runs import RecipeRuns
-from study.compare.statistics import holm, percentile_interval
+from study.compare.statistics import holm
 from study.compare.tested_pairs import alone
-from study.compare.verdicts import BEST, HOLDS, NOT_BETTER, NOT_DISTINGUISHABLE, REVERSED, UNJUDGED
-from study.recipe import TREATMENTS, difference_in_words
+from study.compare.verdicts import BETTER, HOLDS, NOT_BETTER, NOT_DISTINGUISHABLE, REVERSED, UNJUDGED
+from study.recipe import TREATMENTS, difference_in_words, listed
 
 # The study changed the two together, so its claims are about both at once.
 TOGETHER = ("loss", "sampler")
@@ -40,9 +40,10 @@ def conclusions(comparison: Comparison) -> pd.DataFrame:
 
     A claim about a pair "holds" or is "reversed" if the p value of `Comparison.p_value`, adjusted by Holm over all
     claims, is at most 1 − confidence; otherwise it is "not distinguishable". Where both recipes failed it
-    "cannot be judged". The sentences say which accuracy is not better than always answering the largest class; a recipe
+    "cannot be judged". That a recipe is the best holds if the tests find all others worse, and is reversed if they find
+    one better. The sentences say which accuracy is not better than always answering the largest class; a recipe
     reported as failed that gets no further does not count as one that learns. The interval is a paired bootstrap over
-    the images (and seeds, if there are several).
+    the images, of several seeds over these too.
 
     Returns:
         CONCLUSION_COLUMNS, in the order: best recipe, pairs by treatment, reported failures; empty if nothing was
@@ -53,20 +54,30 @@ def conclusions(comparison: Comparison) -> pd.DataFrame:
 
 
 def _best_claim(reported: Comparison | None) -> list[dict[str, Any]]:
-    """Among the recipes that were reported on: the claim is not about those that were added here."""
+    """Among the recipes that were reported on, each tested against the claimed one, whichever validation chooses here.
+
+    The claim is not about recipes that were added here.
+    """
     groups = {} if reported is None else reported.recipes
     known = {name: group.recipe.reported for name, group in groups.items() if group.recipe.reported is not None}
     if reported is None or len(known) < 2:
         return []
-    claimed, best = groups[max(known, key=lambda name: known[name])], reported.best.name
+    claimed = groups[max(known, key=lambda name: known[name])]
+    beside = reported.beside(claimed, groups.values())
+    better, alike = (
+        [name for name, (found, _) in beside.items() if found == one] for one in (BETTER, NOT_DISTINGUISHABLE)
+    )
     if claimed.failed:
         here, verdict = f"it {claimed.failure}", REVERSED
-    elif claimed.verdict == BEST:
-        here, verdict = "it is chosen as well", HOLDS
-    elif claimed.verdict == NOT_DISTINGUISHABLE:
-        here, verdict = f"it cannot be told apart from {best}, the one chosen here", NOT_DISTINGUISHABLE
+    elif better:
+        here, verdict = (
+            f"{listed(better)} {'is' if len(better) == 1 else 'are'} better on the same test images",
+            REVERSED,
+        )
+    elif alike:
+        here, verdict = f"it cannot be told apart from {listed(alike)} on the same test images", NOT_DISTINGUISHABLE
     else:
-        here, verdict = f"{best} is chosen, and {claimed.name} is {claimed.verdict} on the same test images", REVERSED
+        here, verdict = "every other one is worse on the same test images", HOLDS
     return [
         {
             "claim": f"{claimed.name} is the best of the reported recipes",
@@ -94,7 +105,7 @@ def _pair_claims(comparison: Comparison) -> list[dict[str, Any]]:
 
 def _pair_row(comparison: Comparison, treatment: str, a: RecipeRuns, b: RecipeRuns, p: float) -> dict[str, Any]:
     difference = a.accuracy("test") - b.accuracy("test")
-    low, high = percentile_interval(comparison.differences(a, b, "accuracy"), comparison.confidence)
+    low, high = comparison.difference_interval(a, b, "accuracy")
     if a.failed and b.failed:
         verdict = UNJUDGED
     elif p > 1 - comparison.confidence:

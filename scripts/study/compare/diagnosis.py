@@ -289,13 +289,11 @@ def _end(run: Run) -> list[str]:
 
 
 def no_better(comparison: Comparison, run: Run) -> list[str]:
-    """That a run which did not fail has an accuracy whose interval reaches down to always answering one class."""
+    """That a run which did not fail is not right more often than always answering one class."""
     baseline = comparison.baseline
     if run.failed or baseline is None:
         return []
-    lost = [
-        split for split in EVALUATED_SPLITS if run.interval(split, comparison.confidence)[0] <= baseline.accuracy[split]
-    ]
+    lost = [split for split in EVALUATED_SPLITS if not comparison.beats_baseline([run], baseline, split)]
     shares = {"val": "validation accuracy, {:.4f}", "test": "test accuracy, {:.4f}"}
     words = [
         f"{shares[split].format(run.metrics[split]['accuracy'])} ({baseline.accuracy[split]:.4f})" for split in lost

@@ -29,7 +29,7 @@ def effects(comparison: Comparison) -> pd.DataFrame:
 
     The effect is "higher" or "lower" if the p value of `Comparison.p_value`, adjusted by Holm over all effects, is at
     most 1 − confidence, else "not distinguishable"; where both recipes failed it "cannot be judged". Intervals are
-    those of `Comparison.pairs`: paired bootstrap over images, and over seeds if there are several.
+    those of `Comparison.pairs`: paired bootstrap over images, of several seeds over these too.
 
     Returns:
         EFFECT_COLUMNS, by treatment in the schema's order; `failed` names the recipes of the pair that failed, and

@@ -139,7 +139,8 @@ def _saturation(facts: Mapping[str, Any], val_loss: float) -> str:
     saturated = math.log(math.e + others) - share
     formula = f"ln(e + {others}) − {share:.4f} = {saturated:.4f}"
     if abs(val_loss - saturated) < ROUNDING:
-        return f", exactly {formula}: the double softmax is saturated, its gradient is gone and it cannot recover"
+        stuck = "the double softmax is saturated, its gradient is all but gone, and it did not recover"
+        return f", exactly {formula}: {stuck}"
     return f" (a saturated double softmax would sit at {formula})"
 
 

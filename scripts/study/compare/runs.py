@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from scipy.sparse import csr_array
 
 from study.compare.outcome_in_words import reason
-from study.compare.statistics import Units, accuracy_interval, mean_interval, units_of, wilson_interval
+from study.compare.statistics import Units, accuracy_interval, units_of, wilson_interval, with_seeds
 from study.elsewhere import from_file, made_elsewhere
 from study.errors import StudyError
 from study.evaluate import own_predictions
@@ -297,7 +297,7 @@ class RecipeRuns:
         runs: at least one, in the order of the seeds.
         confidence: level of the intervals, a share.
         verdict: how the recipe compares with the best one, see `study.compare.verdicts`; "" outside a comparison.
-        tier: of the recipes that it cannot be told apart from, see `study.compare.comparison.Comparison.tiers`.
+        tier: see `study.compare.comparison.Comparison.tiers`.
     """
 
     runs: tuple[Run, ...]
@@ -352,14 +352,25 @@ class RecipeRuns:
         return float(np.mean([run.metrics[split][metric] for run in self.runs]))
 
     def interval(self, split: str) -> tuple[float, float]:
-        """Interval of the accuracy: Wilson's over the images for one seed, Student's over several seeds.
+        """Interval of the accuracy: Wilson's over the images, of several seeds over seeds and images.
 
-        Where one file counts for every seed, seeds do not vary, and the interval is that of one.
+        Over units where images are of some. For several seeds see `study.compare.statistics.with_seeds`. Where one file
+        counts for every seed, seeds do not vary, and the interval is that of one.
         """
-        if self.several_seeds and not self.one_network:
-            low, high = mean_interval([run.metrics[split]["accuracy"] for run in self.runs], self.confidence)
-            return max(low, 0.0), min(high, 1.0)
-        return self.first.interval(split, self.confidence)
+        if not self.several_seeds or self.one_network:
+            return self.first.interval(split, self.confidence)
+        accuracies = [float(run.metrics[split]["accuracy"]) for run in self.runs]
+        low, high = with_seeds(self._over_images(split), accuracies, self.confidence)
+        return max(low, 0.0), min(high, 1.0)
+
+    def _over_images(self, split: str) -> tuple[float, float]:
+        """Interval of the mean accuracy of these trained networks."""
+        scores = self.first.scores.get(split)
+        if scores is not None and scores.units is not None:
+            right = np.mean([run.scores[split].correct for run in self.runs], axis=0)
+            return accuracy_interval(right, scores.units, self.confidence)
+        images = self.first.metrics[split]["images"]
+        return wilson_interval(self.accuracy(split) * images, images, self.confidence)
 
     @property
     def failed(self) -> bool:

@@ -2,13 +2,14 @@
 
 Entry point:
     settling(comparison, claim, tests) -> str              in words; "" where nothing is left open
+    cut_short(run) -> bool                                 whether the study's limit ended a training
 """
 
 from collections.abc import Mapping
 from typing import Any
 
 from study.compare.comparison import Comparison, paired_differences
-from study.compare.runs import RecipeRuns
+from study.compare.runs import RecipeRuns, Run
 from study.compare.seeds_and_images import Variances, images_needed, network_images_needed, seeds_needed
 from study.compare.verdicts import NOT_DISTINGUISHABLE, UNJUDGED
 from study.names import COMPLETED
@@ -38,7 +39,7 @@ def settling(comparison: Comparison, claim: Mapping[str, Any], tests: int) -> st
 
 
 def _epochs(groups: list[RecipeRuns]) -> str:
-    cut = [group for group in groups if any(_cut(group, run.record) for run in group)]
+    cut = [group for group in groups if any(map(cut_short, group))]
     if not cut:
         return ""
     limits = {f"{group.first.record['max_epochs']} of {group.recipe.max_epochs}" for group in cut}
@@ -47,8 +48,9 @@ def _epochs(groups: list[RecipeRuns]) -> str:
     )
 
 
-def _cut(group: RecipeRuns, record: Mapping[str, Any]) -> bool:
-    return record["outcome"] == COMPLETED and record["max_epochs"] < group.recipe.max_epochs
+def cut_short(run: Run) -> bool:
+    """Whether the study's limit ended a training, before the recipe's own and without early stopping."""
+    return run.outcome == COMPLETED and run.record["max_epochs"] < run.recipe.max_epochs
 
 
 def _more_of_the_same(comparison: Comparison, a: RecipeRuns, b: RecipeRuns, tests: int) -> str:

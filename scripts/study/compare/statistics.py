@@ -14,14 +14,15 @@ Entry points:
     accuracy_interval(correct, units, confidence)          the same, of as many images as the units are worth
     effective_images(correct, units, confidence)           how many that is
     mean_interval(values, confidence) -> (low, high)       over seeds
+    with_seeds(interval, of_seeds, confidence)             an interval over images, wider by what seeds vary
     mcnemar(correct_a, correct_b) -> p                     exact, paired
     sign_flip(differences) -> p                            exact, paired, of units
     paired_test(correct_a, correct_b, units) -> p          the one of the two that fits
     holm(p_values) -> adjusted p values
     draw_counts(images, samples, seed, units)              how often each image is drawn, shared by all runs
     resampled_scores(labels, predicted, nll, classes, counts) -> {metric: (samples,)}
-    over_seeds_and_images(scores, seed) -> (samples,)      bootstrap over seeds × images
     percentile_interval(values, confidence) -> (low, high)
+    bootstrap_interval(of_seeds, resampled, confidence)    of a mean over seeds, for further images and seeds
     level(confidence) -> str                               "95%", "99.9%"
 """
 
@@ -121,6 +122,26 @@ def mean_interval(values: Sequence[float], confidence: float) -> tuple[float, fl
         return math.nan, math.nan
     half = t.ppf((1 + confidence) / 2, len(values) - 1) * np.std(values, ddof=1) / math.sqrt(len(values))
     return float(np.mean(values) - half), float(np.mean(values) + half)
+
+
+def with_seeds(interval: tuple[float, float], of_seeds: Sequence[float], confidence: float) -> tuple[float, float]:
+    """Interval of a mean over seeds, for further images and further seeds, from one for further images alone.
+
+    Either side is the root of the squares of two: that of the interval given, and Student's over the seeds. Each source
+    of variance has a critical value of its own, as in `study.compare.seeds_and_images.crossed_test` (Banerjee 1960,
+    Sankhyā 22:357–358); a bootstrap that draws seeds as well misses several times as often as it says where these are
+    few (docs/STATISTICS.md).
+
+    Args:
+        interval: of the mean of these seeds.
+        of_seeds: what each has, (S,); a single one says nothing of others, and the interval comes back as it is.
+    """
+    low, high = interval
+    if len(of_seeds) < 2:
+        return low, high
+    middle, (below, above) = float(np.mean(of_seeds)), mean_interval(of_seeds, confidence)
+    half = (above - below) / 2
+    return middle - math.hypot(max(middle - low, 0.0), half), middle + math.hypot(max(high - middle, 0.0), half)
 
 
 def mcnemar(correct_a: NDArray[np.bool_], correct_b: NDArray[np.bool_]) -> float:
@@ -244,25 +265,22 @@ def resampled_scores(
     return dict(zip(RESAMPLED, scores, strict=True))
 
 
-def over_seeds_and_images(scores: NDArray[np.float64], seed: int) -> NDArray[np.float64]:
-    """Bootstrap values of a mean over seeds, with seeds and images both drawn again, (samples,).
-
-    Source: Owen 2007, The pigeonhole bootstrap, Annals of Applied Statistics 1:386–411: in a crossed design the rows
-    and the columns are resampled independently. It errs on the wide side.
-
-    Args:
-        scores: one row per seed, from `resampled_scores` with the same counts for all, (seeds, samples).
-        seed: of the draws of seeds. A single row comes back as it is.
-    """
-    seeds, samples = scores.shape
-    drawn = np.random.default_rng(seed).integers(seeds, size=(seeds, samples))
-    return np.asarray(np.take_along_axis(scores, drawn, axis=0).mean(axis=0))
-
-
 def percentile_interval(values: NDArray[np.float64], confidence: float) -> tuple[float, float]:
     """The central `confidence` share of bootstrap values; (nan, nan) where they are not numbers."""
     low, high = np.quantile(values, [(1 - confidence) / 2, (1 + confidence) / 2])
     return float(low), float(high)
+
+
+def bootstrap_interval(
+    of_seeds: Sequence[float], resampled: NDArray[np.float64], confidence: float
+) -> tuple[float, float]:
+    """Interval of a mean over seeds: over images by bootstrap, and `with_seeds`; (nan, nan) where these are no numbers.
+
+    Args:
+        of_seeds: the score of each seed, or its difference to another recipe's, (S,).
+        resampled: the same on the samples of `draw_counts`, (S, samples).
+    """
+    return with_seeds(percentile_interval(resampled.mean(axis=0), confidence), of_seeds, confidence)
 
 
 def level(confidence: float) -> str:

@@ -20,7 +20,7 @@ from scipy.stats import fisher_exact
 
 from study.compare.comparison import EVERY_SEED, Comparison
 from study.compare.runs import RecipeRuns
-from study.compare.statistics import Units, accuracy_interval, holm, level, mean_interval
+from study.compare.statistics import Units, accuracy_interval, holm, level, mean_interval, with_seeds
 from study.compare.verdicts import HIGHER, LOWER, NOT_DISTINGUISHABLE
 from study.data.manifest import MANIFEST_COLUMNS
 
@@ -167,12 +167,10 @@ class Subset:
     def interval(self, confidence: float) -> tuple[float, float]:
         """The interval over images; of several seeds over seeds and images.
 
-        Either side of it is then the root of the squares of Wilson's side and of Student's over the seeds: each source
-        of variance with a critical value of its own, as in `study.compare.seeds_and_images.crossed_test`.
+        See `study.compare.statistics.with_seeds`.
         """
-        low, high = self.over_images(confidence)
-        middle, seeds = self.accuracy, _half(self.of_seeds, confidence)
-        return max(middle - math.hypot(middle - low, seeds), 0.0), min(middle + math.hypot(high - middle, seeds), 1.0)
+        low, high = with_seeds(self.over_images(confidence), self.of_seeds.tolist(), confidence)
+        return max(low, 0.0), min(high, 1.0)
 
 
 def difference_interval(one: Subset, two: Subset, confidence: float) -> tuple[float, float]:

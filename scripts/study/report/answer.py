@@ -22,7 +22,7 @@ from study.compare.verdicts import BETTER, NOT_BETTER, NOT_DISTINGUISHABLE, WORS
 from study.elsewhere import from_file
 
 NAMED = 12  # names in a sentence
-FEW_GROUPS = 30  # with fewer, intervals over groups cover less than they say: docs/STATISTICS.md
+FEW_GROUPS = 60  # with fewer, intervals over groups cover less than they say: docs/STATISTICS.md
 
 
 def plain(text: str) -> str:
@@ -53,7 +53,7 @@ def answer(
     images = f"{comparison.test_images:,} test images"
     if comparison.units is not None:
         images += f" of {comparison.test_units:,} independent groups"
-    over = f"over {len(best)} seeds" if best.several_seeds else f"from {images}"
+    over = f"over {len(best)} seeds and {images}" if best.several_seeds and not best.one_network else f"from {images}"
     opening = f"{strong(escape(best.name))} is the best recipe of {len(groups)}"
     if all(group.failed for group in groups.values()):
         opening = f"Every recipe failed; {strong(escape(best.name))} is merely the best of them"
@@ -100,7 +100,10 @@ def _verdicts(comparison: Comparison, escape: Callable[[str], str]) -> list[str]
     tiers = Counter(group.tier for group in comparison.recipes.values() if group.tier is not None)
     if len(tiers) > 2:
         sizes = [f"{tiers[tier]:,}" for tier in sorted(tiers)]
-        sentences.append(f"In {len(tiers)} tiers of recipes that cannot be told apart, the best first: {some(sizes)}.")
+        sentences.append(
+            f"In {len(tiers)} tiers, the best first, of {some(sizes)} recipes: none is worse than the one that "
+            "validation chooses of its tier."
+        )
     return sentences
 
 
@@ -144,13 +147,16 @@ def _chosen_otherwise(comparison: Comparison, escape: Callable[[str], str]) -> s
     return f"Counting every class alike, validation would have chosen {' or '.join(parts)}." if parts else ""
 
 
-def caution(comparison: Comparison) -> str:
-    """What the comparison can and cannot say, in words."""
+def caution(comparison: Comparison, again: bool = False) -> str:
+    """What the comparison can and cannot say, in words; `again`: whether some were trained with further seeds."""
     seeds, (_, test, over) = len(comparison.best), test_names(comparison.units is not None)
-    if seeds == 1:
+    other_seeds = "is told below, of some" if again else "is not measured"
+    if len(comparison.recipes) == 1:
+        text = f"One recipe alone, trained {'once' if seeds == 1 else f'with {seeds} seeds'}: there is nothing to test."
+    elif seeds == 1:
         text = (
             f"Each recipe was trained once. The tests compare these trained networks on the same test images ({test}, "
-            "Holm's correction); how much another seed would change is not measured."
+            f"Holm's correction); how much another seed would change {other_seeds}."
         )
     else:
         text = (

@@ -117,7 +117,7 @@ def case_note(several_seeds: bool, confidence: float, grouped: bool = False) -> 
     """What the marks of a case table mean, in one paragraph; `grouped`: whether test images are of groups."""
     _, test, over = test_names(grouped)
     source = (
-        f"over seeds (accuracy: Student; the others: bootstrap over seeds and {over})"
+        f"over seeds and {over} (accuracy: Student and Wilson; the others: Student and bootstrap)"
         if several_seeds
         else f"from the test {over} (accuracy: Wilson; the others: bootstrap)"
     )
@@ -126,9 +126,9 @@ def case_note(several_seeds: bool, confidence: float, grouped: bool = False) -> 
     return (
         f"Bold: best of the row, failed recipes aside.{spread} In brackets: {level(confidence)} interval {source}. "
         "Compared with best: against the recipe of the case with the highest validation accuracy, on the same test "
-        f"images ({test}, Holm's correction). Recipes of one tier cannot be told from its best. Baseline: always "
-        "answering the largest class in training; a recipe is better than that if the interval of its test accuracy "
-        "lies above."
+        f"images ({test}, Holm's correction). Recipes of one tier are not worse than the one of it that validation "
+        "chooses. Baseline: always answering the largest class in training, against which each recipe is tested in the "
+        "same way, by itself."
     )
 
 

@@ -19,7 +19,7 @@ from study.compare.comparison import Comparison
 from study.compare.leakage import leakage_facts
 from study.compare.questionable import questionable
 from study.compare.runs import RecipeRuns, Run, choose, files_of, load_runs
-from study.compare.settling import settling
+from study.compare.settling import cut_short, settling
 from study.compare.verdicts import HOLDS, NOT_BETTER, NOT_DISTINGUISHABLE, REVERSED
 from study.data.class_weights import read_class_weights
 from study.data.manifest import read_groups, read_manifest
@@ -142,7 +142,7 @@ def findings(
             again=_again(sound, again) if again else None,
             headline=_answer(sound.comparison),
             reported_headline=_reported_answer(sound.comparison),
-            caution=caution(sound.comparison),
+            caution=caution(sound.comparison, again=bool(again)),
             runs=_run_rows(sound),
             cases=_cases(sound),
             failures=_failures(sound),
@@ -168,7 +168,7 @@ def _in_short(sound: FinishedStudy, again: FinishedStudy | None) -> list[str]:
     lines += [line for line in _effect_summary(sound) if NOT_YET not in line]
     lines += [line for line in _blame(sound) if NOT_YET not in line]
     for study, words in ((sound, ""), (again, "with the other seeds, ")):
-        verdicts = Counter(row["verdict"] for row in _judged(study).values()) if study else Counter()
+        verdicts = Counter(row["verdict"] for row in _judged(study, _reported(sound)).values()) if study else Counter()
         if verdicts:
             counts = [f"{count} {VERDICT_OF_MANY.get(verdict, verdict)}" for verdict, count in verdicts.most_common()]
             claims = f"{verdicts.total()} claim{'s' * (verdicts.total() > 1)}"
@@ -201,19 +201,27 @@ def _percent(value: float | None) -> str:
     return "–" if value is None or pd.isna(value) else f"{value:.1%}"
 
 
+def network_in_words(recipe: Recipe) -> str:
+    """Its name, width and first weights."""
+    return f"{recipe['model.name']}, width {recipe['model.width']:g}, weights {recipe['model.weights']}"
+
+
 def conditions(study: FinishedStudy) -> dict[str, Any]:
     """Under what conditions the runs of a study were made."""
-    model = study.config["model"]
     facts: dict[str, str] = dict(provenance_rows(study.runs))
     counts = {name: part["images"] for name, part in study.audit["kept"]["splits"].items()}
+    seeds, trained = study.config["seeds"], [run for run in study.runs if run.recipe.trains]
+    files = {run.experiment for run in study.runs if from_file(run.recipe)}
+    planned = [recipe for recipe in study.recipes.values() if not from_file(recipe)]
+    networks = dict.fromkeys(network_in_words(run.recipe) for run in trained)
     shown: dict[str, str] = {
-        "runs": f"{len(study.runs)} of {len(study.recipes) * len(study.config['seeds'])}, "
-        f"seeds {', '.join(map(str, study.config['seeds']))}",
-        "network": f"{model['name']}, width {model['width']:g}, weights {model['weights']}, "
-        f"{facts.get('parameters', '')} parameters, {study.config['data']['image_size']} pixels",
+        "runs": f"{len(study.runs) - len(files) * len(seeds)} of {len(planned) * len(seeds)}, "
+        f"seeds {', '.join(map(str, seeds))}" + (f"; from files: {', '.join(sorted(files))}" if files else ""),
+        "network": f"{'; '.join(networks) or 'none trained'}, {facts.get('parameters', '')} parameters, "
+        f"{study.config['data']['image_size']} pixels",
         "epochs": f"at most {study.config['training']['max_epochs'] or 'as many as the recipe says'}",
         "images": ", ".join(f"{count:,} {name}" for name, count in counts.items()),
-        "hardware": f"{facts['device']}, {facts['threads']} thread(s) per training",
+        "hardware": f"{facts.get('device', 'unknown')}, {facts.get('threads', 'unknown')} thread(s) per training",
         **{key: facts[key] for key in SHOWN_OF_PROVENANCE if key in facts},
     }
     note = comparability.note(study.comparison)
@@ -234,7 +242,7 @@ def _run_rows(study: FinishedStudy) -> list[dict[str, str]]:
                 "reported": _percent(reported),
                 "difference": "–" if reported is None else f"{100 * (group.accuracy('val') - reported):+.1f}",
                 "test": f"{_percent(group.accuracy('test'))} ({_percent(low)}–{_percent(high)})",
-                "verdict": "–" if group.failure else _verdict(study.comparison, group),
+                "verdict": "–" if group.failed else _verdict(study.comparison, group),
             }
         )
     return rows
@@ -329,16 +337,33 @@ def _blame(study: FinishedStudy) -> list[str]:
             lines.append(f"{escape_markdown(name)}: {NOT_YET}.")
             continue
         pair = groups[name], groups[partner]
-        softmax, log = (group.failed for group in pair)
-        words = [group.failure or f"learns, {_percent(group.accuracy('test'))} test" for group in pair]
-        verdict = {
+        softmax, log = (_fails(study.comparison, group) for group in pair)
+        words = [_how_far(study.comparison, group) for group in pair]
+        verdicts: dict[tuple[bool | None, bool | None], str] = {
             (True, False): "the double softmax made it fail; the learning rate and the batch size by themselves do not",
             (True, True): "it fails with the correct loss as well: the learning rate is enough",
             (False, False): "it does not fail here, with either",
             (False, True): "it fails only with the correct loss",
-        }[softmax, log]
+        }
+        verdict = verdicts.get((softmax, log), "not in every seed alike, so neither is to blame for all of it")
         lines.append(f"{escape_markdown(name)}: with softmax {words[0]}; with log-softmax {words[1]}: {verdict}.")
     return lines
+
+
+def _fails(comparison: Comparison, group: RecipeRuns) -> bool | None:
+    """Whether every seed fails, or gets no further than always answering one class; None if some fail."""
+    if group.failure and not group.failed:
+        return None
+    return group.failed or comparison.vs_baseline(group) == NOT_BETTER
+
+
+def _how_far(comparison: Comparison, group: RecipeRuns) -> str:
+    accuracy = f"{_percent(group.accuracy('test'))} test"
+    if group.failure:
+        return group.failure
+    return (
+        f"gets to {accuracy}, no further than always one class" if _fails(comparison, group) else f"learns, {accuracy}"
+    )
 
 
 def _lr_batch(study: FinishedStudy) -> list[dict[str, str]]:
@@ -450,7 +475,7 @@ def _conclusions(
     What would settle it is read off the study with several seeds where it has the claim, else off the sound one.
     """
     of = {"sound": sound, "again": again, "original": original}
-    sides = {side: _judged(study) if study else {} for side, study in of.items()}
+    sides = {side: _judged(study, _reported(sound)) if study else {} for side, study in of.items()}
     claims = {key: row["claim"] for rows in sides.values() for key, row in rows.items()}
     found = []
     for key, claim in claims.items():
@@ -470,10 +495,14 @@ def _conclusions(
     return found
 
 
-def _judged(study: FinishedStudy) -> dict[tuple[str, str, str], dict[str, Any]]:
+def _reported(study: FinishedStudy) -> set[str]:
+    """The recipes with a reported accuracy."""
+    return {name for name, recipe in study.recipes.items() if recipe.reported is not None}
+
+
+def _judged(study: FinishedStudy, reported: set[str]) -> dict[tuple[str, str, str], dict[str, Any]]:
     """Rows of conclusions.csv by kind and recipes; the best recipe only if all that were reported are here."""
     table = study.tables["conclusions.csv"]
-    reported = {name for name, recipe in study.recipes.items() if recipe.reported is not None}
     if reported - set(study.comparison.recipes):
         table = table[table["kind"] != "best recipe"]
     rows = table.astype({"experiment_b": object}).fillna({"experiment_b": ""}).to_dict("records")
@@ -506,7 +535,7 @@ def _missing(study: FinishedStudy, some_again: bool) -> list[str]:
     model = study.config["model"]
     if model["width"] != 1 or model["weights"] != "imagenet":
         lines.append(f"{study.name}: the full network with ImageNet weights, which the reported accuracies belong to")
-    cut = [run for run in study.runs if run.recipe.trains and run.record["max_epochs"] < run.recipe.max_epochs]
+    cut = [run for run in study.runs if run.recipe.trains and cut_short(run)]
     if cut:
         lines.append(f"{study.name}: what {len(cut)} runs would do in the epochs that the recipe allows beyond the cap")
     if len(study.config["seeds"]) == 1:

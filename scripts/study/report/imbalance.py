@@ -12,11 +12,11 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from numpy.typing import NDArray
-from scipy.stats import spearmanr
+from scipy.stats import spearmanr, ttest_1samp
 
 from study.compare.runs import RecipeRuns
-from study.compare.statistics import holm, level, percentile_interval
+from study.compare.seeds_and_images import crossed_test
+from study.compare.statistics import Units, holm, level
 from study.compare.verdicts import BETTER, HOLDS, NOT_DISTINGUISHABLE, REVERSED, UNJUDGED, WORSE
 from study.errors import StudyError
 from study.files import read_table
@@ -36,8 +36,7 @@ def imbalance(study: FinishedStudy, literature: pd.DataFrame, command: str) -> s
     """The page; every number in it is computed from the study's files and the table of the literature.
 
     The first recipe of the table is the plain one, which does nothing about the imbalance. A treatment is better or
-    worse if the paired bootstrap over seeds and images tells it from the plain recipe, p values adjusted by Holm over
-    all treatments.
+    worse if `balanced_p` tells it from the plain recipe, p values adjusted by Holm over all treatments.
 
     Args:
         literature: as `read_literature` gives it.
@@ -76,23 +75,22 @@ def _rows(study: FinishedStudy, plain: RecipeRuns) -> list[dict[str, Any]]:
     """Every recipe, the best first: its scores, and its difference from the plain one."""
     comparison = study.comparison
     others = [group for group in comparison.recipes.values() if group.name != plain.name]
-    differences = {group.name: comparison.differences(group, plain, SCORE) for group in others}
-    p_values = dict(zip(differences, holm([bootstrap_p(values) for values in differences.values()]), strict=True))
+    found = holm([balanced_p(group, plain, comparison.units) for group in others])
+    p_values = {group.name: p for group, p in zip(others, found, strict=True)}
     rows = []
     for group in [plain, *others]:
-        values = comparison.over_seeds_and_images(group, SCORE)
         row: dict[str, Any] = {
             "key": group.name,
             "name": escape_markdown(group.name),
             "score": _mean(group, SCORE),
-            "interval": percentile_interval(values, comparison.confidence),
+            "interval": comparison.interval(group, SCORE),
             "rare": _recall_of_the_rarest(study, group),
             "seconds": float(np.mean([run.record["seconds"] for run in group])),
             "failure": group.failure,
             "verdict": "",
         }
-        if group.name in differences:
-            low, high = percentile_interval(differences[group.name], comparison.confidence)
+        if group.name in p_values:
+            low, high = comparison.difference_interval(group, plain, SCORE)
             row["difference"] = row["score"] - _mean(plain, SCORE), low, high
             row["p"] = p_values[group.name]
             told = row["p"] <= 1 - comparison.confidence
@@ -101,15 +99,25 @@ def _rows(study: FinishedStudy, plain: RecipeRuns) -> list[dict[str, Any]]:
     return sorted(rows, key=lambda row: -row["score"])
 
 
-def bootstrap_p(differences: NDArray[np.float64]) -> float:
-    """Two-sided p value of "no difference" from bootstrap values of one, (samples,).
+def balanced_p(a: RecipeRuns, b: RecipeRuns, units: Units | None) -> float:
+    """Two-sided p value of "both recipes have the same balanced accuracy", the seeds paired.
 
-    Twice the smaller share of values on either side of 0, counting one more than was drawn (Davison & Hinkley 1997,
-    Bootstrap methods and their application, equation 4.11); never 0, however clear the difference.
+    Balanced accuracy is the mean of what each image adds: 1 where the recipe is right, times N over the number of
+    classes and that of the image's class. So the tests of a mean apply: of several seeds `crossed_test`, of one
+    Student's paired test over the images (Student 1908; `scipy.stats.ttest_1samp`).
+
+    Args:
+        units: which image is of which independent unit, (N,); None if each is its own.
     """
-    samples = len(differences)
-    least = min(int((differences <= 0).sum()), int((differences >= 0).sum()))
-    return min(1.0, 2 * (least + 1) / (samples + 1))
+    labels = a.first.scores["test"].labels
+    images = np.bincount(labels)
+    weights = len(labels) / ((images > 0).sum() * images[labels])
+    added = np.array([weights * (one.correct.astype(float) - two.correct) for one, two in zip(a, b, strict=True)])
+    if units is not None:
+        added = np.array([np.bincount(units, row) for row in added])
+    if not added.any():
+        return 1.0
+    return crossed_test(added) if len(added) > 1 else float(ttest_1samp(added[0], 0).pvalue)
 
 
 def _mean(group: RecipeRuns, metric: str) -> float:
@@ -117,11 +125,13 @@ def _mean(group: RecipeRuns, metric: str) -> float:
 
 
 def _recall_of_the_rarest(study: FinishedStudy, group: RecipeRuns) -> float:
-    """Mean test recall of the third of the classes with the fewest training images, over seeds."""
+    """Mean test recall of the third of the classes with the fewest training images, over seeds; nan if unknown."""
     weights = study.comparison.class_weights
     assert weights is not None
     rarest = weights.sort_values("count", kind="stable")["class"].head(max(1, len(weights) // 3))
-    return float(np.mean([[run.metrics["test"]["recall"][name] for name in rarest] for run in group]))
+    recalls = [run.metrics["test"]["recall"][name] for run in group for name in rarest]
+    known = [recall for recall in recalls if recall is not None]
+    return float(np.mean(known)) if known else math.nan
 
 
 def _counts(study: FinishedStudy) -> str:

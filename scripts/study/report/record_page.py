@@ -17,16 +17,16 @@ import numpy as np
 import pandas as pd
 from statsmodels.stats.proportion import confint_proportions_2indep
 
-from study.compare.comparison import BOOTSTRAP_SEED, Comparison
+from study.compare.comparison import Comparison
 from study.compare.ensemble import members, seeds_together, vote
 from study.compare.leakage import by_copies, copies_in_training
 from study.compare.runs import Run, Scores, by_recipe, choose, scores_by_split
-from study.compare.statistics import level, over_seeds_and_images, percentile_interval, wilson_interval
+from study.compare.statistics import bootstrap_interval, level, wilson_interval
 from study.compare.verdicts import BETTER, NOT_DISTINGUISHABLE, WORSE
 from study.elsewhere import from_file
 from study.errors import StudyError
 from study.files import read_table
-from study.recipe import HYPERPARAMETERS, Recipe, difference_in_words, shown_columns
+from study.recipe import HYPERPARAMETERS, Recipe, difference_in_words, listed, shown_columns
 from study.report.case_text import escape_markdown
 from study.report.comparison_page import environment
 from study.report.findings_page import FinishedStudy, conditions
@@ -110,6 +110,7 @@ class Reached:
         protocol: as an `Entry` has it.
         failure: of runs, in words.
         chosen: whether PublicTest decided which networks these are.
+        pool: of a choice, how many networks it was made from, and the minutes of all of these.
     """
 
     recipe: str
@@ -123,6 +124,7 @@ class Reached:
     protocol: Mapping[str, str]
     failure: str = ""
     chosen: bool = False
+    pool: tuple[int, float] = (0, 0.0)
 
     @property
     def name(self) -> str:
@@ -284,6 +286,7 @@ def _chosen_networks(study: FinishedStudy, search: FinishedStudy | None) -> Reac
         *_interval(study.comparison, voted),
         _protocol(chosen[0].recipe),
         chosen=True,
+        pool=(len(pool), sum(map(minutes, pool))),
     )
 
 
@@ -303,11 +306,12 @@ def shown(rows: Sequence[Reached]) -> list[Reached]:
 
 def _interval(comparison: Comparison, scores: Sequence[Mapping[str, Scores]]) -> tuple[float, float]:
     """Of the mean test accuracy of several scores, for other images, and for other seeds where there are several."""
-    draws = [
+    resampled = [
         comparison.bootstrap.scores_of(comparison.runs[0], one["test"].predicted, one["test"].nll)["accuracy"]
         for one in scores
     ]
-    return percentile_interval(over_seeds_and_images(np.array(draws), BOOTSTRAP_SEED), comparison.confidence)
+    of_seeds = [float(one["test"].correct.mean()) for one in scores]
+    return bootstrap_interval(of_seeds, np.array(resampled), comparison.confidence)
 
 
 def record(
@@ -345,8 +349,10 @@ def record(
             copies=_copies(whole, best),
             rounds=_rounds(search),
             tried=len(search.runs) if search else 0,
+            planned=len(search.recipes) if search else 0,
             chosen=_chosen(whole, search),
             ingredients=_ingredients(ablation),
+            epochs_of_parts=_epochs_of_parts(ablation),
             conditions=[conditions(study) for study in studies if study],
             confidence=level(whole.comparison.confidence if whole else CONFIDENCE),
             images=PRIVATE_TEST,
@@ -465,12 +471,19 @@ def _ingredients(study: FinishedStudy | None) -> list[dict[str, Any]]:
         row: dict[str, Any] = {"name": group.name, "minutes": mean_minutes(group), "seeds": len(group)}
         row |= {"val": group.accuracy("val"), "test": group.accuracy("test"), "failure": group.failure, "whole": True}
         if group is not whole:
-            low, high = percentile_interval(comparison.differences(group, whole, "accuracy"), comparison.confidence)
+            low, high = comparison.difference_interval(group, whole, "accuracy")
             verdict, p = verdicts[group.name]
             difference = group.accuracy("test") - whole.accuracy("test")
             row |= {"whole": False, "difference": difference, "low": low, "high": high, "p": p, "verdict": verdict}
         rows.append(row)
     return sorted(rows, key=lambda row: row.get("difference", -math.inf))
+
+
+def _epochs_of_parts(study: FinishedStudy | None) -> str:
+    """How many epochs the networks of the ablation were trained, in words."""
+    if study is None:
+        return ""
+    return listed([str(count) for count in sorted({run.record["epochs"] for run in study.runs if run.recipe.trains})])
 
 
 def _missing(study: FinishedStudy) -> list[str]:

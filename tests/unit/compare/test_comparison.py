@@ -105,7 +105,7 @@ def test_resamples_are_drawn_and_scored_once(runs: list[Run], monkeypatch: pytes
     assert len(whole.pairs) == 91
     for case in whole.cases:
         within = whole.of_case(case)
-        within.over_seeds_and_images(within.best, "macro_f1")
+        within.interval(within.best, "macro_f1")
     assert (len(draws), len(scored)) == (1, 14)
 
 

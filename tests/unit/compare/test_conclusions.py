@@ -75,7 +75,25 @@ def test_the_best_reported_recipe_is_judged_among_those_reported(tmp_path: Path)
     added = Made(recipe("added", activation="log_softmax", reported=None), 0.97)
     claim = conclusions(comparison_of(made_runs.study(tmp_path, [*made, added]), 50)).iloc[0]
     assert (claim["experiment_a"], claim["verdict"]) == ("a", "holds")
-    assert claim["sentence"] == "Reported as the best of 2: a. Here it is chosen as well."
+    assert claim["sentence"] == "Reported as the best of 2: a. Here every other one is worse on the same test images."
+
+
+@pytest.mark.parametrize(
+    ("skills", "verdict", "here"),
+    [((0.8, 0.8, 0.3), "not distinguishable", "it cannot be told apart from b on the same test images"),
+     ((0.3, 0.8, 0.8), "reversed", "b and c are better on the same test images"),
+     ((0.3, 0.3, 0.8), "reversed", "c is better on the same test images")],
+)  # fmt: skip
+def test_that_a_recipe_is_the_best_is_tested_against_every_other(
+    tmp_path: Path, skills: tuple[float, ...], verdict: str, here: str
+) -> None:
+    rates = (1e-2, 1e-1, 1e-3)
+    made = [
+        Made(recipe(name, lr=lr, reported=0.7 - 0.1 * k), skill)
+        for k, (name, lr, skill) in enumerate(zip("abc", rates, skills, strict=True))
+    ]
+    claim = conclusions(comparison_of(made_runs.study(tmp_path, made), 50)).iloc[0]
+    assert (claim["verdict"], claim["sentence"]) == (verdict, f"Reported as the best of 3: a. Here {here}.")
 
 
 def test_p_values_are_statsmodels(tmp_path: Path) -> None:

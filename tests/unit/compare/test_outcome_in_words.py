@@ -122,8 +122,8 @@ def test_collapsed_into_a_saturated_double_softmax():
     only = {"name": "happy", "since": 2, "share": 0.2422}
     assert told("collapsed", [2.0, 1.95, loss, loss], [0.3, 0.2422, 0.2422, 0.2422], classes=7, only_class=only) == (
         "Predicts 'happy' for every validation image since epoch 2 of 4; validation accuracy 0.2422, loss 1.9232, "
-        "exactly ln(e + 6) − 0.2422 = 1.9232: the double softmax is saturated, its gradient is gone and it cannot "
-        "recover."
+        "exactly ln(e + 6) − 0.2422 = 1.9232: the double softmax is saturated, its gradient is all but gone, and it "
+        "did not recover."
     )
 
 

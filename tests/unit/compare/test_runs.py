@@ -4,10 +4,13 @@ from dataclasses import replace
 from pathlib import Path
 
 import made_runs
+import numpy as np
+import pandas as pd
 import pytest
 from made_runs import Made, recipe
 
 from study.compare.runs import Run, by_recipe, choose, load_runs
+from study.compare.subgroups import Subset
 from study.errors import StudyError
 from study.evaluate.predictions import read_predictions, write_predictions
 
@@ -35,6 +38,18 @@ def test_winner_is_chosen_on_validation(tmp_path: Path) -> None:
     runs = made_runs.study(tmp_path, [Made(recipe("weak"), 0.3), Made(recipe("strong"), 0.8)])
     runs[0].metrics["test"]["accuracy"] = 1.0  # a test score must not matter
     assert choose(by_recipe(runs, 0.95).values()).name == "strong"
+
+
+def test_the_interval_of_several_seeds_is_over_their_images_and_groups_too(tmp_path: Path) -> None:
+    made = [Made(recipe("a"), skill, seed=seed) for seed, skill in enumerate((0.6, 0.7))]
+    alone = by_recipe(made_runs.study(tmp_path / "alone", made), 0.95)["a"]
+    right = np.array([run.correct for run in alone])
+    assert alone.interval("test") == pytest.approx(Subset(right, None).interval(0.95))
+    ids = alone.first.scores["test"].image_ids[np.argsort(right[0])]  # patients with whom all is right, or nothing
+    patients = pd.Series([f"patient {k // 8}" for k in range(len(ids))], index=ids)
+    grouped = by_recipe(made_runs.study(tmp_path / "groups", made, groups=patients), 0.95)["a"]
+    assert grouped.interval("test") == pytest.approx(Subset(right, grouped.first.scores["test"].units).interval(0.95))
+    assert grouped.interval("test")[0] < alone.interval("test")[0] - 1e-4
 
 
 def test_a_failed_recipe_wins_only_among_failures(tmp_path: Path) -> None:

@@ -11,15 +11,15 @@ from scipy.stats import binomtest, bootstrap, multivariate_normal, t
 from sklearn.metrics import balanced_accuracy_score, f1_score
 from statsmodels.stats.contingency_tables import mcnemar as statsmodels_mcnemar
 
-from benchmarks.error_rates import GROUP_METHODS, GroupWorld, group_rates
+from benchmarks.error_rates import GROUP_METHODS, GroupWorld, World, group_rates, seed_misses
 from study.compare.statistics import (
     accuracy_interval,
+    bootstrap_interval,
     draw_counts,
     effective_images,
     holm,
     mcnemar,
     mean_interval,
-    over_seeds_and_images,
     paired_test,
     percentile_interval,
     resampled_scores,
@@ -27,6 +27,7 @@ from study.compare.statistics import (
     totals,
     units_of,
     wilson_interval,
+    with_seeds,
 )
 
 
@@ -185,19 +186,24 @@ def test_a_diverged_network_has_no_nll_interval(answers: tuple[np.ndarray, ...])
     assert np.isnan(percentile_interval(scores["nll"], 0.95)).all()
 
 
-def test_crossed_bootstrap_is_the_naive_loop_over_seeds_and_images() -> None:
-    """Draw seeds, draw images, average the drawn cells: the same centre and spread."""
-    random = np.random.default_rng(1)
-    right = random.random((4, 60)) < random.uniform(0.3, 0.95, (4, 1))  # seeds × images
-    zero = np.zeros(60, np.int64)
-    counts = draw_counts(60, 4000, 0)
-    rows = [resampled_scores(zero, zero, row.astype(float), 1, counts)["nll"] for row in right]
-    ours = over_seeds_and_images(np.array(rows), seed=0)
-    naive = [right[random.integers(4, size=4)][:, random.integers(60, size=60)].mean() for _ in range(4000)]
-    assert ours.mean() == pytest.approx(right.mean(), abs=0.01)
-    assert ours.std() == pytest.approx(np.std(naive), rel=0.06)
-    assert percentile_interval(ours, 0.95) == pytest.approx(np.quantile(naive, [0.025, 0.975]), abs=0.025)
-    assert (over_seeds_and_images(np.array(rows[:1]), 0) == rows[0]).all()
+def test_an_interval_over_seeds_and_images_adds_the_squares_of_both() -> None:
+    resampled = np.random.default_rng(1).normal([[0.4], [0.5], [0.6]], 0.02, (3, 500))
+    of_seeds = [0.41, 0.5, 0.62]
+    low, high = bootstrap_interval(of_seeds, resampled, 0.9)
+    below, above = np.quantile(resampled.mean(axis=0), [0.05, 0.95])
+    middle, half = np.mean(of_seeds), np.std(of_seeds, ddof=1) / math.sqrt(3) * t.ppf(0.95, 2)
+    assert low == pytest.approx(middle - math.sqrt((middle - below) ** 2 + half**2))
+    assert high == pytest.approx(middle + math.sqrt((above - middle) ** 2 + half**2))
+    assert bootstrap_interval([0.41], resampled[:1], 0.9) == pytest.approx(np.quantile(resampled[0], [0.05, 0.95]))
+    assert np.isnan(bootstrap_interval([0.4, math.nan], resampled[:2], 0.9)).all()
+    assert with_seeds((0.3, 0.7), [0.5, 0.5], 0.95) == (0.3, 0.7)
+
+
+def test_intervals_of_few_seeds_miss_no_more_often_than_they_say() -> None:
+    """Where seeds vary much, a bootstrap that draws three of them misses several times as often."""
+    missed = seed_misses(World(0.1, 1.0), seeds=3, studies=300)
+    assert missed["difference: as here"] < 0.08 and missed["accuracy: as here"] < 0.08
+    assert missed["difference: bootstrap of seeds and images"] > 0.08
 
 
 def test_paired_bootstrap_raises_false_alarms_at_the_stated_rate() -> None:

@@ -137,7 +137,7 @@ def test_several_seeds(tmp_path: Path) -> None:
             for seed in (0, 1, 2)]  # fmt: skip
     runs = made_runs.study(tmp_path / "runs", made)
     html = through_docutils(page(runs, list(CLASSES)))
-    assert "over 3 seeds" in html and "over further seeds and further images" in unescape(html)
+    assert "over 3 seeds and 400 test images" in html and "over further seeds and further images" in unescape(html)
     assert "standard deviation over seeds" in html and "±" in html
     assert "a, seed " in html  # members of the vote
 

@@ -1,5 +1,6 @@
 """The page on treatments of imbalance: what it says of made-up runs whose truth is known."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import made_runs
@@ -7,11 +8,13 @@ import numpy as np
 import pandas as pd
 import pytest
 from made_runs import Made, comparison_of, recipe
-from scipy.stats import norm
+from scipy.stats import ttest_rel
+from sklearn.metrics import balanced_accuracy_score
 
+from study.compare.seeds_and_images import crossed_test
 from study.errors import StudyError
 from study.report.findings_page import FinishedStudy
-from study.report.imbalance import bootstrap_p, imbalance, read_literature
+from study.report.imbalance import balanced_p, imbalance, read_literature
 
 ROOT = Path(__file__).parents[3]
 ACCURACIES = {"plain": 0.6, "better": 0.8, "same": 0.6, "worse": 0.2}
@@ -19,7 +22,7 @@ ACCURACIES = {"plain": 0.6, "better": 0.8, "same": 0.6, "worse": 0.2}
 
 @pytest.fixture
 def study(tmp_path: Path) -> FinishedStudy:
-    made = [Made(recipe(name), value, seed=seed) for name, value in ACCURACIES.items() for seed in (0, 1, 2)]
+    made = [Made(recipe(name), value, seed=seed) for name, value in ACCURACIES.items() for seed in range(5)]
     runs = made_runs.study(tmp_path, made)
     counts = np.arange(len(runs[0].classes), 0, -1)
     weights = pd.DataFrame({"class": runs[0].classes, "count": counts, "weight": 1.0})
@@ -48,10 +51,29 @@ def test_without_the_plain_recipe_there_is_no_page(study: FinishedStudy) -> None
         imbalance(alone, pd.DataFrame(), "make imbalance")
 
 
-def test_the_p_value_is_that_of_a_normal_difference() -> None:
-    values = np.random.default_rng(0).normal(1.5, 1.0, 200_000)
-    assert bootstrap_p(values) == pytest.approx(2 * norm.sf(1.5), rel=0.02)
-    assert bootstrap_p(np.ones(99)) == 2 / 100 and bootstrap_p(np.zeros(99)) == 1
+def test_the_p_value_is_of_what_each_image_adds_to_the_balanced_accuracy(study: FinishedStudy) -> None:
+    groups = study.comparison.recipes
+    better, plain = groups["better"], groups["plain"]
+    labels = better.first.scores["test"].labels
+    share = 1 / (7 * np.bincount(labels)[labels])  # what an image adds to balanced accuracy, if right
+    added = np.array([share * (1.0 * one.correct - two.correct) for one, two in zip(better, plain, strict=True)])
+    for row, one, two in zip(added, better, plain, strict=True):
+        balanced = balanced_accuracy_score(labels, one.scores["test"].predicted)
+        assert row.sum() == pytest.approx(balanced - balanced_accuracy_score(labels, two.scores["test"].predicted))
+    assert balanced_p(better, plain, None) == pytest.approx(crossed_test(added))
+    first = [replace(group, runs=group.runs[:1]) for group in (better, plain)]
+    assert balanced_p(*first, None) == pytest.approx(ttest_rel(*(share * one.first.correct for one in first)).pvalue)
+    assert balanced_p(plain, plain, None) == 1
+    units = np.arange(len(labels)) // 8
+    of_groups = np.array([np.bincount(units, row) for row in added])
+    assert balanced_p(better, plain, units) == pytest.approx(crossed_test(of_groups))
+
+
+def test_a_rare_class_without_a_test_image_has_no_recall(study: FinishedStudy) -> None:
+    for run in study.comparison.runs:
+        run.metrics["test"]["recall"][run.classes[-1]] = None
+    page = imbalance(study, pd.DataFrame(), "make imbalance")
+    assert "| better |" in page and " nan %" not in page
 
 
 def test_the_table_of_the_literature_speaks_of_recipes_that_there_are() -> None:

@@ -114,7 +114,7 @@ def _row(axes: Axes, y: int, group: RecipeRuns, reported: bool) -> None:
 def _legend(figure: Figure, axes: Axes, comparison: Comparison, reported: bool) -> None:
     groups = comparison.recipes.values()
     units = "images" if comparison.units is None else "groups"
-    source = "over seeds" if comparison.best.several_seeds else f"from the {units}"
+    source = f"over seeds and {units}" if comparison.best.several_seeds else f"from the {units}"
     axes.plot([], [], "-o", color=GREY, markersize=7, label=f"test, {level(comparison.confidence)} interval {source}")
     axes.plot([], [], "o", color=GREY, markersize=9.5, markerfacecolor="none", label="validation (chooses the best)")
     if any(group.failed for group in groups):
