@@ -100,10 +100,7 @@ def _verdicts(comparison: Comparison, escape: Callable[[str], str]) -> list[str]
     tiers = Counter(group.tier for group in comparison.recipes.values() if group.tier is not None)
     if len(tiers) > 2:
         sizes = [f"{tiers[tier]:,}" for tier in sorted(tiers)]
-        sentences.append(
-            f"In {len(tiers)} tiers, the best first, of {some(sizes)} recipes: none is worse than the one that "
-            "validation chooses of its tier."
-        )
+        sentences.append(f"The tests make {len(tiers)} tiers of them, the best first, of {some(sizes)} recipes.")
     return sentences
 
 
