@@ -341,7 +341,7 @@ def provenance_rows(runs: Sequence[Run]) -> list[tuple[str, str]]:
         "precision": [str(run.record.get("precision", "")) for run in runs],
         "threads": [str(p.get("threads", "")) for p in provenances],
         "platform": [str(p.get("platform", "")) for p in provenances],
-        "processor": [str(p.get("cpu") or p.get("processor", "")) for p in provenances],
+        "processor": [_processor(p) for p in provenances],
         "data": [p.get("data", "")[:12] for p in provenances],
         "training code": [p.get("code", "")[:12] for p in provenances],
         "settings": [p.get("settings", "")[:12] for p in provenances],
@@ -375,3 +375,11 @@ def _counted(values: Sequence[str]) -> str:
 def as_rst(html: str) -> str:
     """A raw block of reStructuredText. Every line break that docutils knows is followed by the block's indent."""
     return ".. raw:: html\n\n" + textwrap.indent("\n".join(html.splitlines()), "   ") + "\n"
+
+
+def _processor(provenance: Mapping[str, Any]) -> str:
+    """Its name; of runs by an earlier version, which did not note it, the instructions that PyTorch used."""
+    if name := provenance.get("cpu"):
+        return str(name)
+    instructions = provenance.get("processor", "")
+    return f"one with {instructions}, its name not noted" if instructions else ""
