@@ -78,6 +78,36 @@ def test_a_failure_that_log_softmax_mends_is_blamed_on_the_double_softmax(page: 
     assert "- adam_ver2: not measured yet." in page
 
 
+def test_a_failure_in_some_seeds_has_a_verdict_and_no_one_to_blame(tmp_path: Path) -> None:
+    failed = fourteen()[6].recipe
+    seeds = [Made(failed, 0.6, seed=0), Made(failed, 0.0, "collapsed", seed=1)]
+    mended = failed.but(experiment="adam_ver1_log_softmax", case=7, activation="log_softmax", reported_note="")
+    text = findings(
+        study(tmp_path, [*seeds, *(Made(mended, 0.66, seed=seed) for seed in (0, 1))]),
+        None,
+        None,
+        FIGURES,
+        "make findings",
+    )
+    row = next(line for line in text.splitlines() if line.startswith("| adam_ver1 | collapsed in 1 of 2 seeds |"))
+    assert not row.endswith("| – |")
+    assert "with softmax collapsed in 1 of 2 seeds; with log-softmax learns, " in text
+    assert "not in every seed alike, so neither is to blame for all of it." in text
+
+
+def test_the_best_of_all_is_no_claim_of_the_few_with_further_seeds(tmp_path: Path) -> None:
+    pair = [replace(one, recipe=one.recipe.but(reported=0.6 + 0.1 * k)) for k, one in enumerate(fourteen()[1:3])]
+    third = replace(fourteen()[0], recipe=fourteen()[0].recipe.but(reported=0.5))
+    sound = study(tmp_path / "sound", [*pair, third])
+    again = study(tmp_path / "again", [replace(one, seed=seed) for one in pair for seed in (1, 2)])
+    again = replace(again, recipes={one.recipe.experiment: one.recipe for one in pair})
+    sound = replace(sound, recipes={one.recipe.experiment: one.recipe for one in (*pair, third)})
+    text = findings(sound, None, again, FIGURES, "make findings")
+    claim = next(line for line in text.splitlines() if " is the best of the reported recipes |" in line)
+    assert claim.split(" | ")[3] == "not measured yet"
+    assert "how much another seed would change is told below, of some." in text
+
+
 def test_what_is_not_measured_is_said(page: str) -> None:
     missing = page.split("## Not measured")[1]
     assert "original: sgd_ver3, sgd_ver4" in missing and "not trained yet" in missing

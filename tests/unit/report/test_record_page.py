@@ -17,7 +17,7 @@ from study.errors import StudyError
 from study.evaluate.predictions import read_predictions
 from study.recipe_table import read_captions, read_recipes
 from study.report.figures.record import draw_budget, draw_published, mark
-from study.report.findings_page import FinishedStudy
+from study.report.findings_page import FinishedStudy, conditions
 from study.report.record_page import (
     MINUTES,
     PRIVATE_TEST,
@@ -165,7 +165,11 @@ def test_networks_of_several_recipes_are_chosen_on_publictest_within_the_time(st
     assert row.val == pytest.approx(right.mean())
 
     page = page_of(studies)
-    assert f"**{row.networks} networks chosen on PublicTest** from all of this page" in page
+    assert f"**{row.networks} networks chosen on PublicTest** ({row.recipe}) classify" in page.replace("\\", "")
+    everything = sum(map(minutes, pool.values()))
+    assert (
+        f"\n{len(pool)} that they were chosen from, all of the record and of the search, took {everything:.0f}." in page
+    )
     assert f"| {row.networks} chosen |" in page and "(Caruana et al. 2004)" in page
 
 
@@ -206,6 +210,17 @@ def test_parts_are_told_from_the_whole_recipe(studies: RecordStudies) -> None:
     }
     assert rows["without_norm"].endswith("| worse |") and rows["without_nothing"].endswith("| not distinguishable |")
     assert rows["whole"].endswith("| – | – | the whole recipe |")
+    assert (
+        "3 seeds each, trained for 12 epochs;" in page
+        and "Intervals and tests are over seeds and images, paired," in page
+    )
+    ablation = studies.ablation.comparison
+    first = replace(ablation, runs=[run for run in ablation.runs if run.seed == 0])
+    page = page_of(studies._replace(ablation=replace(studies.ablation, comparison=first)))
+    assert (
+        "1 seed each, trained for 12 epochs;" in page
+        and "(McNemar's, exact) are over images, of these networks" in page
+    )
 
 
 def test_the_search_shows_what_it_left_behind_and_what_the_record_changed(studies: RecordStudies) -> None:
@@ -274,6 +289,24 @@ def test_predictions_from_a_file_have_the_protocol_of_their_network(tmp_path: Pa
     found = entries(FinishedStudy("record", {}, recipes, {}, comparison, {}, {}), [], PUBLISHED)
     chosen_on = {entry.name: entry.protocol["chosen_on"] for entry in found if entry.ours}
     assert chosen_on == {"fer_package": "both together", "theirs": "not told"}
+
+
+def test_the_conditions_are_of_what_was_trained(studies: RecordStudies) -> None:
+    theirs = made_runs.imported("theirs")
+    recipes, config = {**studies.record.recipes, "theirs": theirs}, {**studies.record.config, "seeds": [0, 1, 2]}
+    facts = conditions(replace(studies.record, recipes=recipes, config=config))["facts"]
+    assert facts["runs"] == "6 of 6, seeds 0, 1, 2" and facts["network"].startswith("vgg19, width 0.25, weights none, ")
+
+
+def test_a_study_of_files_alone_has_its_conditions(tmp_path: Path) -> None:
+    made = [Made(made_runs.imported("theirs"), seed=seed) for seed in (0, 1)]
+    comparison = comparison_of(made_runs.study(tmp_path, made), 100)
+    config = {"seeds": [0, 1], "data": {"image_size": 40}, "training": {"max_epochs": None}}
+    recipes = {"theirs": made[0].recipe, "ours": recipe("ours")}
+    facts = conditions(FinishedStudy("record", config, recipes, {}, comparison, {"kept": {"splits": SPLITS}}, {}))[
+        "facts"
+    ]
+    assert facts["runs"] == "0 of 2, seeds 0, 1; from files: theirs" and facts["network"].startswith("none trained, ")
 
 
 def test_a_published_accuracy_is_a_share(tmp_path: Path) -> None:
