@@ -100,6 +100,16 @@ def test_a_copy_without_records_and_with_time_stamps_in_any_order_has_nothing_to
     assert "train" not in copied.planned()
 
 
+def test_both_stages_that_were_kept_are_restored_at_once(copied: Workspace) -> None:
+    """The second stage stands above the first one in the table."""
+    assert copied.command("keep", "small").returncode == 0
+    for made in (*(f"results/small/{folder}" for folder in ("train", "evaluate", "benchmarks")), ".snakemake"):
+        shutil.rmtree(copied.root / made)
+    said = copied.command("keep", "--restore", "small").stdout
+    assert "results/small: 4 of the 4 runs restored" in said and "note" not in said
+    assert {"train", "evaluate"}.isdisjoint(copied.planned())
+
+
 def test_a_killed_second_stage_goes_on_where_it_was(copied: Workspace) -> None:
     expected = (copied.root / WEIGHTS.format("crt", 0)).read_bytes()
     shutil.rmtree(copied.root / "results/small/train/crt/seed_0")

@@ -15,6 +15,7 @@ from study.errors import StudyError
 from study.files import read_json, write_json
 from study.paths import RunPaths
 from study.planned import PlannedStudy, changes
+from study.starts import starts_first
 
 KEPT = ROOT / "docs/runs"
 
@@ -59,6 +60,8 @@ def keep(study: PlannedStudy, folder: Path) -> None:
 def restore(study: PlannedStudy, folder: Path) -> None:
     """Copy back every run that is kept, as planned and not in the study's results, and say so.
 
+    A training that another one starts from comes before it: whether that one is as planned depends on what is there.
+
     Raises:
         StudyError: images or class weights are not prepared; Snakemake trains anew whatever is older than they are.
     """
@@ -67,8 +70,8 @@ def restore(study: PlannedStudy, folder: Path) -> None:
         if not path.exists():
             how = "snakemake … --until pack, then --until class_weights"
             raise StudyError(f"{path}: missing; let Snakemake make it first ({how}), then restore")
-    taken = []
-    for run in _finished(study, folder):
+    taken, order = [], starts_first(study.recipes)
+    for run in sorted(_finished(study, folder), key=lambda run: order.index(_training(run).experiment)):
         here = _in(study.results, run)
         if here.metrics.exists() or (here.run.exists() and here.run.read_bytes() != run.run.read_bytes()):
             continue  # what was trained here stays
@@ -77,9 +80,9 @@ def restore(study: PlannedStudy, folder: Path) -> None:
             print(f"note: {run.name} is not restored, it was made with {'; '.join(found)}")
         else:
             taken.append(run)
-    for parts in (_trained, _evaluated):  # in the order in which they were made: Snakemake goes by the time
-        for run in taken:
-            _copy(parts(run), parts(_in(study.results, run)))
+            _copy(_trained(run), _trained(here))
+    for run in taken:  # after every training, as they were made: Snakemake goes by the time
+        _copy(_evaluated(run), _evaluated(_in(study.results, run)))
     print(f"{study.results}: {len(taken)} of the {len(study.runs)} runs restored from {folder}")
 
 
