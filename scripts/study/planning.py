@@ -12,6 +12,7 @@ import os
 import re
 import shlex
 import sys
+from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -306,11 +307,11 @@ def set_time_stamps(study: PlannedStudy) -> None:
 
     What is proved by content to be made from the files beside it becomes as new as these; a run that was made with
     another recipe, configuration or other images becomes older than they are, so that Snakemake trains it again even
-    where its records (.snakemake) are missing.
+    where its records (.snakemake) are missing. That holds for a run without weights, restored from those kept, as well.
     """
     data = study.results / "data"
     index, audit, weights = data / "pack.json", data / "audit.json", sorted(data.glob("class_weights*.csv"))
-    order = starts_first(study.recipes)
+    order, evaluations = starts_first(study.recipes), _evaluations(study)
     packed = [index, *(data / f"{split}.{kind}" for split in SPLITS for kind in ("npy", "csv"))]
     if not all(path.exists() for path in (audit, *packed)):
         return
@@ -321,8 +322,8 @@ def set_time_stamps(study: PlannedStudy) -> None:
             if _newest(index) > _oldest(path) and _weights_of_these_images(path, index):
                 _renew([path], _newest(index))
         for run in sorted(study.trainings, key=lambda run: order.index(run.experiment)):
-            outputs = [run.history, run.weights, run.run, run.tensorboard]
-            if not all(path.exists() for path in outputs):
+            outputs = [path for path in (run.history, run.weights, run.run, run.tensorboard) if path.exists()]
+            if not {run.history, run.run} <= set(outputs):
                 continue
             used = study.class_weights(run.experiment)
             start = study.start(run)
@@ -333,11 +334,10 @@ def set_time_stamps(study: PlannedStudy) -> None:
                 if made >= _newest(index):
                     _renew(outputs, _newest(index) - 1_000_000_000)
             elif made < inputs and study.states_its_data(run):
-                evaluated = [path for path in (run.predictions, run.metrics) if path.exists()]
-                in_order = bool(evaluated) and _oldest(*evaluated) >= _newest(*outputs)
+                after = [files for files in evaluations[run.name] if _oldest(*files) >= _newest(*outputs)]
                 _renew(outputs, inputs)
-                if in_order:
-                    _renew(evaluated, max(inputs, _oldest(*evaluated)))
+                for files in after:
+                    _renew(files, max(inputs, _oldest(*files)))
         for run in study.runs:
             if made_elsewhere(run.training):
                 _set_after_images(study, run, index)
@@ -345,6 +345,16 @@ def set_time_stamps(study: PlannedStudy) -> None:
                 _set_after(study, run, index)
     except OSError:  # somebody else's files: they stay as they are
         return
+
+
+def _evaluations(study: PlannedStudy) -> Mapping[str, list[list[Path]]]:
+    """The files of each evaluation there is of a training's weights, also by a row that takes it, by the run's name."""
+    found = defaultdict(list)
+    for run in study.runs:
+        files = [path for path in (run.predictions, run.metrics) if path.exists()]
+        if files and not study.recipes[run.experiment].adjusted:
+            found[RunPaths(study.results, run.training or run.experiment, run.seed).name].append(files)
+    return found
 
 
 def _set_after(study: PlannedStudy, run: RunPaths, index: Path) -> None:

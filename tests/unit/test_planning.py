@@ -4,6 +4,7 @@ import copy
 import csv
 import json
 import os
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -191,6 +192,38 @@ def test_a_run_of_another_recipe_is_older_than_its_data_afterwards(study: Planne
     plain, heavy = now.runs
     index = study.results / "data/pack.json"
     assert oldest(plain.run) < oldest(index) <= oldest(*outputs(heavy))
+
+
+def restored(study: PlannedStudy) -> PlannedStudy:
+    """Its runs without weights and curves for TensorBoard, beside them a row with another evaluation of one of them."""
+    for run in study.runs:
+        run.weights.unlink()
+        shutil.rmtree(run.tensorboard)
+    row = RECIPE.but(experiment="row", trained_as="plain", tta="hflip")
+    study = PlannedStudy(study.results, study.config, {"row": row, **study.recipes}, TRAINING | {"row": {}})
+    evaluated = study.runs[0]
+    evaluated.evaluated.mkdir(parents=True)
+    for path in (evaluated.predictions, evaluated.metrics):
+        path.touch()
+    return study
+
+
+def test_a_restored_run_of_another_recipe_is_older_than_its_data_afterwards(study: PlannedStudy) -> None:
+    restored(study)
+    set_time_stamps(now := anew(study, plain=RECIPE.but(lr=0.5)))
+    plain, heavy = now.runs
+    index = study.results / "data/pack.json"
+    assert oldest(plain.run) < oldest(index) <= oldest(heavy.history, heavy.run)
+
+
+def test_restored_runs_of_data_that_is_younger_and_the_same_are_in_order_afterwards(study: PlannedStudy) -> None:
+    study = restored(study)
+    for run in study.runs:
+        stamp(2000, run.history, run.run, run.predictions, run.metrics)
+    stamp(3000, study.results / "data/pack.json", study.results / "data/class_weights_complement.csv")
+    set_time_stamps(study)
+    for run in study.runs:
+        assert oldest(run.predictions, run.metrics) >= oldest(run.history, run.run) >= 3000
 
 
 def test_images_that_are_not_those_of_the_manifest_are_packed_again(study: PlannedStudy) -> None:

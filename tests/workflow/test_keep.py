@@ -28,6 +28,8 @@ def test_restored_runs_are_finished_ones(elsewhere: Workspace, finished: Workspa
     assert not list(kept.rglob("*.safetensors"))
     run = elsewhere.command("keep", "--restore", "small")
     assert run.returncode == 0 and "results/small: 2 of the 2 runs restored" in run.stdout, run.stdout
+    for path in sorted((elsewhere.root / STUDY / "data").iterdir()):  # younger, and the same
+        path.touch()
     assert {"train", "evaluate"}.isdisjoint(elsewhere.planned())
     elsewhere.snakemake()
     assert not list((elsewhere.root / STUDY).rglob("*.safetensors"))
@@ -45,6 +47,12 @@ def test_restored_runs_are_finished_ones(elsewhere: Workspace, finished: Workspa
     changed = verify(elsewhere)
     assert changed.returncode != 0 and "metrics.json: not the metrics of predictions.parquet" in changed.stdout
     assert "plain/seed_0/best.safetensors: missing; Snakemake makes it if it is asked" in changed.stdout
+
+
+def test_a_restored_run_whose_recipe_has_changed_since_is_trained(elsewhere: Workspace) -> None:
+    elsewhere.command("keep", "--restore", "small")
+    edit(elsewhere.root / "config/small.tsv", "plain\t1\tSGD\t0.01", "plain\t1\tSGD\t0.02")
+    assert elsewhere.planned()["train"] == 1
 
 
 def test_only_what_is_planned_comes_back(elsewhere: Workspace) -> None:
