@@ -94,7 +94,8 @@ def run(arguments: argparse.Namespace) -> None:
     tables = recipe_tables(config, ROOT)
     recipes = read_recipes(tables, study=values_of(config))
     check_recipes(config, recipes.values())
-    why, own = _batches(path, tables, [recipe.batch_size for recipe in recipes.values()], divided.training)
+    sizes = [recipe.batch_size for recipe in recipes.values() if recipe.trains]
+    why, own = _batches(path, tables, sizes, divided.training)
     _refuse_to_overwrite([path, *own], arguments.force)
     named = [file.as_posix() for file in own]
     suggested[1] = replace(table, value=named[0] if len(named) == 1 else named or table.value, reason=why)
@@ -334,9 +335,11 @@ def _batches(path: Path, tables: Sequence[str], sizes: Sequence[int], training: 
 
     Args:
         path: of the configuration.
-        sizes: images of a batch, of every recipe.
+        sizes: images of a batch, of every recipe that trains.
         training: images that training has; 0 if it is not known.
     """
+    if not sizes:
+        return "No recipe is trained.", {}
     found = " and ".join(map(str, sorted(set(sizes))[:3])) if len(set(sizes)) <= 3 else f"{min(sizes)} to {max(sizes)}"
     seen = f"{len(sizes)} recipes with batches of {found} images"
     count = -(-training // max(sizes))
@@ -355,16 +358,17 @@ def _batches(path: Path, tables: Sequence[str], sizes: Sequence[int], training: 
 
 
 def _divided_batches(table: str, divisor: int) -> str:
-    """A table of recipes with smaller batches, as its comments then say as well."""
-    lines, place = [], None
+    """A table of recipes with smaller batches, as its comments then say as well; rows without training have none."""
+    lines: list[str] = []
+    header: list[str] = []
     for line in Path(table).read_text(encoding="utf-8").splitlines():
         line = re.sub(r"(?<=^#)(.*batch size )(\d+)", lambda found: f"{found[1]}{int(found[2]) // divisor}", line)
         cells = line.split("\t")
         if line.strip() and not line.startswith("#"):
-            if place is None:
-                place = cells.index("batch_size")
-            else:
-                cells[place] = str(max(1, int(cells[place]) // divisor))
+            if not header:
+                header = cells
+            elif size := dict(zip(header, cells, strict=False)).get("batch_size", "").strip():
+                cells[header.index("batch_size")] = str(max(1, int(size) // divisor))
         lines.append("\t".join(cells))
     return "\n".join(lines) + "\n"
 

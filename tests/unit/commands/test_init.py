@@ -238,6 +238,19 @@ def test_batches_fit_the_training_images(tmp_path: Path, counts: Sequence[int], 
     assert "14 recipes with batches of 64 and 128 images" in unwrapped(text)
 
 
+def test_batches_are_those_of_the_recipes_that_train(tmp_path: Path) -> None:
+    """A row that takes another one's training, or has predictions from a file, has none."""
+    source = write_tree(tmp_path / "t", {"a": 40, "b": 20})
+    (tmp_path / "theirs.tsv").write_text("experiment\tcase\tpredictions\ntheirs\t5\ttheirs.csv\n", encoding="utf-8")
+    config, text = written(source, "--config", "experiments=[config/imbalance.tsv, theirs.tsv]")
+    assert "17 recipes with batches of 32 images in imbalance.tsv, theirs.tsv" in unwrapped(text)
+    recipes = read_recipes([Path(table) for table in config["experiments"]])
+    assert {recipe.batch_size for recipe in recipes.values() if recipe.trains} == {8}
+    assert {"posthoc", "theirs"} == {name for name, recipe in recipes.items() if not recipe.trains}
+    config, text = written(source, "--force", "--config", "experiments=theirs.tsv")
+    assert config["experiments"] == "theirs.tsv" and "# No recipe is trained.\nexperiments:" in text
+
+
 @pytest.mark.parametrize(
     ("size", "words", "expected", "reason"),
     [
