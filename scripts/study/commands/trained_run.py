@@ -33,10 +33,11 @@ def add_run_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def find_run(study: PlannedStudy, name: str, report: Callable[[str], None] = print) -> RunPaths:
-    """A run of a study.
+    """A run of a study, with its weights.
 
     Runs that take part in nothing (see `PlannedStudy.leftovers`) are never chosen; one that is asked for by its own
-    name is given, and what is wrong with it is said.
+    name is given, and what is wrong with it is said. Runs that were restored without weights (`keep --restore`) are
+    chosen among like any other, so that the best run is the one of the tables.
 
     Args:
         study: as it is planned.
@@ -45,13 +46,13 @@ def find_run(study: PlannedStudy, name: str, report: Callable[[str], None] = pri
         report: takes a line on each run that is left out, or that is given although it takes part in nothing.
 
     Raises:
-        StudyError: no such run, with those that there are.
+        StudyError: no such run, with those that there are, or one without weights, with the command that makes them.
     """
     results = study.results
-    finished = runs_in(results, "best.safetensors")
+    finished = list(dict.fromkeys([*runs_in(results, "run.json"), *runs_in(results, "best.safetensors")]))
     if not finished:
         raise StudyError(f"{results}: no finished run; train first, or name another study (STUDY=…)")
-    finished += [run for run in study.runs if not run.trains and run.weights.exists() and run.metrics.exists()]
+    finished += [run for run in study.runs if not run.trains and run.run.exists() and run.metrics.exists()]
     leftovers = study.leftovers()
     part = [run for run in finished if run not in leftovers]
     experiments = list(dict.fromkeys(run.experiment for run in part))
@@ -67,7 +68,13 @@ def find_run(study: PlannedStudy, name: str, report: Callable[[str], None] = pri
     if not wanted:
         report(f"note: {name} is used because it was asked for by name")
         wanted = named
-    return wanted[0] if len(wanted) == 1 else _best(wanted)
+    found = wanted[0] if len(wanted) == 1 else _best(wanted)
+    if not found.weights.exists():
+        raise StudyError(
+            f"{found.weights}: missing, so that run {found.name} has no network here, as where it was restored without "
+            f"(keep --restore); Snakemake makes it if it is asked for this file: snakemake … -- {found.weights}"
+        )
+    return found
 
 
 def _best(wanted: list[RunPaths]) -> RunPaths:

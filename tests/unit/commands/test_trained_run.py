@@ -1,5 +1,7 @@
 """Runs are found by name, the best one on validation, and what their files say of them is enough to use them."""
 
+import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -81,6 +83,33 @@ def test_a_run_that_is_not_evaluated_yet_cannot_be_the_best(results: Path, tmp_p
         run.weights.write_bytes(RunPaths(results, "short", seed).weights.read_bytes())
     with pytest.raises(StudyError, match=r"evaluate/short/seed_0/metrics\.json: the run is not evaluated yet"):
         find_run(planned(tmp_path, BOTH), "short")
+
+
+def test_a_run_restored_without_weights_is_chosen_among_and_its_file_named(results: Path, tmp_path: Path) -> None:
+    shutil.copytree(results, tmp_path / "small")
+    weights = RunPaths(tmp_path / "small", "long", 0).weights
+    weights.unlink()
+    study, said = planned(tmp_path / "small", BOTH), []
+    for name in ("best", "long", "long/seed_0"):
+        with pytest.raises(StudyError, match=rf"^{weights}: missing, .* snakemake … -- {weights}$"):
+            find_run(study, name, said.append)
+    assert find_run(study, "short", said.append).experiment == "short" and said == []
+    for other in ("short/seed_0", "short/seed_1"):
+        (tmp_path / "small/train" / other / "best.safetensors").unlink()
+    with pytest.raises(StudyError, match=rf"^{weights}: missing"):
+        find_run(study, "best", said.append)
+
+
+def test_a_row_that_takes_a_training_without_weights_is_no_less_a_run(results: Path, tmp_path: Path) -> None:
+    shutil.copytree(results, tmp_path / "small")
+    study = planned(tmp_path / "small", BOTH)
+    row = study.recipes["long"].but(experiment="row", trained_as="long", tta="hflip")
+    study = replace(study, recipes={**study.recipes, "row": row})
+    long, evaluated = (RunPaths(study.results, name, 0).evaluated for name in ("long", "row"))
+    shutil.copytree(long, evaluated)
+    RunPaths(study.results, "long", 0).weights.unlink()
+    with pytest.raises(StudyError, match=r"train/long/seed_0/best\.safetensors: missing, so that run row/seed_0 has"):
+        find_run(study, "row")
 
 
 def test_weights_of_another_program(tmp_path: Path) -> None:
