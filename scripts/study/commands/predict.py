@@ -24,6 +24,7 @@ from study.data.packed import middle
 from study.errors import StudyError
 from study.files import read_yaml, write_table
 from study.names import PROBABILITY
+from study.planned import PlannedStudy
 
 BATCH = 256
 SHOWN_PROBLEMS = 20
@@ -42,17 +43,17 @@ def run(arguments: argparse.Namespace) -> None:
     trained = find_run(study, arguments.run)
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     labelled = label_images(
-        Classifier.of(trained, study.recipes.get(trained.experiment), device), arguments.images, shipped_max_pixels()
+        Classifier.of(trained, study.recipes.get(trained.experiment), device), arguments.images, max_pixels(study)
     )
     arguments.out.parent.mkdir(parents=True, exist_ok=True)
     write_table(labelled, arguments.out)
     print(f"{len(labelled)} images labelled by {trained.experiment}, seed {trained.seed}: {arguments.out}")
 
 
-def shipped_max_pixels() -> int:
-    """`data.max_pixels` of the shipped configuration: that of the run's study is not known here."""
-    config = read_yaml(ROOT / "config/config.yaml")
-    return int(config["data"]["max_pixels"])
+def max_pixels(study: PlannedStudy) -> int:
+    """`data.max_pixels` of the study, or of the shipped configuration where nothing is known of the study's."""
+    own = study.config.get("data", {}).get("max_pixels")
+    return int(own or read_yaml(ROOT / "config/config.yaml")["data"]["max_pixels"])
 
 
 def label_images(

@@ -10,17 +10,18 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
-from finished_run import finish
+from finished_run import finish, planned
 from PIL import Image, ImageFile
 from small_run import CLASSES, small_data
 
 from study.__main__ import main
-from study.commands.predict import label_images, shipped_max_pixels
+from study.commands.predict import label_images, max_pixels
 from study.commands.trained_run import Classifier
 from study.errors import StudyError
 from study.evaluate.predictions import read_predictions
 from study.files import write_table
 from study.paths import RunPaths
+from study.planned import PlannedStudy
 
 MAX_PIXELS = 1_000_000
 
@@ -135,8 +136,10 @@ def test_a_table_of_predictions_is_read_back_whole(classifier: Classifier, image
     assert read.filter(like="p_").sum(axis=1).to_numpy() == pytest.approx(np.ones(30), abs=1e-5)
 
 
-def test_the_limit_of_the_shipped_configuration_is_read() -> None:
-    assert shipped_max_pixels() == 50_000_000
+def test_the_limit_is_the_studys_own_or_that_of_the_shipped_configuration(tmp_path: Path) -> None:
+    assert max_pixels(PlannedStudy(tmp_path, {"data": {"max_pixels": 123}}, {})) == 123
+    for without in ({}, {"data": {}}):
+        assert max_pixels(PlannedStudy(tmp_path, without, {})) == 50_000_000
 
 
 def test_an_image_beyond_the_limit_is_skipped(classifier: Classifier, images: Path) -> None:
@@ -158,5 +161,10 @@ def test_the_command_writes_a_table_and_says_who_labelled(
     main(["predict", str(images), "--run", "long/seed_0", "--study", "small", "--out", str(out)])
     assert capsys.readouterr().out == f"30 images labelled by long, seed 0: {out}\n"
     assert list(pd.read_csv(out).columns) == ["image", "predicted", *(f"p_{name}" for name in CLASSES)]
+    study = planned(finished.results, {"long": 10})
+    dataclasses.replace(study, config={**study.config, "data": {"max_pixels": 100}}).write()
+    with pytest.raises(SystemExit, match=r"none of the 30 files is a readable image.* more than max_pixels = 100$"):
+        main(["predict", str(images), "--run", "long/seed_0", "--study", "small", "--out", str(out)])
+    (finished.results / "study.json").unlink()
     with pytest.raises(SystemExit, match=r"^Error: run 'lang': not found in results/small; allowed: best, long"):
         main(["predict", str(images), "--run", "lang", "--study", "small"])
