@@ -6,9 +6,45 @@ from pathlib import Path
 
 import pytest
 from conftest import Workspace
+from small_run import RECIPE
+from test_planned import TRAINING, finish
 from test_verify import edit, verify
 
+from study.commands.keep import keep, restore
+from study.planned import PlannedStudy
+
 STUDY = "results/small"
+
+
+@pytest.fixture
+def mine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> PlannedStudy:
+    """A study of two runs, which nobody trained, kept in the folder `mine` and removed."""
+    monkeypatch.chdir(tmp_path)
+    Path(STUDY, "data").mkdir(parents=True)
+    Path(STUDY, "data/pack.json").write_text("{}", encoding="utf-8")
+    recipes = {name: RECIPE.but(experiment=name) for name in ("plain", "heavy")}
+    study = PlannedStudy(Path(STUDY), {"seeds": [0], "metrics": {"ece_bins": 15}}, recipes, TRAINING)
+    for name in recipes:
+        run = finish(study, name)
+        for path in (run.history, run.predictions):
+            path.touch()
+    keep(study, Path("mine"))
+    for made in ("train", "evaluate"):
+        shutil.rmtree(study.results / made)
+    return study
+
+
+@pytest.mark.parametrize("content", [None, "", "{", "[1]", "1"])
+def test_a_kept_run_that_does_not_say_how_it_was_evaluated_is_skipped(
+    mine: PlannedStudy, capsys: pytest.CaptureFixture[str], content: str | None
+) -> None:
+    path = Path("mine/evaluate/plain/seed_0/evaluation.json")
+    path.unlink() if content is None else path.write_text(content, encoding="utf-8")
+    capsys.readouterr()
+    restore(mine, Path("mine"))
+    note, summary = capsys.readouterr().out.splitlines()
+    assert note.startswith(f"note: plain/seed_0 is not restored, {path} does not say what its predictions were made")
+    assert summary == f"{STUDY}: 1 of the 2 runs restored from mine" and not mine.runs[0].run.exists()
 
 
 @pytest.fixture

@@ -75,15 +75,24 @@ def restore(study: PlannedStudy, folder: Path) -> None:
         here = _in(study.results, run)
         if here.metrics.exists() or (here.run.exists() and here.run.read_bytes() != run.run.read_bytes()):
             continue  # what was trained here stays
-        found = study.differences(_training(run)) or changes(read_json(_made_by(run)), _evaluation(study, run))
-        if found:
-            print(f"note: {run.name} is not restored, it was made with {'; '.join(found)}")
+        if why := _otherwise(study, run):
+            print(f"note: {run.name} is not restored, {why}")
         else:
             taken.append(run)
             _copy(_trained(run), _trained(here))
     for run in taken:  # after every training, as they were made: Snakemake goes by the time
         _copy(_evaluated(run), _evaluated(_in(study.results, run)))
     print(f"{study.results}: {len(taken)} of the {len(study.runs)} runs restored from {folder}")
+
+
+def _otherwise(study: PlannedStudy, run: RunPaths) -> str:
+    """Why a run that is kept is not one of the study as it is, as the end of a sentence; "" if it is."""
+    if not (found := study.differences(_training(run))):
+        try:
+            found = changes(dict(read_json(_made_by(run))), _evaluation(study, run))
+        except (OSError, ValueError, TypeError) as error:
+            return f"{_made_by(run)} does not say what its predictions were made with ({error})"
+    return f"it was made with {'; '.join(found)}" if found else ""
 
 
 def _finished(study: PlannedStudy, results: Path) -> Iterable[RunPaths]:
