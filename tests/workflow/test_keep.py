@@ -10,7 +10,7 @@ from small_run import RECIPE
 from test_planned import TRAINING, finish
 from test_verify import edit, verify
 
-from study.commands.keep import keep, restore
+from study.commands.keep import keep, restore, restored
 from study.planned import PlannedStudy
 
 STUDY = "results/small"
@@ -32,6 +32,18 @@ def mine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> PlannedStudy:
     for made in ("train", "evaluate"):
         shutil.rmtree(study.results / made)
     return study
+
+
+def test_a_run_restored_from_a_folder_of_ones_own_is_known_as_such(mine: PlannedStudy) -> None:
+    plain, heavy = mine.runs
+    for part in ("train/heavy", "evaluate/heavy"):
+        shutil.move(Path("mine", part), Path("other", part))
+    for folder in ("mine", "other", "mine"):
+        restore(mine, Path(folder))
+    assert restored(plain) and restored(heavy)
+    plain.metrics.write_text("{}", encoding="utf-8")
+    heavy.weights.touch()
+    assert not restored(plain) and not restored(heavy)
 
 
 @pytest.mark.parametrize("content", [None, "", "{", "[1]", "1"])

@@ -18,6 +18,7 @@ from study.planned import PlannedStudy, changes
 from study.starts import starts_first
 
 KEPT = ROOT / "docs/runs"
+RESTORED_FROM = "restored_from.json"  # in the folder of a study: where else its restored runs are kept
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -39,12 +40,22 @@ def run(arguments: argparse.Namespace) -> None:
 
 
 def restored(run: RunPaths) -> bool:
-    """Whether a run is one without weights, whose files are to the last byte those that the repository keeps."""
-    kept = _in(KEPT / run.results.name, run)
+    """Whether a run is one without weights, whose files are to the last byte those that are kept of it."""
+    return not run.weights.exists() and any(_same(run, _in(folder, run)) for folder in _kept_in(run.results))
+
+
+def _kept_in(results: Path) -> list[Path]:
+    """Where runs of a study are kept: in the repository, and in folders that they were restored from."""
+    try:
+        others = read_json(results / RESTORED_FROM)
+    except (OSError, ValueError):
+        others = []
+    return [KEPT / results.name, *map(Path, others)]
+
+
+def _same(run: RunPaths, kept: RunPaths) -> bool:
     files = zip(_trained(run) + _evaluated(run), _trained(kept) + _evaluated(kept), strict=True)
-    return not run.weights.exists() and all(
-        file.exists() and same.exists() and file.read_bytes() == same.read_bytes() for file, same in files
-    )
+    return all(file.exists() and same.exists() and file.read_bytes() == same.read_bytes() for file, same in files)
 
 
 def keep(study: PlannedStudy, folder: Path) -> None:
@@ -82,6 +93,8 @@ def restore(study: PlannedStudy, folder: Path) -> None:
             _copy(_trained(run), _trained(here))
     for run in taken:  # after every training, as they were made: Snakemake goes by the time
         _copy(_evaluated(run), _evaluated(_in(study.results, run)))
+    if taken and folder not in (known := _kept_in(study.results)):
+        write_json([str(other) for other in (*known[1:], folder)], study.results / RESTORED_FROM)
     print(f"{study.results}: {len(taken)} of the {len(study.runs)} runs restored from {folder}")
 
 
