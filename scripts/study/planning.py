@@ -22,11 +22,11 @@ from study.batch_sizes import check_batch_sizes
 from study.continuing import MAX_EPOCHS, checkpoint_files, checkpoint_key, run_key
 from study.elsewhere import made_elsewhere
 from study.errors import StudyError
-from study.files import file_sha256, read_json, read_table, read_yaml
+from study.files import file_sha256, read_json, read_table
 from study.names import SPLITS
 from study.paths import RunPaths
 from study.planned import SHOWN, PlannedStudy, changes
-from study.settings import deciding
+from study.settings import deciding, read_layer
 from study.starts import starts_first
 from study.submission import Submission, check_submission, submission_limit
 
@@ -81,9 +81,9 @@ def check_layers(files: Sequence[str | Path]) -> None:
         files: that are laid over the default study, in their order.
 
     Raises:
-        StudyError: with the command as it is meant.
+        StudyError: with the command as it is meant, or of a file that holds no configuration.
     """
-    if files and (read_yaml(files[0]) or {}).get("layer") is True:
+    if files and read_layer(files[0]).get("layer") is True:
         first = _from_here(files[0])
         raise StudyError(
             f"{first}: is a layer (layer: true), which changes a study and is none; name it after the file of a study "

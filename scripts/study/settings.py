@@ -14,6 +14,7 @@ from typing import Any
 
 from study.elsewhere import from_file
 from study.errors import StudyError
+from study.files import read_yaml
 from study.networks import PATCHES, TIMM, problems
 from study.recipe import COLUMNS, EVALUATION, HYPERPARAMETERS, Recipe, column_named, values_of
 from study.recipe_table import read_captions
@@ -27,6 +28,21 @@ ON_GPUS = ("tf32", "fp16")  # precisions that no processor computes in
 OF_ITS_IMAGES = {"data.image_size": ("model.name",)}
 # What YAML makes of text without quotes: "yes" and "off", "007" and "1e5", "null", "2026-01-01".
 NO_TEXT = {bool: "true or false", int: "a number", float: "a number", type(None): "null", datetime.date: "a date"}
+
+
+def read_layer(path: str | Path) -> dict[str, Any]:
+    """What a configuration file lays over another one; nothing if it is empty.
+
+    Raises:
+        StudyError: the file does not exist, is no YAML, or holds no mapping.
+    """
+    content = read_yaml(path)
+    if content is None:
+        return {}
+    if not isinstance(content, dict):
+        found = "a list" if isinstance(content, list) else repr(content)
+        raise StudyError(f"{path}: found {found}, allowed is a mapping: lines of a key and its value, 'study: mine'")
+    return content
 
 
 def deciding(config: dict[str, Any], section: str) -> dict[str, Any]:

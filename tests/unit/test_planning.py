@@ -113,6 +113,9 @@ def test_a_layer_is_no_study(tmp_path: Path) -> None:
     for files in ([layer], [layer, study]):
         with pytest.raises(StudyError, match=r"layer.yaml: is a layer \(layer: true\), .* --config study=…"):
             check_layers(files)
+    layer.write_text("- seeds\n", encoding="utf-8")
+    with pytest.raises(StudyError, match=r"layer\.yaml: found a list, allowed is a mapping"):
+        check_layers([layer])
 
 
 def write_rows(path: Path, *rows: tuple[Any, ...]) -> None:

@@ -1,17 +1,17 @@
 """A study by its name, and its configuration merged as Snakemake merges it."""
 
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from study.errors import StudyError
-from study.files import read_json, read_yaml
+from study.files import read_json
 from study.paths import runs_in
 from study.planned import PlannedStudy, recipe_tables
 from study.recipe import Recipe, values_of
 from study.recipe_table import read_recipes
-from study.settings import captions
+from study.settings import captions, read_layer
 
 if TYPE_CHECKING:
     from study.report.findings_page import FinishedStudy
@@ -26,21 +26,33 @@ def read_configuration(*layers: str | Path | Mapping[str, Any]) -> dict[str, Any
         layers: files, or what would be in one.
 
     Raises:
-        StudyError: a file does not exist or is no YAML.
+        StudyError: a file does not exist, is no YAML or holds no mapping.
     """
     from snakemake.utils import update_config
 
     config: dict[str, Any] = {}
     own = Path("config/config.yaml")  # of another working directory
     for layer in (ROOT / own, *([own] if own.exists() else []), *layers):
-        update_config(config, layer if isinstance(layer, Mapping) else read_yaml(layer) or {})
+        update_config(config, layer if isinstance(layer, Mapping) else read_layer(layer))
     return config
+
+
+def readable_layers(files: Iterable[Path]) -> dict[Path, dict[str, Any]]:
+    """What configuration files hold, sorted; of one that holds none it is said that it is left out."""
+    layers = {}
+    for path in sorted(files):
+        try:
+            layers[path] = read_layer(path)
+        except StudyError as error:
+            print(f"note: {error}; it is left out", file=sys.stderr)
+    return layers
 
 
 def planned_study(name: str) -> PlannedStudy:
     """A study as Snakemake last ran it, or, if it never did, as the configuration of that name says.
 
-    Of results without either, made by an earlier version, all finished runs count, and that is said.
+    Of results without either, made by an earlier version, all finished runs count, and that is said. So is a file that
+    lies among the configurations and is none, which another study has nothing to do with.
 
     Raises:
         StudyError: nothing is known of the study.
@@ -49,8 +61,8 @@ def planned_study(name: str) -> PlannedStudy:
     if (results / "study.json").exists():
         return PlannedStudy.read(results, ROOT)
     known = []
-    for path in sorted((ROOT / "config").glob("*.yaml")):
-        config = read_configuration(path)
+    for layer in readable_layers((ROOT / "config").glob("*.yaml")).values():
+        config = read_configuration(layer)
         if config["study"] == name:
             return PlannedStudy(results, config, read_recipes(recipe_tables(config, ROOT), study=values_of(config)))
         known.append(str(config["study"]))

@@ -17,14 +17,13 @@ from typing import Any
 import pandas as pd
 import yaml
 
-from study.commands.configuration import ROOT, read_configuration
+from study.commands.configuration import ROOT, read_configuration, readable_layers
 from study.commands.source_look import Look, look_at, planned_splits
 from study.data.class_weights import class_weights
 from study.data.data_settings import DIGITS, DataSettings
 from study.data.sources.column_names import split_in_name
 from study.data.splits import SplitSettings
 from study.errors import StudyError
-from study.files import read_yaml
 from study.names import SPLITS
 from study.networks import NETWORKS
 from study.planned import recipe_tables
@@ -167,8 +166,9 @@ def _configured(suggested: Sequence[Suggestion]) -> dict[str, Any]:
 
 def _refuse_a_taken_name(name: str, path: Path, force: bool) -> None:
     _refuse_to_overwrite([path], force)
-    for other in sorted({*Path("config").glob("*.yaml"), *(ROOT / "config").glob("*.yaml")}):
-        if other.resolve() != path.resolve() and (read_yaml(other) or {}).get("study") == name:
+    others = {*Path("config").glob("*.yaml"), *(ROOT / "config").glob("*.yaml")}
+    for other, layer in readable_layers(file for file in others if file.resolve() != path.resolve()).items():
+        if layer.get("study") == name:
             raise StudyError(
                 f"study '{name}' is that of {other}, and its results would be in one folder with those of this one; "
                 "name another (--study)"

@@ -1,12 +1,15 @@
 """Studies are known by what Snakemake left, else by a configuration of their name; the default lies below all."""
 
 import json
+import re
+import shutil
 from pathlib import Path
 
 import pytest
 from example_images import ROOT
 from small_run import RECIPE
 
+from study.commands import configuration
 from study.commands.configuration import planned_study, read_configuration
 from study.errors import StudyError
 from study.paths import RunPaths
@@ -52,6 +55,26 @@ def test_a_working_directory_may_have_a_default_of_its_own() -> None:
     Path("more.yaml").write_text("model: {width: 0.5}", encoding="utf-8")
     config = read_configuration("more.yaml")
     assert config["seeds"] == [5] and config["model"]["width"] == 0.5 and config["model"]["name"] == "vgg19"
+
+
+@pytest.mark.parametrize(("text", "found"), [("- seeds", "a list"), ("seeds", "'seeds'"), ("0", "0"), ("[]", "a list")])
+def test_a_file_that_holds_no_configuration_is_named_and_disturbs_no_other_study(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], text: str, found: str
+) -> None:
+    shutil.copytree(ROOT / "config", tmp_path / "config")
+    path = tmp_path / "config/a.yaml"
+    path.write_text(text, encoding="utf-8")
+    message = f"{path}: found {found}, allowed is a mapping: lines of a key and its value, 'study: mine'"
+    with pytest.raises(StudyError, match=f"^{re.escape(message)}$"):
+        read_configuration(path)
+    monkeypatch.setattr(configuration, "ROOT", tmp_path)
+    assert len(planned_study("fer2013").runs) == 14
+    assert capsys.readouterr().err == f"note: {message}; it is left out\n"
+
+
+def test_an_empty_file_changes_nothing(tmp_path: Path) -> None:
+    Path("empty.yaml").write_text("# nothing yet\n", encoding="utf-8")
+    assert read_configuration("empty.yaml") == read_configuration()
 
 
 def test_results_of_an_earlier_version_count_as_they_are(capsys: pytest.CaptureFixture[str]) -> None:

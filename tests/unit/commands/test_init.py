@@ -289,6 +289,13 @@ def test_of_many_classes_both_ends_are_shown(tmp_path: Path) -> None:
     assert max(map(len, text.splitlines())) <= 120
 
 
+def test_a_file_that_holds_no_configuration_is_left_out(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    Path("config").mkdir()
+    Path("config/notes.yaml").write_text("- a list\n", encoding="utf-8")
+    written(write_tree(tmp_path / "t", {"a": 10, "b": 10}))
+    assert capsys.readouterr().err.startswith("note: config/notes.yaml: found a list, allowed is a mapping")
+
+
 def test_nothing_is_written_over(tmp_path: Path) -> None:
     source = write_tree(tmp_path / "t", {"a": 10, "b": 10})
     written(source)
