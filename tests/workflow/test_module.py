@@ -104,6 +104,19 @@ def test_the_page_has_the_examples() -> None:
     }
 
 
+def test_the_profile_of_the_pipeline_is_loaded_once_it_is_copied_as_the_page_says(tmp_path: Path) -> None:
+    page = (ROOT / "docs/MODULE.md").read_text(encoding="utf-8")
+    profile = yaml.safe_load((ROOT / "profiles/default/config.yaml").read_text(encoding="utf-8"))
+    (named,) = re.findall(r"`snakemake (--rerun.*)`", page)
+    assert set(named.split()) == {f"--{key}" for key, value in profile.items() if value is True}
+    (command,) = re.findall(r"^    (.* cp -r .*)$", page, re.MULTILINE)
+    write(tmp_path, EXAMPLES["One study"][0], HERE)
+    told = "Using workflow specific profile profiles/default"
+    assert told not in planned(tmp_path)
+    subprocess.run(command.replace("/path/to/pipeline", str(ROOT)), shell=True, check=True, cwd=tmp_path)
+    assert told in planned(tmp_path)
+
+
 def test_one_study(tmp_path: Path) -> None:
     whole, changed = EXAMPLES["One study"]
     write(tmp_path, whole, HERE)
