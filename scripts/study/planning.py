@@ -144,7 +144,8 @@ def accompany(workflow: Any, results: Path, planned: Callable[[], PlannedStudy])
 
     The trigger `code` is taken out: it looks at the time stamp of a script, and rules carry digests of their code as
     params. Before it plans, time stamps are set after what the files say; after that, it is said which finished
-    trainings it will replace and why, and study.json is written unless nothing is to be done for real.
+    trainings it will replace and why, and study.json is written unless nothing is to be done for real. While another
+    Snakemake is at work on a study, its files are left alone, as this one is about to be refused.
 
     Args:
         workflow: Snakemake's, which has no other place for this: its settings come after the Snakefile was read. Each
@@ -165,9 +166,13 @@ def accompany(workflow: Any, results: Path, planned: Callable[[], PlannedStudy])
         def _build_dag(self) -> None:
             runs = self.is_main_process and self.executor_plugin is not None  # not to list or draw
             studies = [planned() for planned in self.accompanied.values()] if runs else []
+            heeds_locks = runs and self.execution_settings.lock  # not with --nolock
             for study in studies:
-                set_time_stamps(study)
+                if not (heeds_locks and in_use(study.results, self.persistence)):
+                    set_time_stamps(study)
             super()._build_dag()
+            if heeds_locks and self.persistence.locked and not self.dryrun:
+                return
             with _refusing():
                 for study in studies:
                     check_batches(study, self.dag)
@@ -181,6 +186,16 @@ def accompany(workflow: Any, results: Path, planned: Callable[[], PlannedStudy])
 
     workflow.accompanied = {results: planned}
     workflow.__class__ = Accompanied
+
+
+def in_use(results: Path, persistence: Any) -> bool:
+    """Whether Snakemake has locked files of a study: it is at work there, or was killed.
+
+    Args:
+        persistence: Snakemake's, whose `locked` knows the files of a finished plan alone.
+    """
+    read = getattr(persistence, "_read_locks", tuple)  # as of Snakemake 9.27; without it nothing is known
+    return any(file.startswith(f"{results}/") for _, file in read())
 
 
 @contextmanager

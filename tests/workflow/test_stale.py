@@ -145,6 +145,26 @@ def test_the_plan_is_left_even_where_nothing_has_to_run(finished_copy: Workspace
     assert json.loads(path.read_text(encoding="utf-8"))["config"]["seeds"] == [0, 1]
 
 
+def test_a_snakemake_that_is_refused_by_a_lock_leaves_everything_as_it_is(finished_copy: Workspace) -> None:
+    root = finished_copy.root
+    locks = root / ".snakemake/locks/0.output.lock"
+    locks.parent.mkdir(exist_ok=True)
+    locks.write_text("results/small/train/plain/seed_0/run.json\n", encoding="utf-8")
+    change_one_lr(finished_copy)
+
+    def files() -> dict[Path, tuple[int, bytes]]:
+        found = [path for path in (root / "results").rglob("*") if path.is_file()]
+        return {path: (path.stat().st_mtime_ns, path.read_bytes()) for path in found}
+
+    before = files()
+    refused = finished_copy.snakemake(check=False)
+    assert refused.returncode and "cannot be locked" in refused.stdout and "will be replaced" not in refused.stdout
+    assert finished_copy.planned()["train"] == 1 and files() == before
+    finished_copy.snakemake("--unlock")
+    assert notice(finished_copy)[0] == f"plain, seed 0: trained with lr 0.01, now 0.02: {GOES}"
+    assert files() != before
+
+
 @pytest.mark.parametrize(
     ("options", "said"),
     [
