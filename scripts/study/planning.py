@@ -358,8 +358,25 @@ def set_time_stamps(study: PlannedStudy) -> None:
                 _set_after_images(study, run, index)
             elif not run.trains and study.recipes[run.experiment].adjusted:
                 _set_after(study, run, index)
+        _set_benchmarks(study, packed)
     except OSError:  # somebody else's files: they stay as they are
         return
+
+
+def _set_benchmarks(study: PlannedStudy, packed: list[Path]) -> None:
+    """Let no benchmark be older than the files whose making it measured: Snakemake counts it as one more of them."""
+    data, folder = study.results / "data", study.results / "benchmarks"
+    measured = {folder / "manifest.tsv": [data / "manifest.csv", data / "audit.json"], folder / "pack.tsv": packed}
+    measured |= {folder / f"{path.stem}.tsv": [path] for path in data.glob("class_weights*.csv")}
+    for run in study.runs:
+        rules = ("evaluate", "adjust", "import_predictions")
+        measured |= {run.benchmark(rule): [run.predictions, run.metrics] for rule in rules}
+    for run in study.trainings:
+        measured[run.benchmark("train")] = [run.history, run.weights, run.run, run.tensorboard]
+    for benchmark, files in measured.items():
+        made = [path for path in files if path.exists()] if benchmark.exists() else []
+        if made and _oldest(benchmark) < _oldest(*made):
+            _renew([benchmark], _oldest(*made))
 
 
 def _evaluations(study: PlannedStudy) -> Mapping[str, list[list[Path]]]:

@@ -256,6 +256,26 @@ def test_what_a_run_does_not_state_leaves_its_time_stamps_alone(study: PlannedSt
     assert oldest(*outputs(run)) == 2000 and oldest(*outputs(study.runs[0])) > 2000
 
 
+def test_a_benchmark_is_no_older_than_what_it_measured_afterwards(study: PlannedStudy) -> None:
+    """As in a copy that was made in the order of names, and beside a run that was restored."""
+    in_reverse(study)
+    data, folder, (plain, _) = study.results / "data", study.results / "benchmarks", study.runs
+    measured = {
+        folder / "pack.tsv": data / "pack.json",
+        folder / "class_weights_complement.tsv": data / "class_weights_complement.csv",
+        plain.benchmark("train"): plain.run,
+        plain.benchmark("evaluate"): plain.metrics,
+    }
+    for benchmark in measured:
+        benchmark.parent.mkdir(parents=True, exist_ok=True)
+        benchmark.touch()
+        stamp(1000, benchmark)
+    set_time_stamps(study)
+    assert all(oldest(benchmark) >= oldest(path) >= 5000 for benchmark, path in measured.items())
+    set_time_stamps(anew(study, plain=RECIPE.but(lr=0.5)))
+    assert oldest(plain.run) < oldest(data / "pack.json")
+
+
 def test_time_stamps_in_order_stay(study: PlannedStudy) -> None:
     files = [path for path in study.results.rglob("*") if path.is_file()]
     stamp(7000, *files)

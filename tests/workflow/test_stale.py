@@ -82,12 +82,16 @@ def test_a_comment_trains_nothing_whatever_the_profile(finished_copy: Workspace,
     assert finished_copy.planned(*options) == {}
 
 
-def copied(workspace: Workspace, records: bool = False) -> None:
-    """Without time stamps, and without Snakemake's records or with; every file is older than what it was made from."""
+def copied(workspace: Workspace, records: bool = False, by_name: bool = False) -> None:
+    """Without time stamps, and without Snakemake's records or with.
+
+    Files are written in the order of their names, benchmarks first, or such that each is older than what it was made
+    from.
+    """
     if not records:
         shutil.rmtree(workspace.root / ".snakemake")
     results = workspace.root / "results"
-    for number, path in enumerate(sorted((path for path in results.rglob("*") if path.is_file()), reverse=True)):
+    for number, path in enumerate(sorted((path for path in results.rglob("*") if path.is_file()), reverse=not by_name)):
         os.utime(path, (1_700_000_000 + number, 1_700_000_000 + number))
 
 
@@ -100,6 +104,11 @@ def test_a_copy_without_time_stamps_trains_nothing(finished_copy: Workspace, rec
     assert finished_copy.planned() == {}
     change_one_lr(finished_copy)
     assert finished_copy.planned()["train"] == 1
+
+
+def test_a_copy_in_the_order_of_names_trains_nothing(finished_copy: Workspace) -> None:
+    copied(finished_copy, by_name=True)
+    assert not {"manifest", "pack", "class_weights", "train"} & set(finished_copy.planned())
 
 
 def test_in_a_copy_without_records_a_changed_recipe_is_noticed(finished_copy: Workspace) -> None:
