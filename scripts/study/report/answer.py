@@ -312,5 +312,5 @@ FINDINGS = {
 
 
 def _policy(done: Mapping[str, Any]) -> str:
-    """A policy of the configuration with its effect: "keep", "drop: 12 dropped"."""
-    return str(done["policy"]) + (f": {done['dropped']:,} dropped" if done["dropped"] else "")
+    """A policy of the configuration with its effect: "policy 'keep'", "policy 'drop', 12 dropped"."""
+    return f"policy '{done['policy']}'" + (f", {done['dropped']:,} dropped" if done["dropped"] else "")

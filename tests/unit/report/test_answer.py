@@ -130,7 +130,7 @@ def test_tiers_are_counted(tmp_path: Path) -> None:
 def test_data_in_words() -> None:
     text = " ".join(audit_facts(AUDIT))
     assert "7 images have exact copies, in 3 groups, 2 groups of them with contradictory labels" in text
-    assert "contradictory ones: drop: 4 dropped" in text
+    assert "contradictory ones: policy 'drop', 4 dropped" in text
     assert "2 of 12 validation and test images have an exact copy in training." in text
     assert "Copies added before the split: 5 of *x*." in text
     assert "blank" not in text
@@ -178,7 +178,7 @@ def test_groups_of_the_audit_in_words() -> None:
         "5,000 images are of 1,200 groups, 31 of the largest; 40 of them show several classes. Training, validation "
         "and test have 1,500, 100 and 107 independent units"
     ) in facts
-    assert "3 groups have images in several official splits (drop: 12 dropped)." in facts
+    assert "3 groups have images in several official splits (policy 'drop', 12 dropped)." in facts
     assert "rest on memory" not in facts
     assert "3 groups have images in several of the splits used here" in " ".join(
         audit_facts(AUDIT | {"groups": groups | {"torn": 3}, "done": done})
@@ -194,7 +194,7 @@ def test_near_copies_of_the_audit_in_words() -> None:
     facts = audit_facts(AUDIT | {"near_copies": near, "done": done})
     assert (
         "3,100 images have near copies (correlation of details of at least 0.86), in 1,200 groups, 40 of them of "
-        "several classes, 24 images in the largest (group: 12 dropped)."
+        "several classes, 24 images in the largest (policy 'group', 12 dropped)."
     ) in facts
     assert facts[-1].endswith(
         "2 of 12 validation and test images have an exact copy in training, 7 an exact or a near one."
