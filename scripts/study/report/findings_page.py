@@ -20,7 +20,7 @@ from study.compare.leakage import leakage_facts
 from study.compare.questionable import questionable
 from study.compare.runs import RecipeRuns, Run, choose, files_of, load_runs
 from study.compare.settling import cut_short, settling
-from study.compare.verdicts import HOLDS, NOT_BETTER, NOT_DISTINGUISHABLE, REVERSED
+from study.compare.verdicts import NOT_BETTER
 from study.data.class_weights import read_class_weights
 from study.data.manifest import read_groups, read_manifest
 from study.elsewhere import from_file, made_elsewhere
@@ -29,7 +29,7 @@ from study.files import read_json
 from study.names import FAILURES
 from study.paths import RunPaths
 from study.planned import PlannedStudy
-from study.recipe import HYPERPARAMETERS, NEUTRAL, TREATMENTS, Recipe, listed, lr_text
+from study.recipe import HYPERPARAMETERS, NEUTRAL, TREATMENTS, Recipe, lr_text
 from study.report.answer import answer, audit_facts, caution
 from study.report.case_text import escape_markdown
 from study.report.comparison_page import environment
@@ -41,7 +41,6 @@ SHOWN_OF_PROVENANCE = (
 )
 
 NOT_YET = "not measured yet"
-VERDICT_OF_MANY = {HOLDS: "hold", REVERSED: "are reversed", NOT_DISTINGUISHABLE: "cannot be decided"}
 
 
 class NothingFinished(StudyError):
@@ -167,12 +166,12 @@ def _in_short(sound: FinishedStudy, again: FinishedStudy | None) -> list[str]:
     lines = [_sentences(sound.comparison)[0]]
     lines += [line for line in _effect_summary(sound) if NOT_YET not in line]
     lines += [line for line in _blame(sound) if NOT_YET not in line]
-    for study, words in ((sound, ""), (again, "with the other seeds, ")):
+    for study, words in ((sound, ""), (again, ", with the other seeds")):
         verdicts = Counter(row["verdict"] for row in _judged(study, _reported(sound)).values()) if study else Counter()
         if verdicts:
-            counts = [f"{count} {VERDICT_OF_MANY.get(verdict, verdict)}" for verdict, count in verdicts.most_common()]
+            counts = ", ".join(f"{verdict} {count}" for verdict, count in verdicts.most_common())
             claims = f"{verdicts.total()} claim{'s' * (verdicts.total() > 1)}"
-            lines.append(f"Of {claims} read off the reported accuracies, {words}{listed(counts)}.")
+            lines.append(f"Of {claims} read off the reported accuracies{words}: {counts}.")
     return lines
 
 

@@ -67,7 +67,7 @@ def test_it_opens_with_what_was_found(page: str) -> None:
     assert short.startswith("\n- **sgd_ver6** is the best recipe of 15: ")
     assert "- **batch size**, 64 → 128, " in short and "- **learning rate**, " in short and " (1e-4 → " in short
     assert "- adam_ver1: with softmax collapsed; with log-softmax learns, " in short
-    claims = re.search(r"- Of (\d+) claims read off the reported accuracies, (.+)\.", short)
+    claims = re.search(r"- Of (\d+) claims read off the reported accuracies: (.+)\.", short)
     assert claims and sum(map(int, re.findall(r"\d+", claims[2]))) == int(claims[1])
     assert "not measured yet" not in short
 
