@@ -196,6 +196,8 @@ def source_identity(wildcards):
 @functools.cache
 def _source_identity():
     """Found once a plan: of a table of a million images it takes half a minute."""
+    if SOURCE_HAS_A_RULE:  # not there before the first call, and then Snakemake knows when it was made
+        return "made by a rule"
     if SOURCE != DIGITS and not Path(SOURCE).exists():
         return config["data"]["sha256"] or "absent"
     try:
@@ -277,7 +279,7 @@ def training_settings(wildcards):
 def settings_of(recipe):
     """All that decides a training of a recipe beside the recipe itself."""
     weights = recipe["model.weights"]
-    known = weights in ("none", "imagenet") or not Path(weights).exists()
+    known = weights in ("none", "imagenet") or not Path(weights).exists() or has_a_rule(weights)
     return {
         "training": common(config, "training"),
         "initial_weights": weights if known else source_fingerprint(weights),

@@ -9,8 +9,12 @@
 CLASS_WEIGHTS = f"{RESULTS}/data/class_weights.csv"
 PACKED = expand(f"{RESULTS}/data/{{split}}.{{kind}}", split=SPLITS, kind=["npy", "csv"])
 
+SOURCE_HAS_A_RULE = has_a_rule(SOURCE)
+# ancient: what counts of images that were placed is their identity, not their time stamp
+SOURCE_FILES = source_files if SOURCE_HAS_A_RULE else ancient(source_files)
+
 # A rule only while the file is absent: as the output of a rule, images placed by hand would be Snakemake's to delete.
-if SOURCE != DIGITS and not Path(SOURCE).exists() and not has_a_rule(SOURCE):
+if SOURCE != DIGITS and not Path(SOURCE).exists() and not SOURCE_HAS_A_RULE:
 
     rule fetch_data:
         """Download the data set, or say how to get it."""
@@ -55,8 +59,7 @@ if MISSING_WEIGHTS := missing_weights():
 rule manifest:
     """Every image of the source: audited, with its split."""
     input:
-        # ancient: what counts is the source's identity below, not its time stamp
-        source=ancient(source_files),
+        source=SOURCE_FILES,
     output:
         manifest=f"{RESULTS}/data/manifest.csv",
         audit=f"{RESULTS}/data/audit.json",
@@ -83,7 +86,7 @@ rule manifest:
 rule pack:
     """The kept images, resized, as one uint8 array per split."""
     input:
-        source=ancient(source_files),
+        source=SOURCE_FILES,
         # audit.json holds the manifest's hash and is small enough for Snakemake to compare by content
         manifest=ancient(rules.manifest.output.manifest),
         audit=rules.manifest.output.audit,

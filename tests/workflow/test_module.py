@@ -3,6 +3,7 @@
 import json
 import os
 import re
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -12,6 +13,7 @@ import pytest
 import warm
 import yaml
 from conftest import RECIPES, ROOT, SMALL, copy_pipeline
+from test_bad_input import image_folder
 
 TAG = "v0.1.0"
 # What the catalogue documents of .snakemake-workflow-catalog.yml. It publishes no schema: the keys are from its page
@@ -182,6 +184,25 @@ def test_a_prefix_leaves_what_a_study_is_given_and_two_studies_fetch_it_once(tmp
     two(tmp_path, own + first, second)
     jobs = counts(planned(tmp_path))
     assert jobs["mine"] == 1 and "first_fetch_data" not in jobs and "second_fetch_data" not in jobs
+
+
+def test_images_that_a_rule_of_ones_own_makes_are_known_by_when_they_were_made(tmp_path: Path) -> None:
+    image_folder(tmp_path / "drawn", {"a": 60, "b": 60})
+    own = 'rule images:\n    output: directory("faces")\n    shell: "cp -r drawn faces"\n\n\n'
+    config = {**SMALL, "study": "faces", "experiments": "table.tsv", "data": {**SMALL["data"], "source": "faces"}}
+    (tmp_path / "table.tsv").write_text("".join(RECIPES.splitlines(keepends=True)[:2]), encoding="utf-8")
+    (tmp_path / "Snakefile").write_text(own + module("study", config), encoding="utf-8")
+    packed = "results/faces/data/pack.json"
+    done = run(tmp_path, packed)
+    assert done.returncode == 0, done.stdout
+    assert "Nothing to be done" in planned(tmp_path, packed)
+    shutil.rmtree(tmp_path / "drawn")
+    image_folder(tmp_path / "drawn", {"a": 61, "b": 60}, seed=1)
+    jobs = counts(planned(tmp_path, "--forcerun", "images", "--", packed))
+    assert jobs["images"] == jobs["study_manifest"] == jobs["study_pack"] == 1
+    done = run(tmp_path, "--forcerun", "images", "--", packed)
+    assert done.returncode == 0, done.stdout
+    assert "Nothing to be done" in planned(tmp_path, packed)
 
 
 def git(folder: Path, *words: str) -> str:
