@@ -20,6 +20,7 @@ from study.compare.statistics import Units, holm, level
 from study.compare.verdicts import BETTER, HOLDS, NOT_DISTINGUISHABLE, REVERSED, UNJUDGED, WORSE
 from study.errors import StudyError
 from study.files import read_table
+from study.report.answer import caution
 from study.report.case_text import escape_markdown
 from study.report.comparison_page import environment
 from study.report.findings_page import FinishedStudy
@@ -59,6 +60,7 @@ def imbalance(study: FinishedStudy, literature: pd.DataFrame, command: str) -> s
             command=command,
             plain=escape_markdown(plain.name),
             rows=rows,
+            caution=escape_markdown(caution(study.comparison)),
             verdicts={word: [row["name"] for row in rows if row["verdict"] == word] for word in (BETTER, WORSE)},
             literature=_beside_literature(rows, plain, literature),
             agreement=_agreement(rows, literature),

@@ -35,6 +35,7 @@ def test_treatments_are_ranked_and_told_from_the_plain_one(study: FinishedStudy)
     page = imbalance(study, literature, "make imbalance")
     assert "Better than doing nothing (95%, adjusted for all treatments at once): better.\n" in page
     assert "Worse: worse.\n" in page
+    assert "Every recipe was trained with 5 seeds." in page and "is found in 80% of such studies if it is " in page
     answer, rows = (
         {line.split("|")[1].strip(): line for line in part.splitlines() if line.startswith("| ")}
         for part in page.split("## What the literature")
