@@ -130,13 +130,14 @@ def findings(
     """
     finished = [study for study in (sound, again, original) if study]
     protocols = [study for study in (sound, original) if study]
+    effect_summary, blame = _effect_summary(sound), _blame(sound)
     return (
         environment(html=False)
         .get_template("findings.md.j2")
         .render(
             command=command,
             figures=figures,
-            in_short=_in_short(sound, again),
+            in_short=_in_short(sound, again, [*effect_summary, *blame]),
             studies=[conditions(study) for study in finished],
             again=_again(sound, again) if again else None,
             headline=_answer(sound.comparison),
@@ -146,8 +147,8 @@ def findings(
             cases=_cases(sound),
             failures=_failures(sound),
             effects=_effect_rows(sound.tables["effects.csv"]),
-            effect_summary=_effect_summary(sound),
-            blame=_blame(sound),
+            effect_summary=effect_summary,
+            blame=blame,
             lr_batch=_lr_batch(sound),
             best_rates=_best_rates(sound.comparison),
             leakage={study.name: _leakage(study) for study in reversed(protocols)},
@@ -161,11 +162,9 @@ def findings(
     )
 
 
-def _in_short(sound: FinishedStudy, again: FinishedStudy | None) -> list[str]:
-    """The page in a few lines: the winner, the treatments, the failures, the claims."""
-    lines = [_sentences(sound.comparison)[0]]
-    lines += [line for line in _effect_summary(sound) if NOT_YET not in line]
-    lines += [line for line in _blame(sound) if NOT_YET not in line]
+def _in_short(sound: FinishedStudy, again: FinishedStudy | None, found: Sequence[str]) -> list[str]:
+    """The page in a few lines: the winner, what was found of treatments and failures, the claims."""
+    lines = [_sentences(sound.comparison)[0], *(line for line in found if NOT_YET not in line)]
     for study, words in ((sound, ""), (again, ", with the other seeds")):
         verdicts = Counter(row["verdict"] for row in _judged(study, _reported(sound)).values()) if study else Counter()
         if verdicts:

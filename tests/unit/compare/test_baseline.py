@@ -55,20 +55,17 @@ def test_a_recipe_is_better_only_if_the_paired_test_says_so(rare: Comparison) ->
 
 
 def test_what_both_are_right_about_says_nothing(rare: Comparison) -> None:
-    """Of 400 images 8 are rare: to find them without a false alarm is better, though Wilson's interval is wider."""
-    run = rare.runs[0]
-    labels = np.zeros(400, np.int64)
-    labels[:8] = 1
-    found = replace(run, scores={"test": replace(run.scores["test"], labels=labels, predicted=labels)})
-    six = np.where(np.arange(400) < 6, labels, 0)
-    some = replace(run, scores={"test": replace(run.scores["test"], labels=labels, predicted=six)})
-    four = replace(some, scores={"test": replace(some.scores["test"], predicted=np.where(np.arange(400) < 4, 1, 0))})
-    comparison = comparison_of([found], class_weights=COUNTS)
-    baseline = baseline_of(COUNTS, run)
-    assert wilson_interval(398, 400, 0.95)[0] < 392 / 400 + 0.003
-    assert [comparison.beats_baseline([one], baseline) for one in (found, some, four)] == [True, True, False]
-    two = replace(some, scores={"test": replace(some.scores["test"], predicted=np.where(np.arange(400) < 2, 1, 0))})
-    assert comparison.beats_baseline([some] * 3, baseline) and not comparison.beats_baseline([two] * 3, baseline)
+    """Of 400 images 24 are rare: to find 8 without a false alarm is better, though the interval reaches down."""
+    run, labels = rare.runs[0], np.where(np.arange(400) < 24, 1, 0)
+    baseline, comparison = baseline_of(COUNTS, run), comparison_of([run], class_weights=COUNTS)
+
+    def finds(count: int) -> Run:
+        predicted = np.where(np.arange(400) < count, 1, 0)
+        return replace(run, scores={"test": replace(run.scores["test"], labels=labels, predicted=predicted)})
+
+    assert wilson_interval(384, 400, 0.95)[0] < 376 / 400
+    assert [comparison.beats_baseline([finds(count)], baseline) for count in (24, 8, 4)] == [True, True, False]
+    assert [comparison.beats_baseline([finds(count)] * 3, baseline) for count in (8, 2)] == [True, False]
 
 
 def test_the_tables_have_it_beside_every_accuracy(rare: Comparison) -> None:
