@@ -10,6 +10,7 @@ Entry points (runs come from `study.compare.runs.load_runs`, with predictions):
         .interval(group, metric), .difference_interval     of scores, and of differences between two recipes
         .pairs                                             pairs of recipes: tables/pairwise.csv
         .among(names)                                      the same within some of the recipes, such as a case
+        .with_seeds_of(other)                              the same with further seeds from another study
 """
 
 import math
@@ -23,7 +24,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from study.compare.baseline import Baseline, baseline_of
-from study.compare.runs import RecipeRuns, Run, by_recipe, choose
+from study.compare.runs import RecipeRuns, Run, by_recipe, choose, share_images
 from study.compare.seeds_and_images import crossed_test
 from study.compare.statistics import (
     RESAMPLED,
@@ -254,6 +255,25 @@ class Comparison:
         """The comparison of these recipes alone: another best one, other verdicts, the same resamples."""
         wanted = set(names)
         return replace(self, runs=[run for run in self.runs if run.experiment in wanted], _bootstrap=self.bootstrap)
+
+    def with_seeds_of(self, other: "Comparison") -> "Comparison":
+        """The comparison of these recipes over the seeds of both; of a seed that both have, the runs here.
+
+        As it is where the other lacks one of the recipes or has it otherwise, as tests pair the seeds.
+
+        Raises:
+            StudyError: if the two were evaluated on different images.
+        """
+        recipes = {group.name: group.recipe for group in other.recipes.values()}
+        if any(recipes.get(group.name) != group.recipe for group in self.recipes.values()):
+            return self
+        own = {run.seed for run in self.runs}
+        further = [run for run in other.runs if run.experiment in self.recipes and run.seed not in own]
+        for run in further:
+            share_images(run, self.runs[0])
+        order = list(self.recipes)
+        runs = sorted([*self.runs, *further], key=lambda run: (order.index(run.experiment), run.seed))
+        return replace(self, runs=runs, _bootstrap=self.bootstrap)
 
     def of_case(self, case: int) -> "Comparison":
         """The comparison of the recipes of a case."""

@@ -219,7 +219,7 @@ def load_runs(
         )
         if len(runs) == 1:
             _set_units(runs[0], groups)
-        _share_images(runs[-1], runs[0])
+        share_images(runs[-1], runs[0])
     if not runs:
         raise StudyError("no run to compare: the table of recipes or the list of seeds is empty")
     return runs
@@ -270,10 +270,13 @@ def _set_units(run: Run, groups: pd.Series | None) -> None:
         run.scores[split] = replace(scores, units=units_of(scores.image_ids, groups))
 
 
-def _share_images(run: Run, first: Run) -> None:
+def share_images(run: Run, first: Run) -> None:
     """Check that a run was evaluated on the images of the first, and let it have these, so that they are held once.
 
     It has the units of the first run as well.
+
+    Raises:
+        StudyError: if it was evaluated on others.
     """
     if run.classes != first.classes:
         raise StudyError(

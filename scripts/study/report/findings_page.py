@@ -7,7 +7,7 @@ Entry points:
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -74,6 +74,16 @@ class FinishedStudy:
         """The finished runs."""
         return self.comparison.runs
 
+    @property
+    def seeds(self) -> str:
+        """Those that the runs have."""
+        return ", ".join(map(str, sorted({run.seed for run in self.runs})))
+
+    def with_seeds_of(self, other: "FinishedStudy") -> "FinishedStudy":
+        """The same over the seeds of both, see `Comparison.with_seeds_of`."""
+        comparison = self.comparison.with_seeds_of(other.comparison)
+        return replace(self, comparison=comparison, tables=all_tables(comparison))
+
 
 def load(
     results: Path, config: Mapping[str, Any], recipes: Mapping[str, Recipe], captions: Mapping[str, str]
@@ -129,6 +139,7 @@ def findings(
         command: what makes this page again.
     """
     finished = [study for study in (sound, again, original) if study]
+    every_seed = again.with_seeds_of(sound) if again else None
     protocols = [study for study in (sound, original) if study]
     effect_summary, blame = _effect_summary(sound), _blame(sound)
     return (
@@ -137,9 +148,9 @@ def findings(
         .render(
             command=command,
             figures=figures,
-            in_short=_in_short(sound, again, [*effect_summary, *blame]),
+            in_short=_in_short(sound, every_seed, [*effect_summary, *blame]),
             studies=[conditions(study) for study in finished],
-            again=_again(sound, again) if again else None,
+            again=_again(every_seed) if every_seed else None,
             headline=_answer(sound.comparison),
             reported_headline=_reported_answer(sound.comparison),
             caution=caution(sound.comparison, again=bool(again)),
@@ -154,7 +165,7 @@ def findings(
             leakage={study.name: _leakage(study) for study in reversed(protocols)},
             leakage_rows=_leakage_rows(original) if original else [],
             optimism={study.name: _optimism(study.runs) for study in protocols},
-            conclusions=_conclusions(sound, original, again),
+            conclusions=_conclusions(sound, original, every_seed),
             original=_original(original) if original else None,
             missing=[line for study in finished for line in _missing(study, bool(again) and study is sound)]
             + ([] if original else ["the original protocol (none of its runs is finished)"]),
@@ -165,7 +176,7 @@ def findings(
 def _in_short(sound: FinishedStudy, again: FinishedStudy | None, found: Sequence[str]) -> list[str]:
     """The page in a few lines: the winner, what was found of treatments and failures, the claims."""
     lines = [_sentences(sound.comparison)[0], *(line for line in found if NOT_YET not in line)]
-    for study, words in ((sound, ""), (again, ", with the other seeds")):
+    for study, words in ((sound, ""), (again, f", over the seeds {again.seeds}" if again else "")):
         verdicts = Counter(row["verdict"] for row in _judged(study, _reported(sound)).values()) if study else Counter()
         if verdicts:
             counts = ", ".join(f"{verdict} {count}" for verdict, count in verdicts.most_common())
@@ -439,12 +450,11 @@ def _optimism(runs: Sequence[Run]) -> str:
     )
 
 
-def _again(sound: FinishedStudy, again: FinishedStudy) -> dict[str, Any]:
-    """The recipes that were trained with further seeds, the best first: each seed's accuracy beside the first one's."""
+def _again(again: FinishedStudy) -> dict[str, Any]:
+    """The recipes that were trained with further seeds, the best first, and each seed's accuracy."""
     rows = []
     for group in sorted(again.comparison.recipes.values(), key=lambda group: -group.accuracy("val")):
         low, high = group.interval("test")
-        before = sound.comparison.recipes.get(group.name)
         rows.append(
             {
                 "name": escape_markdown(group.name),
@@ -452,12 +462,10 @@ def _again(sound: FinishedStudy, again: FinishedStudy) -> dict[str, Any]:
                 "val": _percent(group.accuracy("val")),
                 "test": f"{_percent(group.accuracy('test'))} ({_percent(low)}–{_percent(high)})",
                 "each": ", ".join(_percent(run.test_accuracy) for run in group),
-                "before": _percent(before.accuracy("test") if before else None),
                 "outcome": group.failure or "no failure",
             }
         )
-    seeds = ", ".join(map(str, again.config["seeds"]))
-    return {"rows": rows, "seeds": seeds, "headline": _answer(again.comparison, within=True)}
+    return {"rows": rows, "seeds": again.seeds, "headline": _answer(again.comparison, within=True)}
 
 
 def _original(study: FinishedStudy) -> dict[str, Any]:

@@ -1,5 +1,6 @@
 """Verdicts, pairs and resamples: made once, within the whole study and within a part of it."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import made_runs
@@ -14,6 +15,7 @@ from study.compare.runs import Run
 from study.compare.seeds_and_images import crossed_test
 from study.compare.statistics import mcnemar, sign_flip
 from study.compare.verdicts import BEST, BETTER, NOT_DISTINGUISHABLE, WORSE
+from study.errors import StudyError
 
 
 @pytest.fixture(scope="module")
@@ -55,6 +57,28 @@ def test_several_seeds_are_one_test_over_seeds_and_images(seeds: list[Run]) -> N
     assert [verdicts[name][1] for name in "bc"] == pytest.approx(list(multipletests(raw, method="holm")[1]))
     assert verdicts["a"][0] == BEST and verdicts["c"][0] == WORSE
     assert verdicts["b"][0] == NOT_DISTINGUISHABLE  # one of its three seeds diverged: the next may as well
+
+
+def test_the_seeds_of_two_studies_are_compared_together(seeds: list[Run], tmp_path: Path) -> None:
+    whole = comparison_of(seeds)
+    first, later = ([run for run in seeds if (run.seed == 0) == is_first] for is_first in (True, False))
+    joined = comparison_of([run for run in later if run.experiment in "ab"]).with_seeds_of(comparison_of(first))
+    assert [(run.experiment, run.seed) for run in joined.runs] == [(name, seed) for name in "ab" for seed in range(3)]
+    a, b = (whole.recipes[name] for name in "ab")
+    assert joined.p_value(joined.recipes["a"], joined.recipes["b"]) == whole.p_value(a, b)
+    assert joined.with_seeds_of(whole).runs == joined.runs, "it has these seeds"
+
+
+def test_seeds_of_another_recipe_or_other_images_are_not_compared(tmp_path: Path) -> None:
+    pair = [Made(recipe("a"), 0.9, seed=1), Made(recipe("b"), 0.7, seed=1)]
+    whole = comparison_of(made_runs.study(tmp_path / "whole", pair))
+    lacks_one = comparison_of(made_runs.study(tmp_path / "one", [Made(recipe("a"), 0.9)]))
+    assert whole.with_seeds_of(lacks_one) is whole
+    otherwise = [Made(recipe("a"), 0.9), Made(recipe("b", lr=0.5), 0.7)]
+    assert whole.with_seeds_of(comparison_of(made_runs.study(tmp_path / "otherwise", otherwise))) is whole
+    fewer = made_runs.study(tmp_path / "fewer", [replace(one, seed=0) for one in pair], images=300)
+    with pytest.raises(StudyError, match="evaluated on other test images"):
+        whole.with_seeds_of(comparison_of(fewer))
 
 
 def test_tiers_step_down_to_the_best_of_the_rest(tmp_path: Path) -> None:

@@ -146,13 +146,14 @@ def test_claims_are_judged_again_with_further_seeds(tmp_path: Path) -> None:
     sound = study(tmp_path / "sound", pair)
     again = study(tmp_path / "again", [replace(one, seed=seed) for one in pair for seed in (1, 2, 3)])
     text = findings(sound, sound, again, FIGURES, "make findings")
-    part = text.split("## The same with other seeds")[1].split("\n## ")[0]
+    part = text.split("## The same over several seeds")[1].split("\n## ")[0]
     row = next(line for line in part.splitlines() if line.startswith("| sgd_ver3"))
-    each = [run.test_accuracy for run in again.comparison.recipes["sgd_ver3"]]
-    assert "| " + ", ".join(f"{one:.1%}" for one in each) + " |" in row
-    assert row.endswith(f"| {sound.comparison.recipes['sgd_ver3'].accuracy('test'):.1%} |")
+    each = [run.test_accuracy for one in (sound, again) for run in one.comparison.recipes["sgd_ver3"]]
+    assert len(each) == 4 and row.endswith("| " + ", ".join(f"{one:.1%}" for one in each) + " |")
+    assert "further seeds: 0, 1, 2, 3, in this order" in part and "| 6 of 6, seeds 1, 2, 3 |" not in part
+    assert "| runs | 6 of 42, seeds 1, 2, 3 |" in text, "the conditions are those of the study alone"
     assert (
-        "| claim | recipes | sound protocol | the same, seeds 1, 2, 3 | original protocol | what would settle it |"
+        "| claim | recipes | sound protocol | the same, seeds 0, 1, 2, 3 | original protocol | what would settle it |"
         in text
     )
     claim = next(line for line in text.splitlines() if "| sgd_ver3 against sgd_ver2 |" in line)
