@@ -20,7 +20,7 @@ from scipy.stats import fisher_exact
 
 from study.compare.comparison import EVERY_SEED, Comparison
 from study.compare.runs import RecipeRuns
-from study.compare.statistics import Units, accuracy_interval, holm, level, mean_interval, with_seeds
+from study.compare.statistics import Units, accuracy_interval, holm, level, with_seeds
 from study.compare.verdicts import HIGHER, LOWER, NOT_DISTINGUISHABLE
 from study.data.manifest import MANIFEST_COLUMNS
 
@@ -178,21 +178,23 @@ def difference_interval(one: Subset, two: Subset, confidence: float) -> tuple[fl
 
     Either side is the root of (a² − 2 φ a b + b²), with a and b the sides of the two intervals over images on which
     they move apart. φ is the correlation of the two accuracies: 0 if no unit has images in both, else that of the
-    units' residuals. For several seeds the square of Student's half interval of the seeds' differences is added.
+    units' residuals. For several seeds it is over these too, see `study.compare.statistics.with_seeds`.
     Source: Newcombe 1998, Statistics in Medicine 17:873–890 (method 10) for φ = 0, and 17:2635–2650 for pairs; Zou &
     Donner 2008, Statistics in Medicine 27:1693–1702, for intervals other than Wilson's. The first is statsmodels'
     `confint_proportions_2indep(method="newcomb")`.
     """
     difference = one.accuracy - two.accuracy
     (low_one, high_one), (low_two, high_two) = one.over_images(confidence), two.over_images(confidence)
-    seeds, phi = _half(one.of_seeds - two.of_seeds, confidence), _correlation(one, two)
+    phi = _correlation(one, two)
 
     def side(a: float, b: float) -> float:
-        return math.sqrt(max(a**2 - 2 * phi * a * b + b**2, 0.0) + seeds**2)
+        return math.sqrt(max(a**2 - 2 * phi * a * b + b**2, 0.0))
 
     below = side(one.accuracy - low_one, high_two - two.accuracy)
     above = side(high_one - one.accuracy, two.accuracy - low_two)
-    return max(difference - below, -1.0), min(difference + above, 1.0)
+    over_images = difference - below, difference + above
+    low, high = with_seeds(over_images, (one.of_seeds - two.of_seeds).tolist(), confidence)
+    return max(low, -1.0), min(high, 1.0)
 
 
 def p_value(one: Subset, two: Subset) -> float:
@@ -220,12 +222,6 @@ def _p_of_interval(one: Subset, two: Subset) -> float:
     if difference == 0 or beyond(ends[1]) >= 0:
         return 1.0
     return LEAST_P if beyond(ends[0]) <= 0 else math.exp(brentq(beyond, *ends, xtol=1e-9))
-
-
-def _half(of_seeds: NDArray[np.float64], confidence: float) -> float:
-    """Half of Student's interval over the seeds; 0 for one seed, which says nothing of others."""
-    low, high = mean_interval(of_seeds.tolist(), confidence)
-    return 0.0 if math.isnan(low) else (high - low) / 2
 
 
 def _correlation(one: Subset, two: Subset) -> float:
