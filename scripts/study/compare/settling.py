@@ -61,10 +61,15 @@ def _more_of_the_same(comparison: Comparison, a: RecipeRuns, b: RecipeRuns, test
     images, unit = comparison.test_units, "test images" if comparison.units is None else "test groups"
     if not a.several_seeds:
         needed = network_images_needed(difference, variances, alpha)
-        return f"for these networks {needed:,} {unit} in place of {images:,}"
+        return f"for these networks {_rounded(needed)} {unit} in place of {images:,}"
     ways = {
         f"seeds in place of {len(a)}": seeds_needed(difference, variances, images, alpha),
         f"{unit} in place of {images:,}": images_needed(difference, variances, len(a), alpha),
     }
-    reachable = [f"{count:,} {what}" for what, count in ways.items() if count is not None]
+    reachable = [f"{_rounded(count)} {what}" for what, count in ways.items() if count is not None]
     return " or ".join(reachable) or "no number of seeds alone, and no number of test images alone"
+
+
+def _rounded(count: int) -> str:
+    """To two digits, as what it is computed from is known no better."""
+    return f"{float(f'{count:.2g}'):,.0f}"

@@ -144,8 +144,13 @@ def _chosen_otherwise(comparison: Comparison, escape: Callable[[str], str]) -> s
     return f"Counting every class alike, validation would have chosen {' or '.join(parts)}." if parts else ""
 
 
-def caution(comparison: Comparison, again: bool = False) -> str:
-    """What the comparison can and cannot say, in words; `again`: whether some were trained with further seeds."""
+def caution(comparison: Comparison, again: bool = False, power: str | None = None) -> str:
+    """What the comparison can and cannot say, in words.
+
+    Args:
+        again: whether some recipes were trained with further seeds.
+        power: what differences it finds, if not those between the best recipe and another.
+    """
     seeds, (_, test, over) = len(comparison.best), test_names(comparison.units is not None)
     other_seeds = "is told below, of some" if again else "is not measured"
     if len(comparison.recipes) == 1:
@@ -161,7 +166,8 @@ def caution(comparison: Comparison, again: bool = False) -> str:
             f"{over}: one p value for all runs of a pair, from the variance between seeds and between {over}, with "
             "Holm's correction."
         )
-    return f"{text} {_imported(comparison)}{_independent(comparison)}{_power(comparison)}".strip()
+    found = _power(comparison) if power is None else power
+    return f"{text} {_imported(comparison)}{_independent(comparison)}{found}".strip()
 
 
 def _imported(comparison: Comparison) -> str:
@@ -213,7 +219,7 @@ def _power(comparison: Comparison) -> str:
     if smallest >= 1:
         text = f"No difference {of} would have been found with a power of {POWER:.0%}."
     else:
-        text = f"A true difference {of} is found in {POWER:.0%} of such studies if it is {_points(smallest)} or more."
+        text = f"A true difference {of} is found in {POWER:.0%} of such studies if it is {in_points(smallest)} or more."
     wished = table[table["difference"] < smallest]
     if wished.empty:
         return text
@@ -224,10 +230,11 @@ def _power(comparison: Comparison) -> str:
         parts.append(f"with these test images {answer}")
     more = needs[IMAGES if comparison.units is None else GROUPS]
     parts.append(f"with {'this seed' if len(comparison.best) == 1 else 'these seeds'} {more}")
-    return f"{text} To find {_points(difference)}: {', '.join(parts)}."
+    return f"{text} To find {in_points(difference)}: {', '.join(parts)}."
 
 
-def _points(difference: float) -> str:
+def in_points(difference: float) -> str:
+    """A share of the images as points, with two digits: "9.5 points"."""
     points = f"{100 * difference:.2g}"
     return f"{points} point{'s' * (points != '1')}"
 

@@ -151,6 +151,7 @@ def findings(
             in_short=_in_short(sound, every_seed, [*effect_summary, *blame]),
             studies=[conditions(study) for study in finished],
             again=_again(every_seed) if every_seed else None,
+            one_seed=len(sound.config["seeds"]) == 1,
             headline=_answer(sound.comparison),
             reported_headline=_reported_answer(sound.comparison),
             caution=caution(sound.comparison, again=bool(again)),
@@ -349,8 +350,8 @@ def _blame(study: FinishedStudy) -> list[str]:
         softmax, log = (_fails(study.comparison, group) for group in pair)
         words = [_how_far(study.comparison, group) for group in pair]
         verdicts: dict[tuple[bool | None, bool | None], str] = {
-            (True, False): "the double softmax made it fail; the learning rate and the batch size by themselves do not",
-            (True, True): "it fails with the correct loss as well: the learning rate is enough",
+            (True, False): "at this learning rate and batch size it is the double softmax that makes it fail",
+            (True, True): "it fails with the correct loss as well, so it takes no double softmax",
             (False, False): "it does not fail here, with either",
             (False, True): "it fails only with the correct loss",
         }

@@ -14,18 +14,28 @@ import numpy as np
 import pandas as pd
 from scipy.stats import spearmanr, ttest_1samp
 
+from study.compare.cost import costs
 from study.compare.runs import RecipeRuns
-from study.compare.seeds_and_images import crossed_test
+from study.compare.seeds_and_images import (
+    POWER,
+    Differences,
+    Variances,
+    crossed_test,
+    network_difference,
+    seeds_needed,
+    smallest_difference,
+)
 from study.compare.statistics import Units, holm, level
 from study.compare.verdicts import BETTER, HOLDS, NOT_DISTINGUISHABLE, REVERSED, UNJUDGED, WORSE
 from study.errors import StudyError
 from study.files import read_table
-from study.report.answer import caution
+from study.report.answer import caution, in_points
 from study.report.case_text import escape_markdown
 from study.report.comparison_page import environment
 from study.report.findings_page import FinishedStudy
 
 SCORE = "balanced_accuracy"
+WISHED = 0.05  # a difference of which is told how many seeds find it
 
 
 def read_literature(path: Path) -> pd.DataFrame:
@@ -52,7 +62,8 @@ def imbalance(study: FinishedStudy, literature: pd.DataFrame, command: str) -> s
         raise StudyError(
             f"study '{study.name}': the first recipe of its table and one more have to be finished; run it first"
         )
-    rows = _rows(study, plain)
+    rows, smallest = _rows(study, plain), _smallest_found(study, plain)
+    beside, labels = _beside_literature(rows, plain, literature), plain.first.scores["test"].labels
     return (
         environment(html=False)
         .get_template("imbalance.md.j2")
@@ -60,9 +71,14 @@ def imbalance(study: FinishedStudy, literature: pd.DataFrame, command: str) -> s
             command=command,
             plain=escape_markdown(plain.name),
             rows=rows,
-            caution=escape_markdown(caution(study.comparison)),
+            source=escape_markdown(study.config["data"]["source"]),
+            balanced=len(set(np.bincount(labels))) == 1,
+            best_by=study.config["training"]["best_by"].replace("_", " "),
+            caution=escape_markdown(caution(study.comparison, power=_power(study, plain, smallest))),
+            smallest=in_points(smallest),
+            gains_found=sum(abs(float(np.mean(row["gains"]))) >= 100 * smallest for row in beside),
             verdicts={word: [row["name"] for row in rows if row["verdict"] == word] for word in (BETTER, WORSE)},
-            literature=_beside_literature(rows, plain, literature),
+            literature=beside,
             agreement=_agreement(rows, literature),
             confidence=level(study.comparison.confidence),
             seeds=len(plain),
@@ -79,6 +95,7 @@ def _rows(study: FinishedStudy, plain: RecipeRuns) -> list[dict[str, Any]]:
     others = [group for group in comparison.recipes.values() if group.name != plain.name]
     found = holm([balanced_p(group, plain, comparison.units) for group in others])
     p_values = {group.name: p for group, p in zip(others, found, strict=True)}
+    seconds = costs(comparison).set_index("experiment")["seconds"]
     rows = []
     for group in [plain, *others]:
         row: dict[str, Any] = {
@@ -87,7 +104,7 @@ def _rows(study: FinishedStudy, plain: RecipeRuns) -> list[dict[str, Any]]:
             "score": _mean(group, SCORE),
             "interval": comparison.interval(group, SCORE),
             "rare": _recall_of_the_rarest(study, group),
-            "seconds": float(np.mean([run.record["seconds"] for run in group])),
+            "seconds": float(seconds[group.name]),
             "failure": group.failure,
             "verdict": "",
         }
@@ -111,15 +128,53 @@ def balanced_p(a: RecipeRuns, b: RecipeRuns, units: Units | None) -> float:
     Args:
         units: which image is of which independent unit, (N,); None if each is its own.
     """
+    added = _added(a, b, units)
+    if not added.any():
+        return 1.0
+    return crossed_test(added) if len(added) > 1 else float(ttest_1samp(added[0], 0).pvalue)
+
+
+def _added(a: RecipeRuns, b: RecipeRuns, units: Units | None) -> Differences:
+    """What each image, or unit, adds to the difference in balanced accuracy: (S, N) or (S, G), whose mean that is."""
     labels = a.first.scores["test"].labels
     images = np.bincount(labels)
     weights = len(labels) / ((images > 0).sum() * images[labels])
     added = np.array([weights * (one.correct.astype(float) - two.correct) for one, two in zip(a, b, strict=True)])
-    if units is not None:
-        added = np.array([np.bincount(units, row) for row in added])
-    if not added.any():
-        return 1.0
-    return crossed_test(added) if len(added) > 1 else float(ttest_1samp(added[0], 0).pvalue)
+    if units is None:
+        return added
+    of_units = np.array([np.bincount(units, row) for row in added])
+    return of_units * (of_units.shape[1] / len(labels))
+
+
+def _variances(study: FinishedStudy, plain: RecipeRuns) -> tuple[Variances, float]:
+    """Of the differences in balanced accuracy from the plain recipe, and the p value that Holm's first test needs."""
+    comparison = study.comparison
+    others = [group for group in comparison.recipes.values() if group.name != plain.name]
+    alive = [group for group in others if not group.failed] or others
+    variances = Variances.of(_added(group, plain, comparison.units) for group in alive)
+    return variances, (1 - comparison.confidence) / len(others)
+
+
+def _smallest_found(study: FinishedStudy, plain: RecipeRuns) -> float:
+    """The least true difference from the plain recipe that the study finds with `POWER`; of one seed, of networks."""
+    (variances, alpha), units = _variances(study, plain), study.comparison.test_units
+    if not plain.several_seeds:
+        return network_difference(variances, units, alpha)
+    return smallest_difference(variances, len(plain), units, alpha)
+
+
+def _power(study: FinishedStudy, plain: RecipeRuns, smallest: float) -> str:
+    """The smallest difference that is found, and the seeds that find `WISHED`, in words."""
+    text = (
+        f"A true difference between a treatment and {plain.name} is found in {POWER:.0%} of such studies if it is "
+        f"{in_points(smallest)} or more."
+    )
+    if not plain.several_seeds or smallest <= WISHED:
+        return text
+    variances, alpha = _variances(study, plain)
+    needed = seeds_needed(WISHED, variances, study.comparison.test_units, alpha)
+    answer = f"{needed:,} seeds" if needed else "not reachable with any number of seeds"
+    return f"{text} To find {in_points(WISHED)} with these test images: {answer}."
 
 
 def _mean(group: RecipeRuns, metric: str) -> float:
@@ -168,12 +223,15 @@ def _beside_literature(
 
 
 def _agreement(rows: Sequence[dict[str, Any]], literature: pd.DataFrame) -> list[dict[str, Any]]:
-    """Spearman's rank correlation between our balanced error and each published one, over the recipes in both."""
+    """Spearman's rank correlation between our balanced error and each published one, over the recipes in both.
+
+    It has no p value: recipes that share images, seeds and a start are no independent draws.
+    """
     both = [row for row in rows if row["key"] in literature.index]
     if len(both) < 3:
         return []
     found = []
     for name in literature.columns:
         result = spearmanr([-row["score"] for row in both], [literature.loc[row["key"], name] for row in both])
-        found.append({"name": name, "rho": float(result.statistic), "p": float(result.pvalue), "recipes": len(both)})
+        found.append({"name": name, "rho": float(result.statistic), "recipes": len(both)})
     return found

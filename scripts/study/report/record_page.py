@@ -15,14 +15,13 @@ from typing import Any, Generic, NamedTuple, TypeVar
 
 import numpy as np
 import pandas as pd
-from statsmodels.stats.proportion import confint_proportions_2indep
+from numpy.typing import NDArray
 
-from study.compare.comparison import Comparison
 from study.compare.ensemble import members, seeds_together, vote
 from study.compare.leakage import by_copies, copies_in_training
 from study.compare.runs import Run, Scores, by_recipe, choose, scores_by_split
-from study.compare.statistics import bootstrap_interval, level, wilson_interval
-from study.compare.verdicts import BETTER, NOT_DISTINGUISHABLE, WORSE
+from study.compare.statistics import level, wilson_interval
+from study.compare.subgroups import Subset
 from study.elsewhere import from_file
 from study.errors import StudyError
 from study.files import read_table
@@ -36,7 +35,7 @@ HUMAN, HUMAN_SPREAD = 0.65, 0.05
 # On so many PrivateTest images FER2013's label is what most of ten taggers said, ties counted as wrong: FER+ (Barsoum
 # et al. 2016, arXiv:1608.01041), fer2013new.csv of github.com/microsoft/FERPlus.
 CROWD_AGREES, PRIVATE_TEST = 2775, 3589
-TESTED, UNTOLD = "PrivateTest", "not told"
+TESTED, BOTH, UNTOLD = "PrivateTest", "both together", "not told"
 CONFIDENCE = 0.95  # of the intervals of published results where no study of ours says another level
 HONEST_CHOICES = ("PublicTest", "nothing: last epoch")  # of the epoch: without the images that are scored
 # What the record is held against: the published VGG19, and the best network from scratch whose code chooses without the
@@ -179,7 +178,8 @@ def entries(study: FinishedStudy | None, reached: Sequence[Reached], published: 
     confidence = study.comparison.confidence if study else CONFIDENCE
     found, protocols = [], {}
     for row in published.to_dict("records"):
-        low, high = wilson_interval(row["accuracy"] * PRIVATE_TEST, PRIVATE_TEST, confidence)
+        images = (1 + (row["scored_on"] == BOTH)) * PRIVATE_TEST  # PublicTest has as many
+        low, high = wilson_interval(row["accuracy"] * images, images, confidence)
         protocol = protocols[row["experiment"]] = {name: row[name] for name in PROTOCOL}
         found.append(
             Entry(row["work"], row["network"], row["accuracy"], low, high, protocol, row["remark"], row["source"])
@@ -187,7 +187,7 @@ def entries(study: FinishedStudy | None, reached: Sequence[Reached], published: 
     for group in study.comparison.recipes.values() if study else ():
         if study and from_file(group.recipe):  # the protocol is the published one, if any
             protocol = {**protocols.get(group.name, dict.fromkeys(PROTOCOL, UNTOLD)), "scored_on": TESTED}
-            low, high = _interval(study.comparison, [run.scores for run in group])
+            low, high = group.interval("test")
             words = group.recipe.left_out, group.recipe.source
             found.append(Entry(group.name, "", group.accuracy("test"), low, high, protocol, *words, ours=True))
     found += [
@@ -243,7 +243,7 @@ def budget(studies: RecordStudies[FinishedStudy | None]) -> list[Reached]:
                     networks * mean_minutes(group),
                     str(group.first.record["epochs"]),
                     scores,
-                    *_interval(study.comparison, scores),
+                    *_interval(scores, study.comparison.confidence),
                     _protocol(group.recipe),
                     group.failure,
                 )
@@ -283,7 +283,7 @@ def _chosen_networks(study: FinishedStudy, search: FinishedStudy | None) -> Reac
         sum(map(minutes, chosen)),
         ", ".join(dict.fromkeys(str(run.record["epochs"]) for run in chosen)),
         voted,
-        *_interval(study.comparison, voted),
+        *_interval(voted, study.comparison.confidence),
         _protocol(chosen[0].recipe),
         chosen=True,
         pool=(len(pool), sum(map(minutes, pool))),
@@ -304,14 +304,18 @@ def shown(rows: Sequence[Reached]) -> list[Reached]:
     return [row for row in rows if row.networks == 1 or row in best]
 
 
-def _interval(comparison: Comparison, scores: Sequence[Mapping[str, Scores]]) -> tuple[float, float]:
-    """Of the mean test accuracy of several scores, for other images, and for other seeds where there are several."""
-    resampled = [
-        comparison.bootstrap.scores_of(comparison.runs[0], one["test"].predicted, one["test"].nll)["accuracy"]
-        for one in scores
-    ]
-    of_seeds = [float(one["test"].correct.mean()) for one in scores]
-    return bootstrap_interval(of_seeds, np.array(resampled), comparison.confidence)
+def _interval(
+    scores: Sequence[Mapping[str, Scores]], confidence: float, among: NDArray[np.bool_] | None = None
+) -> tuple[float, float]:
+    """Of the mean test accuracy of several scores, for other images, and for other seeds where there are several.
+
+    Args:
+        among: which test images count, (N,); all by default.
+    """
+    right, units = np.array([one["test"].correct for one in scores]), scores[0]["test"].units
+    if among is not None:
+        right, units = right[:, among], None if units is None else units[among]
+    return Subset(right, units).interval(confidence)
 
 
 def record(
@@ -338,7 +342,7 @@ def record(
         .render(
             command=command,
             answers=best,
-            targets=_targets(best, whole.comparison, published) if whole else [],
+            targets=_targets(best, whole.comparison.confidence, published) if whole else [],
             budget=reached,
             longest=MINUTES,
             most=whole.comparison.metrics["ensemble_members"] if whole else 0,
@@ -357,55 +361,53 @@ def record(
             confidence=level(whole.comparison.confidence if whole else CONFIDENCE),
             images=PRIVATE_TEST,
             cores=CORES,
-            missing=[line for study in studies if study for line in _missing(study)],
+            missing=[line for study in studies if study for line in _missing(study, study is ablation)],
             unstarted=[name for name, study in zip(studies._fields, studies, strict=True) if study is None],
             words=escape_markdown,
         )
     )
 
 
-def _targets(ours: Sequence[Reached], comparison: Comparison, published: pd.DataFrame) -> list[dict[str, Any]]:
-    """Each of `TARGETS`, and beside it what we reached: the differences with intervals, and verdicts.
+def _targets(ours: Sequence[Reached], confidence: float, published: pd.DataFrame) -> list[dict[str, Any]]:
+    """Each of `TARGETS`, and beside it what we reached: the differences with intervals.
 
-    Newcombe's interval of a difference of two shares (statsmodels' `confint_proportions_2indep`), as if the images were
-    others, which is the safe side: of theirs nothing is known but the share. Ours counts as one network.
+    Newcombe's interval of a difference (1998, Statistics in Medicine 17:873–890, method 10) from theirs and ours, as if
+    the images were others, which is the safe side: of theirs nothing is known but the share.
     """
-    found, images = [], comparison.test_images
+    found = []
     for work, network in TARGETS:
         theirs = published[(published["work"] == work) & (published["network"] == network)]["accuracy"].iloc[0]
+        their_low, their_high = wilson_interval(theirs * PRIVATE_TEST, PRIVATE_TEST, confidence)
         beside = []
         for one in ours:
-            low, high = confint_proportions_2indep(
-                one.test * images,
-                images,
-                theirs * PRIVATE_TEST,
-                PRIVATE_TEST,
-                method="newcomb",
-                alpha=1 - comparison.confidence,
-            )
-            verdict = BETTER if low > 0 else WORSE if high < 0 else NOT_DISTINGUISHABLE
-            difference = {"difference": one.test - theirs, "low": low, "high": high}
-            beside.append({**difference, "verdict": verdict, "reached": one.test >= theirs})
+            difference = one.test - theirs
+            low = difference - math.hypot(one.test - one.low, their_high - theirs)
+            high = difference + math.hypot(one.high - one.test, theirs - their_low)
+            beside.append({"difference": difference, "low": low, "high": high, "reached": difference >= 0})
         found.append({"work": work, "network": network, "accuracy": theirs, "beside": beside})
     return found
 
 
 def _copies(study: FinishedStudy | None, reached: Sequence[Reached]) -> list[dict[str, Any]]:
-    """Accuracy on PrivateTest with and without the images that have a copy in Training, means over the seeds."""
+    """Accuracy on PrivateTest with and without the images that have a copy in Training, means over the seeds.
+
+    Columns of `study.compare.leakage.leakage`, and low and high: the interval without copies of either kind.
+    """
     if study is None:
         return []
     copies, confidence = copies_in_training(study.comparison), study.comparison.confidence
-    tables = [study.tables["leakage.csv"]]
-    for one in reached:
-        if one.networks > 1:
-            rows = [row for scores in one.scores for row in by_copies(scores, copies, confidence)]
-            tables.append(pd.DataFrame(rows).assign(experiment=one.name))
-    table = pd.concat(tables)
-    table = table[table["split"] == "test"].drop(columns=["split", "seed"])
-    means = (
-        table.astype(dict.fromkeys(table.columns.drop("experiment"), float)).groupby("experiment", sort=False).mean()
-    )
-    return means.sort_values("accuracy", ascending=False).reset_index().to_dict("records")
+    networks: dict[str, Sequence[Mapping[str, Scores]]] = {
+        group.name: [run.scores for run in group] for group in study.comparison.recipes.values()
+    }
+    networks |= {one.name: one.scores for one in reached if one.networks > 1}
+    found = []
+    for name, scores in networks.items():
+        rows = pd.DataFrame([row for one in scores for row in by_copies(one, copies, confidence)])
+        means = rows[rows["split"] == "test"].drop(columns="split").astype(float).mean()
+        clean = ~np.isin(scores[0]["test"].image_ids, [*copies.exact, *(copies.near or [])])
+        low, high = _interval(scores, confidence, clean)
+        found.append({"experiment": name, **means, "low": low, "high": high})
+    return sorted(found, key=lambda row: -row["accuracy"])
 
 
 def _rounds(study: FinishedStudy | None) -> list[dict[str, Any]]:
@@ -486,7 +488,10 @@ def _epochs_of_parts(study: FinishedStudy | None) -> str:
     return listed([str(count) for count in sorted({run.record["epochs"] for run in study.runs if run.recipe.trains})])
 
 
-def _missing(study: FinishedStudy) -> list[str]:
-    """What is not finished of a study."""
+def _missing(study: FinishedStudy, of_seeds: bool) -> list[str]:
+    """What is not finished of a study; `of_seeds`: of one that is to have several."""
     missing = [name for name in study.recipes if name not in study.comparison.recipes]
-    return [f"{study.name}: {', '.join(missing)} (not trained to the end with every seed yet)"] if missing else []
+    lines = [f"{study.name}: {', '.join(missing)} (not trained to the end with every seed yet)"] if missing else []
+    if of_seeds and len(study.config["seeds"]) == 1:
+        lines.append(f"{study.name}: further seeds (one per recipe)")
+    return lines

@@ -70,11 +70,12 @@ def test_it_opens_with_what_was_found(page: str) -> None:
     claims = re.search(r"- Of (\d+) claims read off the reported accuracies: (.+)\.", short)
     assert claims and sum(map(int, re.findall(r"\d+", claims[2]))) == int(claims[1])
     assert "not measured yet" not in short
+    assert short.endswith("Verdicts compare the trained networks of one seed: another may say otherwise.\n")
 
 
 def test_a_failure_that_log_softmax_mends_is_blamed_on_the_double_softmax(page: str) -> None:
     assert "- adam_ver1: with softmax collapsed; with log-softmax learns, " in page
-    assert "the double softmax made it fail" in page
+    assert "at this learning rate and batch size it is the double softmax that makes it fail" in page
     assert "- adam_ver2: not measured yet." in page
 
 

@@ -11,12 +11,13 @@ from made_runs import Made, comparison_of, recipe
 from scipy.stats import ttest_rel
 from sklearn.metrics import balanced_accuracy_score
 
-from study.compare.seeds_and_images import crossed_test
+from study.compare.seeds_and_images import Variances, crossed_test, smallest_difference
 from study.errors import StudyError
 from study.report.findings_page import FinishedStudy
 from study.report.imbalance import balanced_p, imbalance, read_literature
 
 ROOT = Path(__file__).parents[3]
+CONFIG = {"data": {"source": "digits"}, "training": {"best_by": "balanced_accuracy"}}
 ACCURACIES = {"plain": 0.6, "better": 0.8, "same": 0.6, "worse": 0.2}
 
 
@@ -27,7 +28,7 @@ def study(tmp_path: Path) -> FinishedStudy:
     counts = np.arange(len(runs[0].classes), 0, -1)
     weights = pd.DataFrame({"class": runs[0].classes, "count": counts, "weight": 1.0})
     recipes = {run.experiment: run.recipe for run in runs}
-    return FinishedStudy("made", {}, recipes, {}, comparison_of(runs, 400, class_weights=weights), {}, {})
+    return FinishedStudy("made", CONFIG, recipes, {}, comparison_of(runs, 400, class_weights=weights), {}, {})
 
 
 def test_treatments_are_ranked_and_told_from_the_plain_one(study: FinishedStudy) -> None:
@@ -44,6 +45,28 @@ def test_treatments_are_ranked_and_told_from_the_plain_one(study: FinishedStudy)
     assert rows["better"].endswith("| holds |") and rows["worse"].endswith("| holds |")
     assert rows["same"].endswith("| not distinguishable |")
     assert "over 4 recipes: Spearman's" in page
+    assert "scikit-learn's digits, 7 to 1 training images" in page and "by the balanced accuracy on validation" in page
+
+
+def test_what_the_study_finds_is_of_differences_from_the_plain_one(study: FinishedStudy) -> None:
+    groups, labels = study.comparison.recipes, study.comparison.runs[0].scores["test"].labels
+    share = len(labels) / (7 * np.bincount(labels)[labels])
+    right = {name: np.array([run.correct for run in group], float) for name, group in groups.items()}
+    added = [share * (right[name] - right["plain"]) for name in ("better", "same", "worse")]
+    smallest = smallest_difference(Variances.of(added), 5, len(labels), 0.05 / 3)
+    literature = pd.DataFrame({"lt": [30.0, 29.9, 29.8, 30.1]}, index=list(ACCURACIES))
+    page = imbalance(study, literature, "make imbalance")
+    assert (
+        f"between a treatment and plain is found in 80% of such studies if it is {100 * smallest:.2g} points or" in page
+    )
+    assert f"None of the published gains is as large as the {100 * smallest:.2g} points that" in page
+
+
+def test_a_page_on_images_of_ones_own_speaks_of_these(study: FinishedStudy) -> None:
+    config = {"data": {"source": "/data/mushrooms"}, "training": {"best_by": "accuracy"}}
+    page = imbalance(replace(study, config=config), pd.DataFrame(), "python scripts/study imbalance --study mine")
+    assert "The images are those of /data/mushrooms, 7 to 1 training images per class" in page
+    assert "digits" not in page and "make imbalance" not in page and "chosen by the accuracy on validation" in page
 
 
 def test_without_the_plain_recipe_there_is_no_page(study: FinishedStudy) -> None:

@@ -9,10 +9,11 @@ import numpy as np
 import pandas as pd
 import pytest
 from made_runs import Made, comparison_of, recipe
-from scipy.stats import norm
 from sklearn.metrics import accuracy_score, log_loss
+from statsmodels.stats.proportion import confint_proportions_2indep, proportion_confint
 
 from study.compare.leakage import leakage
+from study.compare.subgroups import Subset
 from study.errors import StudyError
 from study.evaluate.predictions import read_predictions
 from study.recipe_table import read_captions, read_recipes
@@ -50,8 +51,13 @@ def study(folder: Path, made: list[Made], name: str, minutes: dict[str, float]) 
         run.record.update({"seconds": 60 * minutes[run.experiment], "provenance": {"threads": 1, "platform": "Linux"}})
     comparison = replace(comparison_of(runs, 300), manifest=manifest)
     recipes = {one.recipe.experiment: one.recipe for one in made}
-    model = {"name": "vgg11_bn", "width": 0.5, "weights": "none"}
-    config = {"model": model, "seeds": [0], "data": {"image_size": 40}, "training": {"max_epochs": None}}
+    model, seeds = {"name": "vgg11_bn", "width": 0.5, "weights": "none"}, sorted({one.seed for one in made})
+    config = {
+        "model": model,
+        "seeds": sorted({one.seed for one in made}),
+        "data": {"image_size": 40},
+        "training": {"max_epochs": None},
+    }
     tables = {"leakage.csv": leakage(comparison)}
     return FinishedStudy(name, config, recipes, {"1": "which?"}, comparison, {"kept": {"splits": SPLITS}}, tables)
 
@@ -95,7 +101,7 @@ def test_the_answer_is_of_the_longest_training_and_told_beside_what_was_publishe
     accuracy = studies.record.comparison.recipes["record_150"].accuracy("test")
     assert f"**One network** of record_150 classifies **{accuracy:.1%}** of PrivateTest correctly" in page
     assert "after 150 minutes of 2 cores" in page and "| record_20 | 1 | 12 | 20 |" in page
-    assert "| Residual masking, VGG19 | 70.8% | reached, " in page and page.count("; better |") == 2
+    assert "| Residual masking, VGG19 | 70.8% | reached, " in page
     assert "no run has finished" not in page and "Nothing that the tables of recipes name." in page
 
 
@@ -191,14 +197,23 @@ def test_a_search_on_other_images_is_refused(studies: RecordStudies) -> None:
 
 
 def test_a_difference_from_a_published_share_counts_both_as_uncertain(studies: RecordStudies) -> None:
-    page = page_of(studies)
-    accuracy = studies.record.comparison.recipes["record_150"].accuracy("test")
+    comparison = studies.record.comparison
+    of_several = page_of(studies._replace(search=None))
+    one_seed = replace(comparison, runs=[run for run in comparison.runs if run.seed == 0])
+    page = page_of(RecordStudies(replace(studies.record, comparison=one_seed), None, None))
+    right = one_seed.recipes["record_150"].accuracy("test") * 400
+    low, high = confint_proportions_2indep(right, 400, 0.708 * PRIVATE_TEST, PRIVATE_TEST, method="newcomb")
+    found = _interval_of(page)
+    assert found == pytest.approx((100 * low, 100 * high), abs=0.051)
+    several = _interval_of(of_several)
+    assert several[1] - several[0] > found[1] - found[0], "three seeds that differ count"
+
+
+def _interval_of(page: str) -> tuple[float, float]:
+    """Of the first difference from the published VGG19."""
     line = next(line for line in page.splitlines() if line.startswith("| Residual masking, VGG19"))
-    low, high = (
-        float(word.strip("()+,;")) for word in (line.split("(")[1].split()[0], line.split(" to ")[1].split(")")[0])
-    )
-    error = (accuracy * (1 - accuracy) / 400 + 0.708 * 0.292 / PRIVATE_TEST) ** 0.5
-    assert (high - low) / 200 == pytest.approx(norm.ppf(0.975) * error, rel=0.05)  # Newcombe's is near the normal one
+    low, high = line.split("(")[1].split(")")[0].split(" to ")
+    return float(low), float(high)
 
 
 def test_parts_are_told_from_the_whole_recipe(studies: RecordStudies) -> None:
@@ -241,6 +256,17 @@ def test_a_recipe_alone_in_its_round_is_the_best_of_nothing(studies: RecordStudi
 def test_copies_of_test_images_are_told_apart(studies: RecordStudies) -> None:
     page = page_of(studies)
     assert "Of 400 images 10 have an exact copy and 10 more a near one." in page
+    group = studies.record.comparison.recipes["record_20"]
+    clean = np.arange(400) >= 20
+    low, high = Subset(np.array([run.correct[clean] for run in group]), None).interval(0.95)
+    line = next(line for line in page.split("## With and without")[1].splitlines() if line.startswith("| record_20 |"))
+    assert f"({low:.1%}–{high:.1%})" in line
+
+
+def test_an_interval_of_a_published_result_is_of_the_images_it_was_scored_on() -> None:
+    found = {entry.name: entry for entry in entries(None, [], PUBLISHED)}["oarriaga/face_classification"]
+    expected = proportion_confint(0.66 * 2 * PRIVATE_TEST, 2 * PRIVATE_TEST, method="wilson")
+    assert (found.low, found.high) == pytest.approx(expected)
 
 
 def test_what_is_not_finished_is_said(studies: RecordStudies) -> None:
@@ -251,6 +277,11 @@ def test_what_is_not_finished_is_said(studies: RecordStudies) -> None:
     late = replace(studies.record, recipes={**studies.record.recipes, "record_600": recipe("record_600")})
     page = page_of(studies._replace(record=late))
     assert "- record: record_600 (not trained to the end with every seed yet)" in page
+    once = replace(studies.ablation, config={**studies.ablation.config, "seeds": [0]})
+    missing = page_of(studies._replace(ablation=once)).split("## Not measured")[1]
+    assert missing == "\n\n- record_ablation: further seeds (one per recipe)\n", (
+        "a search has one seed for every recipe"
+    )
 
 
 def test_the_figures_name_every_result(studies: RecordStudies, tmp_path: Path) -> None:
