@@ -130,7 +130,7 @@ lint: $(TOOLS) ## formatters, linters, types
 PYTEST = OMP_WAIT_POLICY=passive python -m pytest --dist loadfile --no-loadscope-reorder \
   --numprocesses $$(( $$(nproc) < 4 ? $$(nproc) + 1 : 4 ))
 
-test: lint dry-run ## all checks and tests
+test: lint ## all checks and tests
 	. $(BIN)/activate && $(PYTEST)
 
 test-quick: $(TOOLS) dry-run ## dry runs, unit tests and one small study: what CI does with every supported Python

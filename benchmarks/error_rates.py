@@ -1,6 +1,7 @@
 """How often intervals miss and tests between two recipes err or find a difference, in simulated studies.
 
     python -m benchmarks.error_rates [--studies 1000]      the tables of docs/STATISTICS.md, to the terminal
+    python -m benchmarks.error_rates --calculated          the one that is calculated alone
 
 Every image has a difficulty that both recipes share and one for each recipe; every seed makes a recipe better or worse;
 a network is right about an image if the sum, with noise, is above a threshold. Both recipes have the same distribution,
@@ -17,6 +18,7 @@ from functools import cache
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.special import chdtri, ndtr, stdtrit
 from scipy.stats import norm, t
 
 from study.compare.seeds_and_images import _MeanSquares, crossed_test
@@ -133,6 +135,38 @@ def rows(seeds: Sequence[int], studies: int, alpha: float, advantage: float) -> 
         for name, world in WORLDS.items():
             found = rates(world, count, studies, alpha, advantage)
             yield f"| {count} | {name} | " + " | ".join(f"{100 * rate:.1f}" for rate in found.values()) + " |"
+
+
+LEVELS, POINTS = (0.05, 0.005, 0.0005), 20_000  # of the calculation: its levels, the points of its integral
+
+
+def calculated(seeds: int, alpha: float) -> tuple[float, float]:
+    """How often Satterthwaite's test and `crossed_test` err at that share of the seeds where each errs most.
+
+    For normal effects and so many images that their part of the variance is known: the mean square of the seeds is χ²
+    over its degrees of freedom, over which is integrated, and the mean is independent of it.
+    """
+    found = chdtri(seeds - 1, (np.arange(POINTS) + 0.5) / POINTS) / (seeds - 1)
+    rates = []
+    for share in np.linspace(0.005, 1, 200):
+        of_seeds, of_images = share * found, 1 - share
+        freedom = (of_seeds + of_images) ** 2 / of_seeds**2 * (seeds - 1)
+        squares = (
+            stdtrit(freedom, alpha / 2) ** 2 * (of_seeds + of_images),
+            stdtrit(seeds - 1, alpha / 2) ** 2 * of_seeds + norm.isf(alpha / 2) ** 2 * of_images,
+        )
+        rates.append([float(2 * ndtr(-np.sqrt(square)).mean()) for square in squares])
+    satterthwaites, here = np.max(rates, axis=0)
+    return float(satterthwaites), float(here)
+
+
+def calculated_rows(seeds: Sequence[int]) -> Iterator[str]:
+    """The errors as a table in Markdown, line by line."""
+    yield "| seeds | " + " | ".join(f"{name}, at {a:.2%}" for name in ("Satterthwaite", "here") for a in LEVELS) + " |"
+    yield "| --- |" + " ---: |" * 2 * len(LEVELS)
+    for count in seeds:
+        errors = np.array([calculated(count, alpha) for alpha in LEVELS]).T.ravel()
+        yield f"| {count} | " + " | ".join(f"{100 * error:.2g} %" for error in errors) + " |"
 
 
 CONFIDENCE, SAMPLES = 0.95, 400  # of intervals; of a bootstrap
@@ -300,7 +334,11 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--studies", type=int, default=1000, help="simulated studies of each row")
     parser.add_argument("--seeds", type=int, nargs="*", default=[2, 3, 5, 10], help="none for the groups alone")
+    parser.add_argument("--calculated", action="store_true", help="what is calculated alone, without simulations")
     arguments = parser.parse_args()
+    if arguments.calculated:
+        print("\n".join(calculated_rows(arguments.seeds)))
+        return
     for alpha, advantage in ((0.05, 0.0), (0.05, 0.15), (0.005, 0.0)) if arguments.seeds else ():
         what = "no difference" if not advantage else f"a threshold lower by {advantage:g}"
         print(f"\nSignificant at {alpha:.1%} with {what}, % of {arguments.studies:,} studies\n")

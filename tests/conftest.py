@@ -85,7 +85,8 @@ def copy_pipeline(target: Path) -> Workspace:
     for name in PIPELINE:
         source = ROOT / name
         if source.is_dir():
-            shutil.copytree(source, target / name, ignore=shutil.ignore_patterns("__pycache__"))
+            # What Python compiled is valid there, too, but for what it is just writing.
+            shutil.copytree(source, target / name, ignore=shutil.ignore_patterns("*.pyc.*"))
         else:
             shutil.copy2(source, target / name)
     (target / "config/small.tsv").write_text(RECIPES, encoding="utf-8")

@@ -4,6 +4,7 @@ A server process loads them once, and every call is a fork of it (multiprocessin
 directory, an environment and an output of its own, and with none of this project's modules. Jobs are processes as ever.
 """
 
+import gc
 import multiprocessing
 import os
 import runpy
@@ -42,6 +43,7 @@ def run(
 
 
 def _run(program: str, words: list[str], folder: str, environment: dict[str, str], output: str) -> None:
+    gc.freeze()  # collections would walk all that is loaded, and have it copied
     os.chdir(folder)
     os.environ.clear()
     os.environ.update(environment)

@@ -59,16 +59,26 @@ def test_a_kept_run_that_does_not_say_how_it_was_evaluated_is_skipped(
     assert summary == f"{STUDY}: 1 of the 2 runs restored from mine" and not mine.runs[0].run.exists()
 
 
-@pytest.fixture
-def elsewhere(finished_copy: Workspace) -> Workspace:
+@pytest.fixture(scope="module")
+def prepared(finished: Workspace, tmp_path_factory: pytest.TempPathFactory) -> Workspace:
     """The study's runs kept, all that was made removed, and the images prepared again."""
-    run = finished_copy.command("keep", "small")
+    workspace = Workspace(tmp_path_factory.mktemp("prepared") / "study")
+    shutil.copytree(finished.root, workspace.root, symlinks=True)
+    run = workspace.command("keep", "small")
     assert run.returncode == 0 and "docs/runs/small: 2 of the 2 runs of results/small kept" in run.stdout, run.stdout
     for made in (STUDY, ".snakemake"):
-        shutil.rmtree(finished_copy.root / made)
+        shutil.rmtree(workspace.root / made)
     for rule in ("pack", "class_weights"):  # not at once: Snakemake forgets the second one behind the checkpoint
-        finished_copy.snakemake("--until", rule)
-    return finished_copy
+        workspace.snakemake("--until", rule)
+    return workspace
+
+
+@pytest.fixture
+def elsewhere(prepared: Workspace, tmp_path: Path) -> Workspace:
+    """The same, to be changed at will."""
+    root = tmp_path / "elsewhere"
+    shutil.copytree(prepared.root, root, symlinks=True)
+    return Workspace(root)
 
 
 def test_restored_runs_are_finished_ones(elsewhere: Workspace, finished: Workspace) -> None:

@@ -217,6 +217,7 @@ def repository(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("hosts") / "owner/recipe-study"
     folder.mkdir(parents=True)
     copy_pipeline(folder)
+    shutil.copy2(ROOT / ".gitignore", folder)
     git(folder, "init", "-q", "-b", "main")
     git(folder, "add", "-A")
     git(folder, "commit", "-qm", "one")

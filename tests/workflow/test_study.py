@@ -219,7 +219,7 @@ def test_fer2013_as_a_folder_tree(workspace: Workspace, fer2013_zip: Path) -> No
     with zipfile.ZipFile(fer2013_zip) as archive:
         archive.extractall(workspace.root / "fer2013")
     workspace.configure(data={"source": "fer2013", "image_size": 48})
-    workspace.snakemake("--", "results/small/data/pack.json")
+    workspace.snakemake("--", "results/small/data/audit.json")
     audit = json.loads((workspace.root / "results/small/data/audit.json").read_text(encoding="utf-8"))
     found = audit["found"]
     assert (found["duplicate_groups"], found["duplicate_images"]) == (1469, 3265)
@@ -230,7 +230,7 @@ def test_fer2013_as_a_folder_tree(workspace: Workspace, fer2013_zip: Path) -> No
 
 def test_two_recipes_on_fer2013_with_its_official_split(workspace: Workspace, fer2013_zip: Path) -> None:
     workspace.configure(data={"source": str(fer2013_zip), "image_size": 48}, split={"method": "official"})
-    workspace.snakemake()
+    workspace.snakemake("--", "results/small/tables/comparison.csv")
     comparison = pd.read_csv(workspace.root / "results/small/tables/comparison.csv")
     assert list(comparison["experiment"]) == ["plain", "weighted"]
     assert set(comparison["test_images"]) == {3572}, "PrivateTest without blanks and contradictions"

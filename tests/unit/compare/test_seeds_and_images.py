@@ -9,7 +9,8 @@ from scipy.stats import norm, t
 from statsmodels.formula.api import ols
 from statsmodels.stats.anova import anova_lm
 
-from benchmarks.error_rates import TESTS, World, rates
+from benchmarks import error_rates
+from benchmarks.error_rates import TESTS, World, calculated, rates
 from study.compare.seeds_and_images import (
     LEAST_P,
     POWER,
@@ -28,6 +29,15 @@ from study.compare.seeds_and_images import (
 def differences(seeds: int, images: int, seed: int = 0) -> np.ndarray:
     a, b = World(0.1, 1.0, images=images).draw(seeds, np.random.default_rng(seed))
     return a.astype(np.int8) - b
+
+
+@pytest.mark.parametrize(("seeds", "alpha", "satterthwaite"), [(2, 0.05, 0.128), (2, 0.0005, 0.051), (5, 0.005, 0.011)])
+def test_of_many_images_it_errs_as_often_as_it_says(
+    monkeypatch: pytest.MonkeyPatch, seeds: int, alpha: float, satterthwaite: float
+) -> None:
+    monkeypatch.setattr(error_rates, "POINTS", 2000)
+    usual, here = calculated(seeds, alpha)
+    assert here == pytest.approx(alpha, rel=0.02) and usual == pytest.approx(satterthwaite, rel=0.05)
 
 
 def test_mean_squares_are_statsmodels() -> None:

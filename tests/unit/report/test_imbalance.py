@@ -1,5 +1,6 @@
 """The page on treatments of imbalance: what it says of made-up runs whose truth is known."""
 
+from copy import deepcopy
 from dataclasses import replace
 from pathlib import Path
 
@@ -22,9 +23,15 @@ ACCURACIES = {"plain": 0.6, "better": 0.8, "same": 0.6, "worse": 0.2}
 
 
 @pytest.fixture
-def study(tmp_path: Path) -> FinishedStudy:
+def study(made_up: FinishedStudy) -> FinishedStudy:
+    """To be changed at will."""
+    return deepcopy(made_up)
+
+
+@pytest.fixture(scope="module")
+def made_up(tmp_path_factory: pytest.TempPathFactory) -> FinishedStudy:
     made = [Made(recipe(name), value, seed=seed) for name, value in ACCURACIES.items() for seed in range(5)]
-    runs = made_runs.study(tmp_path, made)
+    runs = made_runs.study(tmp_path_factory.mktemp("runs"), made)
     counts = np.arange(len(runs[0].classes), 0, -1)
     weights = pd.DataFrame({"class": runs[0].classes, "count": counts, "weight": 1.0})
     recipes = {run.experiment: run.recipe for run in runs}

@@ -1,5 +1,6 @@
 """The page on the record on FER2013: what it says of made-up runs whose truth is known."""
 
+from copy import deepcopy
 from dataclasses import replace
 from pathlib import Path
 from xml.etree import ElementTree
@@ -54,7 +55,7 @@ def study(folder: Path, made: list[Made], name: str, minutes: dict[str, float]) 
     model, seeds = {"name": "vgg11_bn", "width": 0.5, "weights": "none"}, sorted({one.seed for one in made})
     config = {
         "model": model,
-        "seeds": sorted({one.seed for one in made}),
+        "seeds": seeds,
         "data": {"image_size": 40},
         "training": {"max_epochs": None},
     }
@@ -67,7 +68,14 @@ def page_of(studies: RecordStudies[FinishedStudy | None]) -> str:
 
 
 @pytest.fixture
-def studies(tmp_path: Path) -> RecordStudies[FinishedStudy | None]:
+def studies(made_up: RecordStudies[FinishedStudy | None]) -> RecordStudies[FinishedStudy | None]:
+    """To be changed at will."""
+    return deepcopy(made_up)
+
+
+@pytest.fixture(scope="module")
+def made_up(tmp_path_factory: pytest.TempPathFactory) -> RecordStudies[FinishedStudy | None]:
+    tmp_path = tmp_path_factory.mktemp("studies")
     base = {"activation": "logits", "reported": None, "training.lr_scheduler": "OneCycleLR"}
     of = {seed: seed for seed in (0, 1, 2)}
     whole = study(
