@@ -67,7 +67,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         nargs="+",
         default=[],
         metavar="KEY=VALUE",
-        help="what is known already, as Snakemake takes it: 'data={table: {label: dx}}' 'model={name: resnet18, width: 1}'",
+        help="what is known already, as Snakemake takes it: 'data={class_level: 1}' 'model={name: resnet18, width: 1}'",
     )
 
 

@@ -37,7 +37,7 @@ def test_of_many_images_it_errs_as_often_as_it_says(
 ) -> None:
     monkeypatch.setattr(error_rates, "POINTS", 2000)
     usual, here = calculated(seeds, alpha)
-    assert here == pytest.approx(alpha, rel=0.02) and usual == pytest.approx(satterthwaite, rel=0.05)
+    assert here == pytest.approx(alpha, rel=0.05) and usual == pytest.approx(satterthwaite, rel=0.05)
 
 
 def test_mean_squares_are_statsmodels() -> None:
