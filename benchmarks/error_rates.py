@@ -1,7 +1,7 @@
 """How often intervals miss and tests between two recipes err or find a difference, in simulated studies.
 
-    python -m benchmarks.error_rates [--studies 1000]      the tables of docs/STATISTICS.md, to the terminal
-    python -m benchmarks.error_rates --calculated          the one that is calculated alone
+    python -m benchmarks.error_rates [--studies 1000]      the simulated tables of docs/STATISTICS.md, to the terminal
+    python -m benchmarks.error_rates --calculated          the calculated one, without simulations
 
 Every image has a difficulty that both recipes share and one for each recipe; every seed makes a recipe better or worse;
 a network is right about an image if the sum, with noise, is above a threshold. Both recipes have the same distribution,
@@ -334,7 +334,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--studies", type=int, default=1000, help="simulated studies of each row")
     parser.add_argument("--seeds", type=int, nargs="*", default=[2, 3, 5, 10], help="none for the groups alone")
-    parser.add_argument("--calculated", action="store_true", help="what is calculated alone, without simulations")
+    parser.add_argument("--calculated", action="store_true", help="the calculated table in place of the simulated ones")
     arguments = parser.parse_args()
     if arguments.calculated:
         print("\n".join(calculated_rows(arguments.seeds)))

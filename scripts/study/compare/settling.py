@@ -71,5 +71,6 @@ def _more_of_the_same(comparison: Comparison, a: RecipeRuns, b: RecipeRuns, test
 
 
 def _rounded(count: int) -> str:
-    """To two digits, as what it is computed from is known no better."""
-    return f"{float(f'{count:.2g}'):,.0f}"
+    """Up to two digits: what it is computed from is known no better, and fewer would not do."""
+    step = 10 ** max(len(str(count)) - 2, 0)
+    return f"{-(-count // step) * step:,}"

@@ -144,21 +144,22 @@ def _chosen_otherwise(comparison: Comparison, escape: Callable[[str], str]) -> s
     return f"Counting every class alike, validation would have chosen {' or '.join(parts)}." if parts else ""
 
 
-def caution(comparison: Comparison, again: bool = False, power: str | None = None) -> str:
+def caution(comparison: Comparison, again: bool = False, power: str | None = None, test: str = "") -> str:
     """What the comparison can and cannot say, in words.
 
     Args:
         again: whether some recipes were trained with further seeds.
         power: what differences it finds, if not those between the best recipe and another.
+        test: of networks of one seed, if not that of their accuracies.
     """
-    seeds, (_, test, over) = len(comparison.best), test_names(comparison.units is not None)
+    seeds, (_, usual, over) = len(comparison.best), test_names(comparison.units is not None)
     other_seeds = "is told below, of some" if again else "is not measured"
     if len(comparison.recipes) == 1:
         text = f"One recipe alone, trained {'once' if seeds == 1 else f'with {seeds} seeds'}: there is nothing to test."
     elif seeds == 1:
         text = (
-            f"Each recipe was trained once. The tests compare these trained networks on the same test images ({test}, "
-            f"Holm's correction); how much another seed would change {other_seeds}."
+            "Each recipe was trained once. The tests compare these trained networks on the same test images "
+            f"({test or usual}, Holm's correction); how much another seed would change {other_seeds}."
         )
     else:
         text = (

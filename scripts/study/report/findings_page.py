@@ -34,7 +34,7 @@ from study.report.answer import answer, audit_facts, caution
 from study.report.case_text import escape_markdown
 from study.report.comparison_page import environment
 from study.report.first_page import points, provenance_rows
-from study.settings import reported_protocol
+from study.settings import deciding, reported_protocol
 
 SHOWN_OF_PROVENANCE = (
     *("processor", "platform", "precision", "training time", "trained", "commit", "torch", "predictions from files"),
@@ -75,12 +75,18 @@ class FinishedStudy:
         return self.comparison.runs
 
     @property
-    def seeds(self) -> str:
-        """Those that the runs have."""
+    def seeds_in_words(self) -> str:
+        """Those that the runs have, as a list."""
         return ", ".join(map(str, sorted({run.seed for run in self.runs})))
 
     def with_seeds_of(self, other: "FinishedStudy") -> "FinishedStudy":
-        """The same over the seeds of both, see `Comparison.with_seeds_of`."""
+        """The same over the seeds of both, see `Comparison.with_seeds_of`.
+
+        As it is where images or trainings are set otherwise.
+        """
+        parts = ("data", "split", "training")
+        if any(deciding(dict(self.config), part) != deciding(dict(other.config), part) for part in parts):
+            return self
         comparison = self.comparison.with_seeds_of(other.comparison)
         return replace(self, comparison=comparison, tables=all_tables(comparison))
 
@@ -177,7 +183,7 @@ def findings(
 def _in_short(sound: FinishedStudy, again: FinishedStudy | None, found: Sequence[str]) -> list[str]:
     """The page in a few lines: the winner, what was found of treatments and failures, the claims."""
     lines = [_sentences(sound.comparison)[0], *(line for line in found if NOT_YET not in line)]
-    for study, words in ((sound, ""), (again, f", over the seeds {again.seeds}" if again else "")):
+    for study, words in ((sound, ""), (again, f", over the seeds {again.seeds_in_words}" if again else "")):
         verdicts = Counter(row["verdict"] for row in _judged(study, _reported(sound)).values()) if study else Counter()
         if verdicts:
             counts = ", ".join(f"{verdict} {count}" for verdict, count in verdicts.most_common())
@@ -351,7 +357,7 @@ def _blame(study: FinishedStudy) -> list[str]:
         words = [_how_far(study.comparison, group) for group in pair]
         verdicts: dict[tuple[bool | None, bool | None], str] = {
             (True, False): "at this learning rate and batch size it is the double softmax that makes it fail",
-            (True, True): "it fails with the correct loss as well, so it takes no double softmax",
+            (True, True): "it fails with the correct loss as well, so it needs no double softmax to fail",
             (False, False): "it does not fail here, with either",
             (False, True): "it fails only with the correct loss",
         }
@@ -466,7 +472,7 @@ def _again(again: FinishedStudy) -> dict[str, Any]:
                 "outcome": group.failure or "no failure",
             }
         )
-    return {"rows": rows, "seeds": again.seeds, "headline": _answer(again.comparison, within=True)}
+    return {"rows": rows, "seeds": again.seeds_in_words, "headline": _answer(again.comparison, within=True)}
 
 
 def _original(study: FinishedStudy) -> dict[str, Any]:
@@ -486,11 +492,11 @@ def _conclusions(
     claims = {key: row["claim"] for rows in sides.values() for key, row in rows.items()}
     found = []
     for key, claim in claims.items():
-        deciding = next((side for side in ("again", "sound") if key in sides[side]), None)
+        told_by = next((side for side in ("again", "sound") if key in sides[side]), None)
         settles = ""
-        if deciding and (study := of[deciding]):
-            tests = sum(bool(row["experiment_b"]) for row in sides[deciding].values())
-            settles = settling(study.comparison, sides[deciding][key], max(tests, 1))
+        if told_by and (study := of[told_by]):
+            tests = sum(bool(row["experiment_b"]) for row in sides[told_by].values())
+            settles = settling(study.comparison, sides[told_by][key], max(tests, 1))
         found.append(
             {
                 "claim": escape_markdown(claim[0].upper() + claim[1:] if key[2] else claim),

@@ -29,6 +29,7 @@ from study.compare.statistics import Units, holm, level
 from study.compare.verdicts import BETTER, HOLDS, NOT_DISTINGUISHABLE, REVERSED, UNJUDGED, WORSE
 from study.errors import StudyError
 from study.files import read_table
+from study.recipe import listed
 from study.report.answer import caution, in_points
 from study.report.case_text import escape_markdown
 from study.report.comparison_page import environment
@@ -74,11 +75,15 @@ def imbalance(study: FinishedStudy, literature: pd.DataFrame, command: str) -> s
             source=escape_markdown(study.config["data"]["source"]),
             balanced=len(set(np.bincount(labels))) == 1,
             best_by=study.config["training"]["best_by"].replace("_", " "),
-            caution=escape_markdown(caution(study.comparison, power=_power(study, plain, smallest))),
-            smallest=in_points(smallest),
+            tables=listed([f"[{path}](../{path})" for path in _tables(study)]),
+            caution=escape_markdown(
+                caution(study.comparison, power=_power(study, plain, smallest), test="Student's paired test")
+            ),
+            smallest=in_points(smallest) if smallest < 1 else "",
             gains_found=sum(abs(float(np.mean(row["gains"]))) >= 100 * smallest for row in beside),
             verdicts={word: [row["name"] for row in rows if row["verdict"] == word] for word in (BETTER, WORSE)},
             literature=beside,
+            published=list(literature.columns),
             agreement=_agreement(rows, literature),
             confidence=level(study.comparison.confidence),
             seeds=len(plain),
@@ -87,6 +92,12 @@ def imbalance(study: FinishedStudy, literature: pd.DataFrame, command: str) -> s
             missing=[escape_markdown(name) for name in study.recipes if name not in groups],
         )
     )
+
+
+def _tables(study: FinishedStudy) -> list[str]:
+    """The study's tables of recipes, as its configuration names them."""
+    tables = study.config["experiments"]
+    return [tables] if isinstance(tables, str) else list(tables)
 
 
 def _rows(study: FinishedStudy, plain: RecipeRuns) -> list[dict[str, Any]]:
@@ -129,7 +140,7 @@ def balanced_p(a: RecipeRuns, b: RecipeRuns, units: Units | None) -> float:
         units: which image is of which independent unit, (N,); None if each is its own.
     """
     added = _added(a, b, units)
-    if not added.any():
+    if not added.any() or added.shape[1] == 1:
         return 1.0
     return crossed_test(added) if len(added) > 1 else float(ttest_1samp(added[0], 0).pvalue)
 
@@ -156,8 +167,14 @@ def _variances(study: FinishedStudy, plain: RecipeRuns) -> tuple[Variances, floa
 
 
 def _smallest_found(study: FinishedStudy, plain: RecipeRuns) -> float:
-    """The least true difference from the plain recipe that the study finds with `POWER`; of one seed, of networks."""
-    (variances, alpha), units = _variances(study, plain), study.comparison.test_units
+    """The least true difference from the plain recipe that the study finds with `POWER`; 1 or more if it finds none.
+
+    Of one seed, between networks.
+    """
+    units = study.comparison.test_units
+    if units == 1:
+        return 1.0
+    variances, alpha = _variances(study, plain)
     if not plain.several_seeds:
         return network_difference(variances, units, alpha)
     return smallest_difference(variances, len(plain), units, alpha)
@@ -165,6 +182,8 @@ def _smallest_found(study: FinishedStudy, plain: RecipeRuns) -> float:
 
 def _power(study: FinishedStudy, plain: RecipeRuns, smallest: float) -> str:
     """The smallest difference that is found, and the seeds that find `WISHED`, in words."""
+    if smallest >= 1:
+        return f"No difference between a treatment and {plain.name} would have been found with a power of {POWER:.0%}."
     text = (
         f"A true difference between a treatment and {plain.name} is found in {POWER:.0%} of such studies if it is "
         f"{in_points(smallest)} or more."

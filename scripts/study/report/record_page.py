@@ -18,7 +18,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from study.compare.ensemble import members, seeds_together, vote
-from study.compare.leakage import by_copies, copies_in_training
+from study.compare.leakage import LEAKAGE_COLUMNS, by_copies, copies_in_training
 from study.compare.runs import Run, Scores, by_recipe, choose, scores_by_split
 from study.compare.statistics import level, wilson_interval
 from study.compare.subgroups import Subset
@@ -400,9 +400,9 @@ def _copies(study: FinishedStudy | None, reached: Sequence[Reached]) -> list[dic
         group.name: [run.scores for run in group] for group in study.comparison.recipes.values()
     }
     networks |= {one.name: one.scores for one in reached if one.networks > 1}
-    found = []
+    found, columns = [], [name for name in LEAKAGE_COLUMNS if name not in ("experiment", "seed")]
     for name, scores in networks.items():
-        rows = pd.DataFrame([row for one in scores for row in by_copies(one, copies, confidence)])
+        rows = pd.DataFrame([row for one in scores for row in by_copies(one, copies, confidence)], columns=columns)
         means = rows[rows["split"] == "test"].drop(columns="split").astype(float).mean()
         clean = ~np.isin(scores[0]["test"].image_ids, [*copies.exact, *(copies.near or [])])
         low, high = _interval(scores, confidence, clean)

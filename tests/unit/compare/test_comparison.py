@@ -59,7 +59,7 @@ def test_several_seeds_are_one_test_over_seeds_and_images(seeds: list[Run]) -> N
     assert verdicts["b"][0] == NOT_DISTINGUISHABLE  # one of its three seeds diverged: the next may as well
 
 
-def test_the_seeds_of_two_studies_are_compared_together(seeds: list[Run], tmp_path: Path) -> None:
+def test_the_seeds_of_two_studies_are_compared_together(seeds: list[Run]) -> None:
     whole = comparison_of(seeds)
     first, later = ([run for run in seeds if (run.seed == 0) == is_first] for is_first in (True, False))
     joined = comparison_of([run for run in later if run.experiment in "ab"]).with_seeds_of(comparison_of(first))

@@ -1,11 +1,11 @@
 """What would settle a claim: the epochs, seeds and images that a made-up study did not have."""
 
+import math
 import re
 from collections.abc import Sequence
 from pathlib import Path
 
 import made_runs
-import pytest
 from made_runs import Made, comparison_of, recipe
 from scipy.stats import norm
 
@@ -49,7 +49,7 @@ def test_images_that_would_find_the_measured_difference_of_two_networks(tmp_path
     difference = a.first.correct.astype(float) - b.first.correct
     z = norm.isf(0.05 / 3 / 2) + norm.ppf(0.8)
     needed = (z / difference.mean()) ** 2 * difference.var(ddof=1)
-    assert int(found[1].replace(",", "")) == pytest.approx(needed, rel=0.05), "two digits of it"
+    assert math.ceil(needed) <= int(found[1].replace(",", "")) <= 1.1 * math.ceil(needed), "two digits, rounded up"
 
 
 def test_seeds_or_images_that_would_find_the_measured_difference_of_two_recipes(tmp_path: Path) -> None:

@@ -18,7 +18,11 @@ from study.report.findings_page import FinishedStudy
 from study.report.imbalance import balanced_p, imbalance, read_literature
 
 ROOT = Path(__file__).parents[3]
-CONFIG = {"data": {"source": "digits"}, "training": {"best_by": "balanced_accuracy"}}
+CONFIG = {
+    "experiments": "config/imbalance.tsv",
+    "data": {"source": "digits"},
+    "training": {"best_by": "balanced_accuracy"},
+}
 ACCURACIES = {"plain": 0.6, "better": 0.8, "same": 0.6, "worse": 0.2}
 
 
@@ -70,10 +74,34 @@ def test_what_the_study_finds_is_of_differences_from_the_plain_one(study: Finish
 
 
 def test_a_page_on_images_of_ones_own_speaks_of_these(study: FinishedStudy) -> None:
-    config = {"data": {"source": "/data/mushrooms"}, "training": {"best_by": "accuracy"}}
+    config = {
+        "experiments": ["a.tsv", "b.tsv"],
+        "data": {"source": "/data/mushrooms"},
+        "training": {"best_by": "accuracy"},
+    }
     page = imbalance(replace(study, config=config), pd.DataFrame(), "python scripts/study imbalance --study mine")
     assert "The images are those of /data/mushrooms, 7 to 1 training images per class" in page
+    assert "`plain` in [a.tsv](../a.tsv) and [b.tsv](../b.tsv) but for" in page
     assert "digits" not in page and "make imbalance" not in page and "chosen by the accuracy on validation" in page
+
+
+def test_networks_of_one_seed_are_compared_over_images(study: FinishedStudy) -> None:
+    comparison = replace(study.comparison, runs=[run for run in study.comparison.runs if run.seed == 0])
+    page = imbalance(replace(study, comparison=comparison), pd.DataFrame(), "make imbalance")
+    assert "on the same test images (Student's paired test, Holm's correction)" in page and "with 1 seed;" in page
+    assert "interval over test images, each by itself" in page and "seeds" not in page.split("## The answer")[1]
+
+
+def test_a_study_of_one_group_finds_nothing(study: FinishedStudy) -> None:
+    for run in study.comparison.runs:
+        run.scores["test"] = replace(run.scores["test"], units=np.zeros(400, np.int64))
+    few = pd.DataFrame({"lt": [30.0, 25.0]}, index=["plain", "better"])
+    page = imbalance(study, few, "make imbalance")
+    assert "No difference between a treatment and plain would have been found with a power of 80%." in page
+    assert "This study finds no difference in four of five cases, however large" in page
+    header = next(line for line in page.splitlines() if line.startswith("| recipe | lt, points |"))
+    row = next(line for line in page.split("## What the lit")[1].splitlines() if line.startswith("| better"))
+    assert header.count("|") == row.count("|"), "though of two recipes there is no rank correlation"
 
 
 def test_without_the_plain_recipe_there_is_no_page(study: FinishedStudy) -> None:

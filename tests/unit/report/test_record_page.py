@@ -13,7 +13,6 @@ from made_runs import Made, comparison_of, recipe
 from sklearn.metrics import accuracy_score, log_loss
 from statsmodels.stats.proportion import confint_proportions_2indep, proportion_confint
 
-from study.compare.leakage import leakage
 from study.compare.subgroups import Subset
 from study.errors import StudyError
 from study.evaluate.predictions import read_predictions
@@ -59,8 +58,7 @@ def study(folder: Path, made: list[Made], name: str, minutes: dict[str, float]) 
         "data": {"image_size": 40},
         "training": {"max_epochs": None},
     }
-    tables = {"leakage.csv": leakage(comparison)}
-    return FinishedStudy(name, config, recipes, {"1": "which?"}, comparison, {"kept": {"splits": SPLITS}}, tables)
+    return FinishedStudy(name, config, recipes, {"1": "which?"}, comparison, {"kept": {"splits": SPLITS}}, {})
 
 
 def page_of(studies: RecordStudies[FinishedStudy | None]) -> str:
@@ -269,6 +267,15 @@ def test_copies_of_test_images_are_told_apart(studies: RecordStudies) -> None:
     low, high = Subset(np.array([run.correct[clean] for run in group]), None).interval(0.95)
     line = next(line for line in page.split("## With and without")[1].splitlines() if line.startswith("| record_20 |"))
     assert f"({low:.1%}–{high:.1%})" in line
+
+
+def test_a_record_of_which_no_near_copies_were_looked_for_has_a_page(studies: RecordStudies) -> None:
+    comparison = studies.record.comparison
+    manifest = comparison.manifest.assign(near_duplicate_group="")
+    alone = replace(studies.record, comparison=replace(comparison, manifest=manifest))
+    part = page_of(RecordStudies(alone, None, None)).split("## With and without")[1].split("\n## ")[0]
+    assert "| record_20 |" in part and "Of 400 images 10 have an exact copy" in part
+    assert "nan" not in part and part.endswith("have an exact copy; near ones were not looked for.\n")
 
 
 def test_an_interval_of_a_published_result_is_of_the_images_it_was_scored_on() -> None:
