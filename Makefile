@@ -126,18 +126,20 @@ lint: $(TOOLS) ## formatters, linters, types
 	. $(BIN)/activate && snakemake --lint
 
 # A file's tests stay in one process and share what they set up. Much of a test is waiting, so there is one process more
-# than cores. Idle threads must not spin: they would hold up the trainings of the other processes.
+# than cores. Idle threads must not spin: they would hold up the trainings of the other processes. What is compiled is
+# kept, whatever the environment says: hundreds of processes load it, most of them from copies of the pipeline.
+COMPILED = export PYTHONDONTWRITEBYTECODE= && python -m compileall -q scripts
 PYTEST = OMP_WAIT_POLICY=passive python -m pytest --dist loadfile --no-loadscope-reorder \
   --numprocesses $$(( $$(nproc) < 4 ? $$(nproc) + 1 : 4 ))
 
 test: lint ## all checks and tests
-	. $(BIN)/activate && $(PYTEST)
+	. $(BIN)/activate && $(COMPILED) && $(PYTEST)
 
 test-quick: $(TOOLS) dry-run ## dry runs, unit tests and one small study: what CI does with every supported Python
-	. $(BIN)/activate && $(PYTEST) tests/workflow/test_study.py tests/unit
+	. $(BIN)/activate && $(COMPILED) && $(PYTEST) tests/workflow/test_study.py tests/unit
 
 test-slurm: $(TOOLS) ## the SLURM profile on a cluster started here (needs slurm-wlm, munge, slurmdbd, mariadb-server-core and -client-core)
-	. $(BIN)/activate && python -m pytest tests/cluster
+	. $(BIN)/activate && $(COMPILED) && python -m pytest tests/cluster
 
 KILLS ?= 200
 
