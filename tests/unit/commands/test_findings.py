@@ -41,7 +41,7 @@ def test_the_page_is_of_the_studies_as_they_were_planned(
     page = Path("docs/FINDINGS.md").read_text(encoding="utf-8")
     assert "docs/FINDINGS.md written from 4 runs" in capsys.readouterr().out
     assert "| runs | 4 of 14, seeds 0 |" in page and "width 1" in page
-    assert "Not measured yet: none of its runs is finished." in page and "other seeds\n" not in page
+    assert "Not measured yet: none of its runs is finished." in page and "over several seeds" not in page
     for name in findings.FIGURES:
         assert f"(findings_{name}.svg)" in page
         assert Path(f"docs/findings_{name}.svg").stat().st_size > 1000
@@ -52,5 +52,5 @@ def test_the_page_is_of_the_studies_as_they_were_planned(
     findings.run(arguments("--suffix=_small", "--out", "docs/page.md"))
     page = Path("docs/page.md").read_text(encoding="utf-8")
     assert "docs/page.md written from 4, 2 and 2 runs" in capsys.readouterr().out
-    assert "## The same with other seeds" in page and "none of its runs is finished" not in page
+    assert "## The same over several seeds" in page and "none of its runs is finished" not in page
     assert "(page_comparison.svg)" in page
