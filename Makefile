@@ -125,8 +125,9 @@ lint: $(TOOLS) ## formatters, linters, types
 	$(BIN)/snakefmt --check $(SNAKEFILES)
 	. $(BIN)/activate && snakemake --lint
 
-# A file's tests stay in one process and share what they set up. One process more than cores, so that none is ever idle. Idle threads must not spin: they would hold up the trainings of the other processes. What is compiled is
-# kept, whatever the environment says: hundreds of processes load it, most of them from copies of the pipeline.
+# A file's tests stay in one process and share what they set up. One process more than cores, so that none of these is ever
+# idle. Idle threads must not spin: they would hold up the trainings of the other processes. What is compiled is kept, whatever
+# the environment says: hundreds of processes load it, most of them from copies of the pipeline.
 COMPILED = export PYTHONDONTWRITEBYTECODE= && python -m compileall -q scripts
 PYTEST = OMP_WAIT_POLICY=passive python -m pytest --dist loadfile --no-loadscope-reorder \
   --numprocesses $$(( $$(nproc) < 4 ? $$(nproc) + 1 : 4 ))

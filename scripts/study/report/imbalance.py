@@ -15,6 +15,7 @@ import pandas as pd
 from scipy.stats import spearmanr, ttest_1samp
 
 from study.compare.cost import costs
+from study.compare.power import alpha_of
 from study.compare.runs import RecipeRuns
 from study.compare.seeds_and_images import (
     POWER,
@@ -157,13 +158,12 @@ def _added(a: RecipeRuns, b: RecipeRuns, units: Units | None) -> Differences:
     return of_units * (of_units.shape[1] / len(labels))
 
 
-def _variances(study: FinishedStudy, plain: RecipeRuns) -> tuple[Variances, float]:
-    """Of the differences in balanced accuracy from the plain recipe, and the p value that Holm's first test needs."""
+def _variances(study: FinishedStudy, plain: RecipeRuns) -> Variances:
+    """Of the differences in balanced accuracy from the plain recipe, of those that did not fail if there are any."""
     comparison = study.comparison
     others = [group for group in comparison.recipes.values() if group.name != plain.name]
     alive = [group for group in others if not group.failed] or others
-    variances = Variances.of(_added(group, plain, comparison.units) for group in alive)
-    return variances, (1 - comparison.confidence) / len(others)
+    return Variances.of(_added(group, plain, comparison.units) for group in alive)
 
 
 def _smallest_found(study: FinishedStudy, plain: RecipeRuns) -> float:
@@ -174,7 +174,7 @@ def _smallest_found(study: FinishedStudy, plain: RecipeRuns) -> float:
     units = study.comparison.test_units
     if units == 1:
         return 1.0
-    variances, alpha = _variances(study, plain)
+    variances, alpha = _variances(study, plain), alpha_of(study.comparison)
     if not plain.several_seeds:
         return network_difference(variances, units, alpha)
     return smallest_difference(variances, len(plain), units, alpha)
@@ -190,8 +190,7 @@ def _power(study: FinishedStudy, plain: RecipeRuns, smallest: float) -> str:
     )
     if not plain.several_seeds or smallest <= WISHED:
         return text
-    variances, alpha = _variances(study, plain)
-    needed = seeds_needed(WISHED, variances, study.comparison.test_units, alpha)
+    needed = seeds_needed(WISHED, _variances(study, plain), study.comparison.test_units, alpha_of(study.comparison))
     answer = f"{needed:,} seeds" if needed else "not reachable with any number of seeds"
     return f"{text} To find {in_points(WISHED)} with these test images: {answer}."
 
