@@ -106,6 +106,7 @@ TESTS: dict[str, Callable[[NDArray[np.bool_], NDArray[np.bool_]], float]] = {
 }
 WORLDS = {
     "no seed variance": World(0.0, 1.0),
+    "none, 60 images": World(0.0, 1.0, images=60),
     "little": World(0.03, 1.0),
     "much": World(0.1, 1.0),
     "much, 5,000 images": World(0.1, 1.0, images=5000),
