@@ -93,6 +93,14 @@ if has_a_rule(f"{PLACED_RESULTS}/report.html"):
     raise WorkflowError(
         f"{PLACED_RESULTS}: two modules of this workflow would make it; give each a `study:` of its own in its `config:`"
     )
+
+
+def scheme_and_beta(loss):
+    """Of class weights; β as config.yaml has it where the scheme has none, so that it makes nothing again."""
+    used = loss if loss["class_weights"] == "effective_number" else DEFAULT["loss"]
+    return [loss["class_weights"], used["effective_number_beta"]]
+
+
 # The experiments with a training of their own, and by what makes their predictions.
 TRAINED = [name for name, recipe in RECIPES.items() if recipe.trains]
 ADJUSTED = [name for name, recipe in RECIPES.items() if recipe.adjusted]
@@ -101,8 +109,8 @@ EVALUATED = [name for name in RECIPES if name not in (*ADJUSTED, *IMPORTED)]
 CASES = sorted({recipe.case for recipe in RECIPES.values()})
 
 # By the end of their file's name: scheme and β. The study's own, and those of recipes with a weighted loss.
-CLASS_WEIGHT_SCHEMES = {"": [config["loss"]["class_weights"], config["loss"]["effective_number_beta"]]} | {
-    f"_{recipe.class_weights}": [recipe["loss.class_weights"], recipe["loss.effective_number_beta"]]
+CLASS_WEIGHT_SCHEMES = {"": scheme_and_beta(config["loss"])} | {
+    f"_{recipe.class_weights}": scheme_and_beta(recipe.section("loss"))
     for recipe in RECIPES.values()
     if recipe.class_weights
 }
@@ -202,7 +210,7 @@ def _source_identity():
         return config["data"]["sha256"] or "absent"
     try:
         return source_fingerprint(SOURCE, DataSettings(**data_settings(None)))
-    except StudyError:  # a folder that cannot be listed: the rule says so, as one line
+    except (StudyError, OSError):  # that cannot be listed or read: the rule says so, as one line
         return "unreadable"
 
 
@@ -278,10 +286,12 @@ def training_settings(wildcards):
 
 def settings_of(recipe):
     """All that decides a training of a recipe beside the recipe itself."""
-    weights = recipe["model.weights"]
+    training, weights = common(config, "training"), recipe["model.weights"]
+    if (training["max_epochs"] or 0) >= recipe.max_epochs:  # cuts nothing, so that no other one trains again
+        training = {**training, "max_epochs": None}
     known = weights in ("none", "imagenet") or not Path(weights).exists() or has_a_rule(weights)
     return {
-        "training": common(config, "training"),
+        "training": training,
         "initial_weights": weights if known else source_fingerprint(weights),
     }
 

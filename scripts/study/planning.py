@@ -8,6 +8,7 @@ Entry points:
     accompany(workflow, results, planned)                  what goes with planning: time stamps, notice, study.json
 """
 
+import json
 import os
 import re
 import shlex
@@ -22,10 +23,11 @@ from study.batch_sizes import check_batch_sizes
 from study.continuing import MAX_EPOCHS, checkpoint_files, checkpoint_key, run_key
 from study.elsewhere import made_elsewhere
 from study.errors import StudyError
-from study.files import file_sha256, read_json, read_table
+from study.files import file_sha256, json_text, read_json, read_table
 from study.names import SPLITS
 from study.paths import RunPaths
 from study.planned import SHOWN, PlannedStudy, changes
+from study.recipe import Recipe
 from study.settings import deciding, read_layer
 from study.starts import starts_first
 from study.submission import Submission, check_submission, submission_limit
@@ -136,6 +138,7 @@ def _sections(config: dict[str, Any]) -> dict[str, Any]:
         "data": deciding(config, "data"),
         "model": deciding(config, "model"),
         **{name: config[name] for name in ("split", "loss", "augmentation", "training")},
+        "evaluation": config.get("evaluation", {}),
     }
 
 
@@ -176,6 +179,8 @@ def accompany(workflow: Any, results: Path, planned: Callable[[], PlannedStudy])
             with _refusing():
                 for study in studies:
                     check_batches(study, self.dag)
+                    if not self.touch:
+                        check_unrecorded(study, self.dag, self.persistence)
                 if runs and self.executor_plugin.name == "slurm":
                     submission = submitted(studies, self)
                     check_submission(submission, submission_limit(submission.account))
@@ -225,6 +230,60 @@ def check_batches(study: PlannedStudy, dag: Any) -> None:
     trained = [run.experiment for run in study.trainings if str(run.run) in coming]
     sizes = {name: study.recipes[name].batch_size for name in trained}
     check_batch_sizes(sizes, read_json(index)["splits"]["train"]["images"])
+
+
+def check_unrecorded(study: PlannedStudy, dag: Any, persistence: Any) -> None:
+    """Refuse images and predictions that were made as another plan says and that Snakemake has no record of.
+
+    Of results that came without .snakemake it knows the time stamps alone. Their study.json says what was planned when
+    they were made; a training is not looked at, as its run.json says that better, see `PlannedStudy.differences`.
+
+    Args:
+        dag: Snakemake's, built.
+        persistence: Snakemake's records.
+
+    Raises:
+        StudyError: with the differences, and what makes the files anew.
+    """
+    try:
+        plan = read_json(study.results / "study.json")
+        data, config, recipes = plan["data"], plan["config"], plan["recipes"]
+    except (OSError, ValueError, KeyError):
+        return
+    data_now, config_now = json.loads(json_text([study.data, study.config]))
+    jobs = {str(file): job for job in dag.jobs for file in job.output}
+
+    def stands(path: Path) -> bool:
+        job = jobs.get(str(path))
+        return job is not None and not dag.needrun(job) and not persistence.has_metadata(job)
+
+    manifest = study.results / "data/manifest.csv"
+    if stands(manifest) and (found := changes(_prepared(data), _prepared(data_now))):
+        raise StudyError(_unrecorded(manifest, found, "manifest"))
+    for run in study.runs:
+        if run.experiment not in recipes or made_elsewhere(run.training) or not stands(run.metrics):
+            continue
+        try:
+            before = Recipe(**recipes[run.experiment]).evaluation | {"ece_bins": config["metrics"]["ece_bins"]}
+        except (KeyError, TypeError):  # by a version with other columns
+            continue
+        now = study.recipes[run.experiment].evaluation | {"ece_bins": config_now["metrics"]["ece_bins"]}
+        if found := changes(before, now):
+            rule = "adjust" if study.recipes[run.experiment].adjusted else "evaluate"
+            raise StudyError(_unrecorded(run.metrics, found, rule))
+
+
+def _prepared(data: Mapping[str, Any]) -> dict[str, Any]:
+    """What decides what becomes of the images, without where they are: that is another one on another machine."""
+    settings = {key: value for key, value in data["data"].items() if key != "source"}
+    return {"data": settings, "split": data["split"]}
+
+
+def _unrecorded(path: Path, found: Sequence[str], rule: str) -> str:
+    return (
+        f"{path}: made with {'; '.join(found)}, as study.json beside it says; Snakemake has no record of it here, and "
+        f"would take it for what is planned. To make it anew: snakemake -R {rule} …; if it is as planned: --touch"
+    )
 
 
 def submitted(studies: Sequence[PlannedStudy], workflow: Any) -> Submission:

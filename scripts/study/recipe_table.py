@@ -5,6 +5,7 @@ Lines that begin with "#" are comments, and "# case 1: …" is the caption of a 
 Entry points:
     read_recipes(tables) -> {experiment: Recipe}           the rows of the tables of recipes, checked
     read_captions(tables) -> {case: caption}               what their cases ask
+    map_cells(path, column, change, comment) -> str        a table with other cells in a column
 """
 
 import codecs
@@ -35,6 +36,7 @@ from study.reference import allowed
 from study.schema import SCHEMA, validator
 from study.starts import start_of, wrong_start
 
+SHOWN = 10  # wrong rows of a table, at most
 SEPARATORS = {",": "commas", ";": "semicolons", "|": "bars", " ": "blanks"}  # that others put between columns
 LOOK_ALIKES = str.maketrans({",": ".", **dict.fromkeys("\u2010\u2011\u2012\u2013\u2212", "-")})  # in a number's place
 
@@ -62,7 +64,7 @@ def read_recipes(
                     "is used once (upper and lower case count as the same)"
                 )
             first_seen[name.lower()] = where
-            rows[name] = f"{folder / path}, row {row}", values
+            rows[name] = f"{folder / path}, row {row}", _spelled_as_in(study or {}, values)
     trained = {
         name: _checked(where, Recipe.of(study=study, **values), set(values))
         for name, (where, values) in rows.items()
@@ -84,6 +86,14 @@ def read_recipes(
     }
 
 
+def _spelled_as_in(study: Mapping[str, Any], values: Mapping[str, Any]) -> dict[str, Any]:
+    """The cells, a number that is the study's as the study has it: 10.0 and 10 would be two recipes to Snakemake."""
+    return {
+        name: study[name] if isinstance(value, float) and study.get(name) == value else value
+        for name, value in values.items()
+    }
+
+
 def read_captions(tables: str | Path | Sequence[str | Path], folder: Path = Path()) -> dict[str, str]:
     """What the cases of one or several tables ask, by the case's number as text: their lines "# case 1: …".
 
@@ -93,9 +103,30 @@ def read_captions(tables: str | Path | Sequence[str | Path], folder: Path = Path
     captions = {}
     for path in _listed(tables):
         for _, line in _lines(folder / path):
-            if found := re.fullmatch(r"#\s*case\s+0*(\d+)\s*:(.*)", _comment(line)):
+            if found := re.fullmatch(r"#\s*case\s+0*(\d+)\s*:(.*)", _comment(line), re.IGNORECASE):
                 captions[found[1]] = found[2].strip()
     return captions
+
+
+def map_cells(path: Path, column: str, change: Callable[[str], str], comment: Callable[[str], str]) -> str:
+    """The text of a table with other cells in a column and other comments; empty cells stay.
+
+    Raises:
+        StudyError: the table is not readable.
+    """
+    lines: list[str] = []
+    header: list[str] = []
+    for row, line in _lines(path):
+        if text := _comment(line):
+            lines.append(comment(text))
+        elif line.strip():
+            cells = _cells(path, row, line)
+            if not header:
+                header = [column_named(name) or name for name in cells]
+            elif column in header and (cell := cells[header.index(column)]):
+                cells[header.index(column)] = change(cell)
+            lines.append("\t".join(cells))
+    return "\n".join(lines) + "\n"
 
 
 def _listed(tables: str | Path | Sequence[str | Path]) -> Sequence[str | Path]:
@@ -114,7 +145,16 @@ def _read_table(path: Path) -> list[tuple[int, dict[str, Any]]]:
     header = _read_header(path, row, names)
     if len(lines) == 1:
         raise StudyError(f"{path}: no recipe below the header; each row is one recipe")
-    return [(row, _read_row(path, row, header, _cells(path, row, line))) for row, line in lines[1:]]
+    rows, wrong = [], []
+    for row, line in lines[1:]:
+        try:
+            rows.append((row, _read_row(path, row, header, _cells(path, row, line))))
+        except StudyError as error:
+            wrong.append(str(error))
+    if wrong:
+        more = [f"{len(wrong) - SHOWN + 1} more rows like these"] if len(wrong) > SHOWN else []
+        raise StudyError("\n  ".join([*wrong[: SHOWN - bool(more)], *more]))
+    return rows
 
 
 def _lines(path: Path) -> list[tuple[int, str]]:

@@ -23,6 +23,7 @@ from study.schema import SCHEMA, validator
 
 # Where a file is fetched from, and what it should be, decides nothing about a result.
 FETCH_ONLY = {"data": ("url", "sha256", "expected"), "model": ("weights_url",)}
+UNPUBLISHED = ("regnet_y_128gf", "vit_h_14")  # torchvision's networks of which it has no weights IMAGENET1K_V1
 ON_GPUS = ("tf32", "fp16")  # precisions that no processor computes in
 # The columns of a recipe that a key of the configuration has to fit, which is no column itself.
 OF_ITS_IMAGES = {"data.image_size": ("model.name",)}
@@ -60,8 +61,14 @@ def reported_protocol(config: dict[str, Any]) -> dict[str, list[Any]]:
     values = {}
     for key, reported in config["tables"]["reported_with"].items():
         section, name = key.split(".")
-        values[key] = [config[section][name], reported]
+        values[key] = [config[section].get(name, _default(key)), reported]
     return values
+
+
+def _default(key: str) -> Any:
+    """Of a key "section.name" that a configuration may lack; None for one without a default, or an unknown one."""
+    section, _, name = key.partition(".")
+    return SCHEMA["properties"].get(section, {}).get("properties", {}).get(name, {}).get("default")
 
 
 def captions(
@@ -139,6 +146,12 @@ def _problems(recipe: Recipe, config: dict[str, Any]) -> Iterator[tuple[str, str
         yield "model.width", f"{recipe['model.width']:g}", "allowed is 1 with 'model.weights: imagenet'"
     if weights == "imagenet" and model.startswith(TIMM):
         yield "model.weights", "imagenet", f"which are torchvision's; allowed for {model} is none or the path of a file"
+    if weights == "imagenet" and model in UNPUBLISHED:
+        yield (
+            "model.weights",
+            "imagenet",
+            f"of which torchvision has none for {model}; allowed is none or a path",
+        )
     if weights == "imagenet" and model in PATCHES and config["data"]["image_size"] != 224:
         rule = (
             f"allowed is 224 with 'model.weights: imagenet' and 'model.name: {model}', which knows its patches by place"
@@ -231,7 +244,7 @@ def _cross_checks(config: dict[str, Any]) -> list[str]:
     problems += _no_map(config["tables"]["map"])
     for key in config["tables"]["reported_with"]:
         section, _, name = key.partition(".")
-        if not isinstance(config.get(section), dict) or name not in config[section]:
+        if name not in SCHEMA["properties"].get(section, {}).get("properties", {}):
             problems.append(f"'tables.reported_with' names the key '{key}', which the configuration does not have")
     stored, side = config["data"].get("stored_size"), config["data"]["image_size"]
     if stored and stored < side:

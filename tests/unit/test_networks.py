@@ -9,7 +9,9 @@ from torch import nn
 from study import networks
 from study.errors import StudyError
 from study.networks import EXCLUDED, NETWORKS, PATCHES, problems, timm_names
+from study.settings import UNPUBLISHED
 from study.train import models
+from study.train.pretrained import WEIGHTS
 
 SMALL = (
     *("alexnet", "convnext_tiny", "densenet121", "efficientnet_b0", "mnasnet0_5", "mobilenet_v2", "mobilenet_v3_small"),
@@ -22,6 +24,14 @@ def test_every_classifier_is_known() -> None:
 
     names = torchvision.models.list_models(module=torchvision.models)
     assert sorted([*NETWORKS, *EXCLUDED]) == sorted(names)
+
+
+def test_what_has_no_published_weights_is_known() -> None:
+    from torchvision.models import get_model_weights
+
+    assert sorted(UNPUBLISHED) == [
+        name for name in sorted(NETWORKS) if WEIGHTS not in get_model_weights(name).__members__
+    ]
 
 
 def trains(network: nn.Module, batch: int, size: int) -> bool:

@@ -78,10 +78,27 @@ def test_comments_empty_lines_and_windows_line_ends_are_fine(tmp_path: Path) -> 
     assert list(read_recipes(path)) == ["a"]
 
 
+def test_every_wrong_row_is_named_at_once(tmp_path: Path) -> None:
+    wrong = [changed("lr", "fast", changed("experiment", f"e{k}")) for k in range(12)]
+    with pytest.raises(StudyError) as error:
+        read_recipes(write(tmp_path, wrong[0], ROW, wrong[1]))
+    first, second = str(error.value).splitlines()
+    assert "row 2, column 'lr': found 'fast'" in first and "row 4, column 'lr': found 'fast'" in second
+    with pytest.raises(StudyError, match=r"3 more rows like these$"):
+        read_recipes(write(tmp_path, *wrong))
+
+
+def test_a_number_that_is_the_studys_is_spelled_as_there(tmp_path: Path) -> None:
+    """Snakemake compares params as text: 10 and 10.0 would be two recipes."""
+    study = Recipe.of("x", **GIVEN).but(rotation=10).hyperparameters
+    (recipe,) = read_recipes(write(tmp_path, ROW + " 10", header=HEADER + " rotation"), study=study).values()
+    assert repr(recipe["augmentation.rotation"]) == "10"
+
+
 @pytest.mark.parametrize("end", ["\n", "\r\n", "\r"])
 @pytest.mark.parametrize("code", ["utf-8", "utf-8-sig", "utf-16", "utf-16-le-bom", "utf-16-be-bom"])
 def test_any_line_end_and_what_spreadsheets_write(tmp_path: Path, end: str, code: str) -> None:
-    lines = ['"# case 1: loss, ""weighted"" or not"\t\t', HEADER.replace(" ", "\t") + "\t\t", "\t\t\t", "  # no recipe"]
+    lines = ['"# Case 1: loss, ""weighted"" or not"\t\t', HEADER.replace(" ", "\t") + "\t\t", "\t\t\t", "  # no recipe"]
     lines += [ROW.replace(" ", "\t") + "\t\t", changed("experiment", '"b"').replace(" ", "\t")]
     text = end.join([*lines, "", ""])
     mark = "\ufeff" if code.endswith("bom") else ""

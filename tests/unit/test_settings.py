@@ -13,7 +13,7 @@ from study.errors import StudyError
 from study.recipe import Recipe, values_of
 from study.recipe_table import read_recipes
 from study.schema import SCHEMA
-from study.settings import captions, check_recipes, read_numbers, validate_config
+from study.settings import captions, check_recipes, read_numbers, reported_protocol, validate_config
 
 ROOT = Path(__file__).parents[2]
 BASE = yaml.safe_load((ROOT / "config/config.yaml").read_text(encoding="utf-8"))
@@ -234,6 +234,16 @@ def test_every_key_is_described_and_the_reference_is_up_to_date() -> None:
     assert with_reference(readme) == readme, "run `make docs`"
 
 
+def test_the_protocol_of_what_was_reported_may_name_keys_with_a_default() -> None:
+    config = {**BASE, "tables": {**BASE["tables"], "reported_with": {"data.near_duplicates": 0.9}}}
+    assert "near_duplicates" not in config["data"]
+    validate_config(config)
+    assert reported_protocol(config) == {"data.near_duplicates": [None, 0.9]}
+    config["tables"]["reported_with"] = {"data.unheard_of": 1}
+    with pytest.raises(StudyError, match=r"'data\.unheard_of', which the configuration does not have"):
+        validate_config(config)
+
+
 @pytest.mark.parametrize(
     ("columns", "message"),
     [
@@ -242,6 +252,10 @@ def test_every_key_is_described_and_the_reference_is_up_to_date() -> None:
         ({"model.name": "resnet18"}, "configuration: 'model.width' is 0.25, allowed for resnet18 is 1; only"),
         ({"model.weights": "w.bin"}, "column 'model.weights': found 'w.bin', allowed is none, imagenet, or a path"),
         ({"model.weights": "imagenet"}, "configuration: 'model.width' is 0.25, allowed is 1 with 'model.weights: im"),
+        (
+            {"model.name": "vit_h_14", "model.width": 1, "model.weights": "imagenet"},
+            "column 'model.weights': found imagenet, of which torchvision has none for vit_h_14; allowed is none or",
+        ),
         (
             {"sampler": "balanced", "defer_until": 0.1},
             "column 'loss.defer_until': found 0.1, which defers nothing in 9 epochs; allowed is 0, or at least 0.12",

@@ -118,6 +118,25 @@ def test_in_a_copy_without_records_a_changed_recipe_is_noticed(finished_copy: Wo
     assert notice(finished_copy)[0] == f"plain, seed 0: trained with lr 0.01, now 0.02: {GOES}"
 
 
+@pytest.mark.parametrize(
+    ("section", "value", "rule", "said"),
+    [
+        ("split", {"seed": 7}, "manifest", "data/manifest.csv: made with split.seed 42, now 7"),
+        ("data", {"near_duplicates": 0.9}, "manifest", "made with data.near_duplicates not set, now 0.9"),
+        ("evaluation", {"tta": "hflip"}, "evaluate", "seed_0/metrics.json: made with tta none, now hflip"),
+        ("metrics", {"ece_bins": 9}, "evaluate", "seed_0/metrics.json: made with ece_bins 15, now 9"),
+    ],
+)
+def test_in_a_copy_without_records_other_images_and_predictions_than_planned_are_refused(
+    finished_copy: Workspace, section: str, value: dict, rule: str, said: str
+) -> None:
+    copied(finished_copy)
+    finished_copy.configure(**{section: value})
+    refused = finished_copy.snakemake("--dry-run", check=False)
+    assert refused.returncode != 0 and said in refused.stdout and f"snakemake -R {rule} …" in refused.stdout
+    assert rule in finished_copy.planned("-R", rule)
+
+
 def test_what_left_the_table_takes_part_in_nothing(finished_copy: Workspace) -> None:
     """Made by a configuration that no file of the pipeline names."""
     root = finished_copy.root

@@ -77,6 +77,11 @@ def planned_study(name: str) -> PlannedStudy:
     )
 
 
+def captions_of(config: Mapping[str, Any]) -> dict[str, str]:
+    """What the cases of a study ask, by the tables that its recipes are read from."""
+    return captions({**config, "experiments": recipe_tables(config, ROOT)})
+
+
 def finished_study(name: str) -> "FinishedStudy | None":
     """A study as Snakemake last ran it, as far as it has come; None if no recipe of it is finished.
 
@@ -89,6 +94,6 @@ def finished_study(name: str) -> "FinishedStudy | None":
         return None
     planned = planned_study(name)
     try:
-        return load(planned.results, planned.config, planned.recipes, captions(dict(planned.config), folder=ROOT))
+        return load(planned.results, planned.config, planned.recipes, captions_of(planned.config))
     except NothingFinished:
         return None

@@ -5,10 +5,9 @@ import shlex
 import sys
 from pathlib import Path
 
-from study.commands.configuration import ROOT, planned_study
+from study.commands.configuration import ROOT, captions_of, planned_study
 from study.report.findings_page import load
 from study.report.imbalance import imbalance, read_literature
-from study.settings import captions
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -26,7 +25,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(arguments: argparse.Namespace) -> None:
     """Do what the command is for."""
     planned = planned_study(arguments.study)
-    study = load(planned.results, planned.config, planned.recipes, captions(dict(planned.config), folder=ROOT))
+    study = load(planned.results, planned.config, planned.recipes, captions_of(planned.config))
     arguments.out.parent.mkdir(parents=True, exist_ok=True)
     text = imbalance(study, read_literature(arguments.literature), arguments.command)
     arguments.out.write_text(text, encoding="utf-8")

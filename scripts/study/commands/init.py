@@ -28,7 +28,7 @@ from study.names import SPLITS
 from study.networks import NETWORKS
 from study.planned import recipe_tables
 from study.recipe import values_of
-from study.recipe_table import read_recipes
+from study.recipe_table import map_cells, read_recipes
 from study.settings import check_recipes, deciding, validate_config
 
 WIDTH = 116  # characters of a line of the file
@@ -76,7 +76,8 @@ def run(arguments: argparse.Namespace) -> None:
     source, given = arguments.source, _given(arguments.config)
     if source == DIGITS:
         raise StudyError(f"'{DIGITS}' is the source of the default study, which config/config.yaml describes")
-    name = str(arguments.study or given.pop("study", "") or _name_of(source))
+    named = given.pop("study", "")
+    name = str(arguments.study or named or _name_of(source))
     path = Path("config", f"{name}.yaml")
     first = [Suggestion("study", name), Suggestion("data.source", source)]
     config = _configured([*first, *_flat(given)])
@@ -359,18 +360,12 @@ def _batches(path: Path, tables: Sequence[str], sizes: Sequence[int], training: 
 
 def _divided_batches(table: str, divisor: int) -> str:
     """A table of recipes with smaller batches, as its comments then say as well; rows without training have none."""
-    lines: list[str] = []
-    header: list[str] = []
-    for line in Path(table).read_text(encoding="utf-8").splitlines():
-        line = re.sub(r"(?<=^#)(.*batch size )(\d+)", lambda found: f"{found[1]}{int(found[2]) // divisor}", line)
-        cells = line.split("\t")
-        if line.strip() and not line.startswith("#"):
-            if not header:
-                header = cells
-            elif size := dict(zip(header, cells, strict=False)).get("batch_size", "").strip():
-                cells[header.index("batch_size")] = str(max(1, int(size) // divisor))
-        lines.append("\t".join(cells))
-    return "\n".join(lines) + "\n"
+    return map_cells(
+        Path(table),
+        "batch_size",
+        lambda cell: str(max(1, int(cell) // divisor)),
+        lambda text: re.sub(r"(.*batch size )(\d+)", lambda found: f"{found[1]}{int(found[2]) // divisor}", text),
+    )
 
 
 def configuration_text(look: Look, suggested: Sequence[Suggestion], path: Path) -> str:

@@ -238,6 +238,19 @@ def test_batches_fit_the_training_images(tmp_path: Path, counts: Sequence[int], 
     assert "14 recipes with batches of 64 and 128 images" in unwrapped(text)
 
 
+def test_a_spreadsheets_table_is_divided_like_any_other(tmp_path: Path) -> None:
+    source = write_tree(tmp_path / "t", {"a": 40, "b": 20})
+    rows = (ROOT / "config/experiments.tsv").read_text(encoding="utf-8").splitlines()[5:8]
+    header, first, second = (row.split("\t") for row in rows)
+    first[header.index("batch_size")] = '"64"'
+    lines = ['"# Case 1: at batch size 64"', *("\t".join(row) for row in (header, first, second))]
+    (tmp_path / "sheet.tsv").write_bytes("\r\n".join([*lines, ""]).encode("utf-16"))
+    config, _ = written(source, "--config", "experiments=sheet.tsv")
+    own = Path(config["experiments"])
+    assert {recipe.batch_size for recipe in read_recipes(own).values()} == {8}
+    assert read_captions(own) == {"1": "at batch size 8"}
+
+
 def test_batches_are_those_of_the_recipes_that_train(tmp_path: Path) -> None:
     """A row that takes another one's training, or has predictions from a file, has none."""
     source = write_tree(tmp_path / "t", {"a": 40, "b": 20})

@@ -58,10 +58,12 @@ def test_the_sound_protocol_differs_in_data_and_augmentation(runs: list[Run]) ->
     runs = made_with(runs, "fer2013")
     differs_in = differing(settings_of("fer2013"), runs[1])
     assert list(differs_in) == [
-        "data.duplicates", "data.contradictory", "data.oversample", "split.method", "augmentation.vertical_flip",
-        "augmentation.shift", "augmentation.rotation",
+        "data.duplicates", "data.near_duplicates", "data.contradictory", "data.blank", "data.oversample",
+        "split.method", "augmentation.vertical_flip", "augmentation.shift", "augmentation.rotation",
+        "training.best_by", "training.best_from_epoch", "training.early_stopping_equal_improves",
     ]  # fmt: skip
     text = note(beside(runs, settings_of("fer2013")))
+    assert "data.near_duplicates none (here 0.86)" in text
     assert "data.oversample disgust × 2 (here none)" in text and "split.method stratified (here official)" in text
 
 

@@ -15,10 +15,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
-from study.data.data_settings import DIGITS, DataSettings
+from study.data.data_settings import DIGITS, DataSettings, TableSettings, tables_in
 from study.data.decode import FULL_DEPTH, Picture
 from study.data.folder_tree import OFFICIAL_SPLITS, Entry, NoClassFolderError
 from study.data.sources import arrays, digits, fer2013_csv, ferplus, folder, shards, table, zip_archive
+from study.data.sources.column_names import some_of
 from study.errors import StudyError
 
 
@@ -59,6 +60,7 @@ class Reader:
         official_splits: in words, where the source's own splits are taken from; empty if it has none.
         suffix: of a file that somebody may have left inside a folder or zip without naming it; empty for none.
         names_classes: whether it calls its classes by `data.class_names`.
+        reads_table: whether it reads a table by `data.table`.
     """
 
     form: str
@@ -67,6 +69,7 @@ class Reader:
     official_splits: str = ""
     suffix: str = ""
     names_classes: bool = False
+    reads_table: bool = False
 
 
 TABLE = Reader(
@@ -75,6 +78,7 @@ TABLE = Reader(
     table.TableSource,
     "the table's column of splits, or the name of its file (train.csv, test.csv)",
     names_classes=True,
+    reads_table=True,
 )
 READERS = (
     Reader(
@@ -90,6 +94,7 @@ READERS = (
         shards.ShardSource,
         "the names of the shards (train-…, test-…) or of their folders",
         names_classes=True,
+        reads_table=True,
     ),
     Reader(
         "arrays of NumPy (.npz with train_images, train_labels …)",
@@ -114,6 +119,7 @@ READERS = (
         ferplus.FerPlusSource,
         "the CSV's column Usage",
         names_classes=True,
+        reads_table=True,
     ),
 )
 
@@ -133,6 +139,11 @@ def open_source(data: DataSettings) -> Source:
         raise StudyError(
             f"config key data.class_names: found {len(data.class_names)} names, but the classes of {data.source} have "
             "names; allowed is {}, as names are given to the labels of a table or an array"
+        )
+    if data.table != TableSettings() and not reader.reads_table:
+        raise StudyError(
+            f"config key data.table: {data.source} is read as {reader.form}, not by a table; allowed is {{}}, or the "
+            f"table's path as data.source{_tables_there(Path(data.source))}"
         )
     try:
         return reader.open(data)
@@ -159,6 +170,12 @@ def reader_of(data: DataSettings) -> Reader:
     else:
         what = "the source of images does not exist"
     raise StudyError(f"{path}: {what} (config key data.source); allowed are {forms_in_words()}")
+
+
+def _tables_there(path: Path) -> str:
+    """The tables in a folder, as the end of a sentence."""
+    found = tables_in(path) if path.is_dir() else []
+    return f" (found: {some_of(str(table) for table in found)})" if found else ""
 
 
 def _hint(files: list[str]) -> str:

@@ -203,8 +203,6 @@ class TableSource(Listing):
     def __init__(self, data: DataSettings) -> None:
         self.root, self.max_pixels = _root(data), data.max_pixels
         parts = tables_of(data.source, data.table)
-        if not parts:
-            raise StudyError(f"{data.source}: no table of images found; name its file (config key data.source)")
         files = ImageFiles(self.root, data.table.suffix)
         self.notes, read = [], []
         for part in parts:

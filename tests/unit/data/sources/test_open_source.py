@@ -65,6 +65,18 @@ def test_names_for_classes_that_have_names_are_refused(tmp_path: Path) -> None:
         open_source(data_settings(tmp_path / "images", class_names={"cat": "feline"}))
 
 
+def test_how_a_table_is_read_means_nothing_where_none_is(tmp_path: Path) -> None:
+    """Folders of patients would be classes, and the table with the classes left aside, without a word."""
+    write_tree(tmp_path / "images", {"patient_1": 2, "patient_2": 2})
+    said = r"data\.table: .*images is read as a folder with one folder per class, not by a table; allowed is \{\}, or"
+    with pytest.raises(StudyError, match=said):
+        open_source(data_settings(tmp_path / "images", table={"label": "grade"}))
+    for name in ("first.csv", "second.csv"):
+        (tmp_path / "images" / name).write_text("image,grade\n", encoding="utf-8")
+    with pytest.raises(StudyError, match=r"or the table's path as data\.source \(found: .*first\.csv, .*second\.csv\)"):
+        open_source(data_settings(tmp_path / "images", table={"label": "grade"}))
+
+
 def test_a_zip_in_a_zip_is_pointed_out(tmp_path: Path) -> None:
     with zipfile.ZipFile(tmp_path / "archive.zip", "w") as archive:
         archive.writestr("data/train.zip", "PK")
