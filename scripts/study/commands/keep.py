@@ -65,7 +65,7 @@ def keep(study: PlannedStudy, folder: Path) -> None:
         kept = _in(folder, run)
         _copy(_trained(run) + _evaluated(run), _trained(kept) + _evaluated(kept))
         write_json(_evaluation(study, run), _made_by(kept))
-    print(f"{folder}: {len(done)} of the {len(study.runs)} runs of {study.results} kept")
+    print(f"{folder}: {len(done)} of the {_kept_at_most(study)} runs of {study.results} kept")
 
 
 def restore(study: PlannedStudy, folder: Path) -> None:
@@ -95,7 +95,7 @@ def restore(study: PlannedStudy, folder: Path) -> None:
         _copy(_evaluated(run), _evaluated(_in(study.results, run)))
     if taken and folder not in (known := _kept_in(study.results)):
         write_json([str(other) for other in (*known[1:], folder)], study.results / RESTORED_FROM)
-    print(f"{study.results}: {len(taken)} of the {len(study.runs)} runs restored from {folder}")
+    print(f"{study.results}: {len(taken)} of the {_kept_at_most(study)} runs restored from {folder}")
 
 
 def _otherwise(study: PlannedStudy, run: RunPaths) -> str:
@@ -110,11 +110,19 @@ def _otherwise(study: PlannedStudy, run: RunPaths) -> str:
 
 def _finished(study: PlannedStudy, results: Path) -> Iterable[RunPaths]:
     """The planned runs that have all their files in a folder, without those that are made of a file in a moment."""
-    for planned in study.runs:
-        run, recipe = _in(results, planned), study.recipes[planned.experiment]
-        own = not made_elsewhere(run.training) and not recipe.adjusted
-        if own and all(path.exists() for path in _trained(run) + _evaluated(run)):
+    for planned in filter(lambda run: _is_kept(study, run), study.runs):
+        run = _in(results, planned)
+        if all(path.exists() for path in _trained(run) + _evaluated(run)):
             yield run
+
+
+def _is_kept(study: PlannedStudy, run: RunPaths) -> bool:
+    """Whether a run has files of its own, which are not made of others in a moment."""
+    return not made_elsewhere(run.training) and not study.recipes[run.experiment].adjusted
+
+
+def _kept_at_most(study: PlannedStudy) -> int:
+    return sum(_is_kept(study, run) for run in study.runs)
 
 
 def _in(results: Path, run: RunPaths) -> RunPaths:

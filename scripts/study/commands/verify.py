@@ -11,7 +11,7 @@ import itertools
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 
@@ -60,6 +60,7 @@ PROVENANCE = (
 )
 
 Report = Callable[[str], None]
+T = TypeVar("T")
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -296,8 +297,13 @@ def _tables(config: dict[str, Any], results: Path, recipes: dict[str, Recipe]) -
     if damaged := [path for path in files[2] if list(_columns(path, HISTORY_COLUMNS))]:
         yield f"{folder}: cannot be traced, because {damaged[0]} lacks columns"
         return
+    try:
+        runs = load_runs(recipes, *files, groups=manifest.read_groups(results / "data/manifest.csv"))
+    except (StudyError, ValueError, KeyError) as error:  # a damaged file, which the check of its run has named
+        yield f"{folder}: cannot be traced ({' '.join(str(error).split())})"
+        return
     comparison = Comparison(
-        load_runs(recipes, *files, groups=manifest.read_groups(results / "data/manifest.csv")),
+        runs,
         config["metrics"],
         read_class_weights(results / "data/class_weights.csv"),
         manifest.read_manifest(results / "data/manifest.csv"),
@@ -332,7 +338,10 @@ def _note_changed_code(study: PlannedStudy, scripts: Path, report: Report) -> No
     for files in study.trainings:
         if not files.run.exists():
             continue
-        provenance = read_json(files.run)["provenance"]
-        if provenance["code"] != now:
-            commit = provenance["git_commit"]
+        try:
+            provenance = read_json(files.run)["provenance"]
+            code, commit = provenance["code"], provenance["git_commit"]
+        except (ValueError, KeyError):  # the check of the run has said so
+            continue
+        if code != now:
             report(f"note: {files.run}: made by another version of the training code (commit {commit})")
