@@ -7,6 +7,7 @@ In come run.json, history.csv, metrics.json and predictions.parquet of every run
     baseline            what always answering the largest class reaches
     statistics          intervals (Wilson's, Student's, bootstrap), paired tests, Holm's correction
     seeds_and_images    two recipes over several seeds: one test, its power, the seeds and images it needs
+    points              differences in words, as percentage points
     tested_pairs        which pairs of recipes are tested; those that differ in one treatment alone
     verdicts            the words that comparisons end in
     all_tables          every table, declared once

@@ -13,6 +13,7 @@ from typing import Any
 import pandas as pd
 
 from study.compare.comparison import Comparison
+from study.compare.points import signed
 from study.compare.runs import RecipeRuns
 from study.compare.statistics import holm
 from study.compare.tested_pairs import alone
@@ -39,7 +40,7 @@ def conclusions(comparison: Comparison) -> pd.DataFrame:
     """Every claim with what was measured: the accuracy of `a` (reported better) minus that of `b`, on the test images.
 
     A claim about a pair "holds" or is "reversed" if the p value of `Comparison.p_value`, adjusted by Holm over all
-    claims, is at most 1 − confidence; otherwise it is "not distinguishable". Where both recipes failed it
+    claims about pairs, is at most 1 − confidence; otherwise it is "not distinguishable". Where both recipes failed it
     "cannot be judged". That a recipe is the best holds if the tests find all others worse, and is reversed if they find
     one better. The sentences say which accuracy is not better than always answering the largest class; a recipe
     reported as failed that gets no further does not count as one that learns. The interval is a paired bootstrap over
@@ -137,11 +138,11 @@ def _pair_sentence(
 ) -> str:
     names = f"{a.name} against {b.name}"
     claim = claim[0].upper() + claim[1:]
-    points = "{:+.1f} points of test accuracy, {:+.1f} to {:+.1f}".format(*(100 * value for value in difference))
+    found, low, high = map(signed, difference)
+    points = f"{found} points of test accuracy, {low} to {high}"
     if verdict == UNJUDGED:
         return f"{claim} ({names}): {UNJUDGED}, both failed here."
-    lost = [f"{group.name} {group.failure}" for group in (a, b) if group.failed]
-    aside = f"; {lost[0]}" if lost else ""
+    aside = "".join(f"; {group.name} {group.failure}" for group in (a, b) if group.failure)
     words = "the reverse is found" if verdict == REVERSED else verdict
     return f"{claim} ({names}): {words} ({points}{aside}{no_better})."
 

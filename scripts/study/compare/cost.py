@@ -126,7 +126,7 @@ def cost_in_words(table: pd.DataFrame) -> list[str]:
     taken = f"{best['experiment']} takes {duration(best['seconds'])} to train"
     if math.isnan(best["seconds"]):
         first = f"What the training of {best['experiment']} took is not known: its predictions come from a file."
-    elif cheapest["experiment"] == best["experiment"]:
+    elif cheapest["seconds"] >= best["seconds"]:  # itself, or a row that has its training
         first = f"{taken}; no cheaper recipe is indistinguishable from it."
     else:
         share = cheapest["seconds"] / best["seconds"]

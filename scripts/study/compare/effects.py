@@ -67,14 +67,14 @@ def _in_order(treatment: str, one: RecipeRuns, two: RecipeRuns) -> tuple[RecipeR
         columns = TREATMENTS[treatment]
         return [HYPERPARAMETERS[column].rank(recipe[column]) for column in columns]
 
-    return (one, two) if rank(one.recipe) < rank(two.recipe) else (two, one)
+    return (one, two) if rank(one.capped) < rank(two.capped) else (two, one)
 
 
 def _row(
     treatment: str, before: RecipeRuns, after: RecipeRuns, shown: Mapping[Any, Any], p: float, confidence: float
 ) -> dict[str, Any]:
     columns = TREATMENTS[treatment]
-    words = [difference_in_words(x.recipe, y.recipe, columns) for x, y in ((before, after), (after, before))]
+    words = [difference_in_words(x.capped, y.capped, columns) for x, y in ((before, after), (after, before))]
     first_is_after = shown["experiment_a"] == after.name
     row: dict[str, Any] = {"treatment": treatment, "change": _arrow(*words)}
     row |= {"experiment_from": before.name, "experiment_to": after.name}

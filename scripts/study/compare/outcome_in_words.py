@@ -38,10 +38,12 @@ def _completed(record: Record, history: Rows) -> str:
 
 
 def _early_stopped(record: Record, history: Rows) -> str:
-    score = monitored(Recipe.of("", **record["recipe"]))
+    recipe = Recipe.of("", **record["recipe"])
+    score, least = monitored(recipe), recipe["training.early_stopping_min_delta"]
     return (
         f"Stopped after epoch {record['epochs']}: {record['facts']['early_stopping_patience']} epochs in a row without "
-        f"a {'lower' if score.lowest else 'higher'} validation {score.label}; {_reached(record, history)}."
+        f"a {'lower' if score.lowest else 'higher'} validation {score.label}"
+        f"{f' (by more than {least:g})' if least else ''}; {_reached(record, history)}."
     )
 
 

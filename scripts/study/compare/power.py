@@ -11,6 +11,7 @@ from typing import Any
 import pandas as pd
 
 from study.compare.comparison import Comparison, paired_differences
+from study.compare.points import in_points
 from study.compare.seeds_and_images import (
     POWER,
     Variances,
@@ -26,6 +27,7 @@ RECIPES, NETWORKS = "the recipes: further seeds, further images", "these trained
 SMALLEST, SEEDS, IMAGES = "smallest difference found", "seeds needed", "test images needed"
 GROUPS = "test groups needed"  # the question in the place of `IMAGES` where images are of groups
 NEEDED = {IMAGES: "test images", GROUPS: "test groups", SEEDS: "seeds"}
+NOTHING = "none, however large, with this power"
 UNREACHABLE, UNKNOWN = "not reachable with any number", "unknown: one seed says nothing about others"
 
 POWER_COLUMNS = [
@@ -57,7 +59,7 @@ def power_table(comparison: Comparison) -> pd.DataFrame:
     more = IMAGES if comparison.units is None else GROUPS
     smallest = smallest_found(comparison)
     assert smallest is not None
-    rows = [_row(SMALLEST, smallest, seeds, images, f"{100 * smallest:.2g} points")]
+    rows = [_row(SMALLEST, smallest, seeds, images, in_points(smallest) if smallest < 1 else NOTHING)]
     for wished in WISHED:
         if seeds == 1:
             rows.append(_row(SEEDS, wished, None, images, UNKNOWN))

@@ -117,4 +117,6 @@ def value_text(value: Any) -> str:
     """A value of the configuration in words."""
     if isinstance(value, Mapping):
         return ", ".join(f"{name} × {factor}" for name, factor in value.items()) or "none"
+    if value is None:
+        return "none"
     return str(value).lower() if isinstance(value, bool) else str(value)

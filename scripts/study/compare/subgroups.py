@@ -19,6 +19,7 @@ from scipy.optimize import brentq
 from scipy.stats import fisher_exact
 
 from study.compare.comparison import EVERY_SEED, Comparison
+from study.compare.points import signed
 from study.compare.runs import RecipeRuns
 from study.compare.statistics import Units, accuracy_interval, holm, level, with_seeds
 from study.compare.verdicts import HIGHER, LOWER, NOT_DISTINGUISHABLE
@@ -330,8 +331,8 @@ def subgroup_facts(table: pd.DataFrame, experiment: str, confidence: float) -> l
 
 
 def _worse(row: Mapping[Any, Any]) -> str:
-    difference, low, high = (100 * row[name] for name in ("difference", "difference_low", "difference_high"))
+    difference, low, high = (signed(row[name]) for name in ("difference", "difference_low", "difference_high"))
     return (
         f"{row['column']} '{row['value']}' ({row['accuracy']:.1%} of {row['images']:,.0f} right, "
-        f"{row['rest_accuracy']:.1%} of the others: {difference:+.1f} points, {low:+.1f} to {high:+.1f})"
+        f"{row['rest_accuracy']:.1%} of the others: {difference} points, {low} to {high})"
     )

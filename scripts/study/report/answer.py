@@ -3,6 +3,7 @@
 Entry points:
     headline(comparison) -> str                            one plain paragraph
     answer(comparison, escape, strong, baseline_told)      sentences
+    chosen_otherwise(comparison, escape) -> str            what counting every class alike would have chosen
     caution(comparison) -> str                             what the tests can say, and what they could have found
     test_names(grouped) -> (tests, test, over)             what the tests are called
     some(names) -> str                                     names in a row, of many the first ones
@@ -14,6 +15,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from study.compare.comparison import Comparison
+from study.compare.points import in_points
 from study.compare.power import GROUPS, IMAGES, SEEDS, UNKNOWN, power_table
 from study.compare.runs import choose
 from study.compare.seeds_and_images import POWER
@@ -65,7 +67,7 @@ def answer(
         f"it classifies {strong(f'{test:.1%}')} of the test images correctly "
         f"({level(confidence)} interval {low:.1%} to {high:.1%}, {over}).".replace("%", escape("%"))
     ]
-    sentences += [_against_the_baseline(comparison, escape, baseline_told), _chosen_otherwise(comparison, escape)]
+    sentences += [_against_the_baseline(comparison, escape, baseline_told), chosen_otherwise(comparison, escape)]
     sentences += _verdicts(comparison, escape)
     failed: dict[str, list[str]] = {}
     for group in groups.values():
@@ -130,7 +132,7 @@ def _against_the_baseline(comparison: Comparison, escape: Callable[[str], str], 
 CLASSES_ALIKE = {"balanced_accuracy": "balanced accuracy {:.1%}", "macro_f1": "macro-F1 {:.3f}"}
 
 
-def _chosen_otherwise(comparison: Comparison, escape: Callable[[str], str]) -> str:
+def chosen_otherwise(comparison: Comparison, escape: Callable[[str], str]) -> str:
     """Which recipe validation would have chosen by a score that counts every class alike, where that is another one."""
     best = comparison.best
     others: dict[str, list[str]] = {}
@@ -232,12 +234,6 @@ def _power(comparison: Comparison) -> str:
     more = needs[IMAGES if comparison.units is None else GROUPS]
     parts.append(f"with {'this seed' if len(comparison.best) == 1 else 'these seeds'} {more}")
     return f"{text} To find {in_points(difference)}: {', '.join(parts)}."
-
-
-def in_points(difference: float) -> str:
-    """A share of the images as points, with two digits: "9.5 points"."""
-    points = f"{100 * difference:.2g}"
-    return f"{points} point{'s' * (points != '1')}"
 
 
 def audit_facts(audit: Mapping[str, Any]) -> list[str]:

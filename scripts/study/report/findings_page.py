@@ -6,7 +6,7 @@ Entry points:
 """
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -17,6 +17,7 @@ from study.compare import comparability
 from study.compare.all_tables import all_tables
 from study.compare.comparison import Comparison
 from study.compare.leakage import leakage_facts
+from study.compare.points import signed, with_interval
 from study.compare.questionable import questionable
 from study.compare.runs import RecipeRuns, Run, choose, files_of, load_runs
 from study.compare.settling import cut_short, settling
@@ -29,11 +30,12 @@ from study.files import read_json
 from study.names import FAILURES
 from study.paths import RunPaths
 from study.planned import PlannedStudy
-from study.recipe import HYPERPARAMETERS, NEUTRAL, TREATMENTS, Recipe, lr_text
-from study.report.answer import answer, audit_facts, caution
+from study.recipe import HYPERPARAMETERS, NEUTRAL, TREATMENTS, Recipe, differ, lr_text
+from study.report.answer import answer, audit_facts, caution, chosen_otherwise
 from study.report.case_text import escape_markdown
 from study.report.comparison_page import environment
-from study.report.first_page import points, provenance_rows
+from study.report.figures.recipes import batches_per_epoch
+from study.report.first_page import points_of, provenance_rows
 from study.settings import deciding, reported_protocol
 
 SHOWN_OF_PROVENANCE = (
@@ -147,12 +149,17 @@ def findings(
     finished = [study for study in (sound, again, original) if study]
     every_seed = again.with_seeds_of(sound) if again else None
     protocols = [study for study in (sound, original) if study]
+    named = sound.config["experiments"]
+    told = [recipe for recipe in sound.recipes.values() if recipe.reported is not None or recipe.reported_note]
     effect_summary, blame = _effect_summary(sound), _blame(sound)
     return (
         environment(html=False)
         .get_template("findings.md.j2")
         .render(
             command=command,
+            tables=" and ".join(f"[{table}](../{table})" for table in ([named] if isinstance(named, str) else named)),
+            told=len(told),
+            doubled=sum(recipe.double_softmax for recipe in told),
             figures=figures,
             in_short=_in_short(sound, every_seed, [*effect_summary, *blame]),
             studies=[conditions(study) for study in finished],
@@ -182,7 +189,8 @@ def findings(
 
 def _in_short(sound: FinishedStudy, again: FinishedStudy | None, found: Sequence[str]) -> list[str]:
     """The page in a few lines: the winner, what was found of treatments and failures, the claims."""
-    lines = [_sentences(sound.comparison)[0], *(line for line in found if NOT_YET not in line)]
+    winner = f"{_sentences(sound.comparison)[0]} {chosen_otherwise(sound.comparison, escape_markdown)}".strip()
+    lines = [winner, *(line for line in found if NOT_YET not in line)]
     for study, words in ((sound, ""), (again, f", over the seeds {again.seeds_in_words}" if again else "")):
         verdicts = Counter(row["verdict"] for row in _judged(study, _reported(sound)).values()) if study else Counter()
         if verdicts:
@@ -256,7 +264,7 @@ def _run_rows(study: FinishedStudy) -> list[dict[str, str]]:
                 "best_epoch": _best_epochs(group),
                 "val": _percent(group.accuracy("val")),
                 "reported": _percent(reported),
-                "difference": "–" if reported is None else f"{100 * (group.accuracy('val') - reported):+.1f}",
+                "difference": "–" if reported is None else signed(group.accuracy("val") - reported),
                 "test": f"{_percent(group.accuracy('test'))} ({_percent(low)}–{_percent(high)})",
                 "verdict": "–" if group.failed else _verdict(study.comparison, group),
             }
@@ -268,7 +276,7 @@ def _best_epochs(group: RecipeRuns) -> str:
     """Of every seed: "3 of 10"; "–" where they are not known."""
     if from_file(group.recipe):
         return "–"
-    return ", ".join(f"{run.record['best_epoch']} of {run.record['epochs']}" for run in group)
+    return ", ".join(f"{run.record['best_epoch'] or '–'} of {run.record['epochs']}" for run in group)
 
 
 def _verdict(comparison: Comparison, group: RecipeRuns) -> str:
@@ -310,8 +318,8 @@ def _effect_rows(table: pd.DataFrame) -> list[dict[str, str]]:
             "treatment": row["treatment"],
             "change": escape_markdown(row["change"]),
             "pair": escape_markdown(f"{row['experiment_from']} → {row['experiment_to']}"),
-            "accuracy": points(row, "accuracy"),
-            "balanced": points(row, "balanced_accuracy"),
+            "accuracy": points_of(row, "accuracy"),
+            "balanced": points_of(row, "balanced_accuracy"),
             "p": f"{row['p_holm']:.2g}",
             "verdict": row["verdict"] + (f" ({escape_markdown(row['failed'])})" if row["failed"] else ""),
         }
@@ -330,15 +338,34 @@ def _effect_summary(study: FinishedStudy) -> list[str]:
             changes = pairs["change"].map(lambda text, of=treatment: text.removeprefix(f"{of} "))
             alike = len(set(changes)) == 1
             counts = [
-                f"{verdict} in {len(some)}" + ("" if alike else f" ({'; '.join(dict.fromkeys(some))})")
-                for verdict, some in changes.groupby(pairs["verdict"], sort=False)
+                f"{verdict} in {len(some)}" + _in_brackets([] if alike else changes[some.index], some["failed"])
+                for verdict, some in pairs.groupby("verdict", sort=False)
             ]
             change = f", {changes.iloc[0]}" if alike else ""
             text = f"{change}, {len(pairs)} pair{'s' * (len(pairs) > 1)}: accuracy {', '.join(counts)}"
+            text += _reach_of_weights(study) if treatment == "loss" else ""
             lines.append(f"**{treatment}**{escape_markdown(text)}")
         else:
             lines.append(f"**{treatment}**: {NOT_YET}, no two finished recipes differ in it alone")
     return lines
+
+
+def _in_brackets(changes: Iterable[str], failed: pd.Series) -> str:
+    """Each change once, and in how many of the pairs a recipe failed; "" if there is neither."""
+    parts = list(dict.fromkeys(changes))
+    if count := int((failed != "").sum()):
+        parts.append(f"a recipe failed in {f'{count} of them' if count < len(failed) else 'each'}")
+    return f" ({'; '.join(parts)})" if parts else ""
+
+
+def _reach_of_weights(study: FinishedStudy) -> str:
+    """How far apart the weights of the classes are; "" where recipes have several schemes."""
+    schemes = {recipe["loss.class_weights"] for recipe in study.recipes.values() if recipe.weighted}
+    table = study.comparison.class_weights
+    if schemes != {study.config["loss"]["class_weights"]} or table is None:
+        return ""
+    ratio = table["weight"].max() / table["weight"].min()
+    return f"; the weights are '{schemes.pop()}', with which no class counts more than {ratio:.2f} times another"
 
 
 def _blame(study: FinishedStudy) -> list[str]:
@@ -388,7 +415,7 @@ def _lr_batch(study: FinishedStudy) -> list[dict[str, str]]:
     groups = [group for group in study.comparison.recipes.values() if group.recipe.trains]
     for group in sorted(groups, key=lambda g: (g.recipe.optimizer, g.recipe.lr, g.recipe.batch_size)):
         recipe, record = group.recipe, group.first.record
-        steps = record["epochs"] * -(-images // recipe.batch_size)
+        steps = record["epochs"] * batches_per_epoch(images, recipe.batch_size)
         rows.append(
             {
                 "optimizer": recipe.optimizer,
@@ -405,24 +432,30 @@ def _lr_batch(study: FinishedStudy) -> list[dict[str, str]]:
 
 def _best_rates(comparison: Comparison) -> list[str]:
     """Of recipes that share everything else: the best learning rate at each batch size."""
-    families: dict[tuple[str, ...], dict[int, list[RecipeRuns]]] = {}
+    families: list[list[RecipeRuns]] = []
     varied = (NEUTRAL, "learning rate", "batch size")
     shared = [name for name, column in HYPERPARAMETERS.items() if column.treatment not in varied]
     for group in comparison.recipes.values():
         if not group.recipe.trains:
             continue
-        key = tuple(str(group.recipe.meant(name)) for name in shared)
-        families.setdefault(key, {}).setdefault(group.recipe.batch_size, []).append(group)
+        for family in families:
+            if not any(differ(family[0].recipe, group.recipe, name) for name in shared):
+                family.append(group)
+                break
+        else:
+            families.append([group])
     lines = []
-    for by_batch in families.values():
+    for family in families:
+        by_batch: dict[int, list[RecipeRuns]] = {}
+        for group in family:
+            by_batch.setdefault(group.recipe.batch_size, []).append(group)
         if len(by_batch) < 2 or any(len(groups) < 2 for groups in by_batch.values()):
             continue
         parts = []
         for batch, groups in sorted(by_batch.items()):
             tried = ", ".join(lr_text(rate) for rate in sorted(group.recipe.lr for group in groups))
             parts.append(f"at batch size {batch} it is {lr_text(choose(groups).recipe.lr)} (of {tried})")
-        first = next(iter(by_batch.values()))[0].recipe
-        words = ", ".join(_spaced(first[name]) for name in ("optimizer", "loss", "activation", "sampler"))
+        words = ", ".join(_spaced(family[0].recipe[name]) for name in ("optimizer", "loss", "activation", "sampler"))
         lines.append(f"{words}: the learning rate with the highest validation accuracy: {'; '.join(parts)}.")
     return lines
 
@@ -445,14 +478,15 @@ def _leakage_rows(study: FinishedStudy) -> list[dict[str, str]]:
 
 
 def _optimism(runs: Sequence[Run]) -> str:
-    alive = [run for run in runs if run.recipe.trains and not run.failed]
+    trained = [run for run in runs if run.recipe.trains]
+    alive = [run for run in trained if not run.failed]
     if not alive:
-        return "Not measured: every run failed."
-    gaps = pd.Series([100 * (run.val_accuracy - run.test_accuracy) for run in alive])
+        return f"Not measured: {'every run failed' if trained else 'nothing was trained'}."
+    gaps = pd.Series([run.val_accuracy - run.test_accuracy for run in alive])
     return (
         f"Validation accuracy of the best epoch minus test accuracy, over the {len(alive)} runs that did not fail: "
-        f"{gaps.mean():+.1f} points on average, from {gaps.min():+.1f} to {gaps.max():+.1f}. The best epoch was chosen "
-        f"from at most {max(run.record['epochs'] for run in alive)} epochs; the reported one from up to "
+        f"{signed(gaps.mean())} points on average, from {signed(gaps.min())} to {signed(gaps.max())}. The best epoch "
+        f"was chosen from at most {max(run.record['epochs'] for run in alive)} epochs; the reported one from up to "
         f"{max(run.recipe.max_epochs for run in alive)}."
     )
 
@@ -526,9 +560,7 @@ def _judgement(row: Mapping[str, Any]) -> str:
     """The verdict on a claim with what it rests on."""
     if not row["experiment_b"]:
         return f"{row['verdict']}: {row['accuracy_a']:.1%}"
-    return f"{row['verdict']}: " + points(
-        {f"accuracy_{end}": row[end] for end in ("difference", "low", "high")}, "accuracy"
-    )
+    return f"{row['verdict']}: {with_interval(row['difference'], row['low'], row['high'])}"
 
 
 def _choices(study: FinishedStudy) -> list[str]:

@@ -23,6 +23,7 @@ from study.compare.case_table import case_table
 from study.compare.comparison import MCNEMAR, SIGN_FLIP, Comparison
 from study.compare.cost import cost_in_words, costs, duration
 from study.compare.leakage import leakage_facts
+from study.compare.points import with_interval
 from study.compare.questionable import Choice
 from study.compare.runs import Run
 from study.compare.statistics import level
@@ -106,6 +107,7 @@ def first_page_html(comparison: Comparison, page: FirstPage) -> str:
     effects, effects_left_out = largest_effects(page.effects)
     return environment().get_template("first_page.html.j2").render(
         page=page,
+        heading=_heading(comparison),
         best=best.name,
         test=f"{best.accuracy('test'):.1%}",
         interval=f"{low:.1%} to {high:.1%}",
@@ -137,6 +139,15 @@ def first_page_html(comparison: Comparison, page: FirstPage) -> str:
         words={"label_hints": hints_in_words(page.label_hints)},
         provenance=provenance_rows(comparison.runs),
     )  # fmt: skip
+
+
+def _heading(comparison: Comparison) -> str:
+    """What the best recipe is called: of several that all failed it is no winner."""
+    if len(comparison.recipes) == 1:
+        return "The only recipe"
+    if all(group.failed for group in comparison.recipes.values()):
+        return "Every recipe failed, the best of them"
+    return "Best recipe"
 
 
 def _baseline(comparison: Comparison) -> str:
@@ -209,10 +220,9 @@ def _undiagnosed(comparison: Comparison, table: pd.DataFrame, names: Collection[
     return f"{hidden:,} more runs are in tables/diagnosis.csv" + (f" (recipes: {failed})." if failed else ".")
 
 
-def points(row: Mapping[Any, Any], name: str) -> str:
-    """A difference and its interval in percentage points."""
-    ends = (round(100 * row[f"{name}_{end}"], 1) + 0.0 for end in ("difference", "low", "high"))  # no "-0.0"
-    return "{:+.1f} ({:+.1f} to {:+.1f})".format(*ends)
+def points_of(row: Mapping[Any, Any], name: str) -> str:
+    """The difference in a score and its interval in percentage points, of a row of effects.csv."""
+    return with_interval(*(row[f"{name}_{end}"] for end in ("difference", "low", "high")))
 
 
 def _effect_row(row: Mapping[Any, Any]) -> dict[str, str]:
@@ -220,8 +230,8 @@ def _effect_row(row: Mapping[Any, Any]) -> dict[str, str]:
         "treatment": row["treatment"],
         "change": row["change"],
         "pair": f"{row['experiment_from']} → {row['experiment_to']}",
-        "accuracy": points(row, "accuracy"),
-        "balanced": points(row, "balanced_accuracy"),
+        "accuracy": points_of(row, "accuracy"),
+        "balanced": points_of(row, "balanced_accuracy"),
         "p": f"{row['p_holm']:.2g}",
         "verdict": row["verdict"] + (f" ({row['failed']})" if row["failed"] else ""),
     }
@@ -259,9 +269,7 @@ def _subgroup_row(row: Mapping[Any, Any]) -> dict[str, str]:
         "value": row["value"],
         "images": f"{row['images']:,.0f}",
         "accuracy": "{:.1%} ({:.1%}–{:.1%})".format(*ends),
-        "difference": "{:+.1f} ({:+.1f} to {:+.1f})".format(
-            *(100 * row[f"difference{end}"] + 0.0 for end in ("", "_low", "_high"))
-        ),
+        "difference": with_interval(*(row[f"difference{end}"] for end in ("", "_low", "_high"))),
         "p": "–" if pd.isna(row["p_holm"]) else f"{row['p_holm']:.2g}",
         "verdict": row["verdict"],
     }
@@ -319,7 +327,7 @@ def _vote_row(row: Mapping[Any, Any]) -> dict[str, str]:
         *(row[f"test_accuracy{end}"] for end in ("", "_low", "_high"))
     )
     ends = [row[f"accuracy_difference{end}"] for end in ("", "_low", "_high")]
-    cells["difference"] = "–" if pd.isna(ends[0]) else "{:+.1f} ({:+.1f} to {:+.1f})".format(*(100 * e for e in ends))
+    cells["difference"] = "–" if pd.isna(ends[0]) else with_interval(*ends)
     return cells | {"name": str(row["name"]), "role": str(row["role"]), "p": "–" if pd.isna(p) else f"{p:.2g}"}
 
 
@@ -345,7 +353,7 @@ def provenance_rows(runs: Sequence[Run]) -> list[tuple[str, str]]:
         "data": [p.get("data", "")[:12] for p in provenances],
         "training code": [p.get("code", "")[:12] for p in provenances],
         "settings": [p.get("settings", "")[:12] for p in provenances],
-        "resumed": [f"{p['resumes']} times" if p.get("resumes") else "" for p in provenances],
+        "resumed": [f"{p['resumes']} time{'s' * (p['resumes'] > 1)}" if p.get("resumes") else "" for p in provenances],
         "parameters": [f"{run.record.get('parameters', 0):,}" for run in runs],
         **{
             package: [p.get("versions", {}).get(package, "") for p in provenances]
@@ -354,7 +362,10 @@ def provenance_rows(runs: Sequence[Run]) -> list[tuple[str, str]]:
     }
     rows = [(what, _counted(texts)) for what, texts in values.items() if any(texts)]
     seconds = sum(run.seconds for run in runs)
-    rows.insert(0, ("training time", f"{seconds / 60:,.1f} minutes for {len(runs)} runs, each on its own"))
+    if runs:
+        each = "" if len(runs) == 1 else ", each on its own"
+        count = f"{len(runs)} run{'s' * (len(runs) > 1)}"
+        rows.insert(0, ("training time", f"{seconds / 60:,.1f} minutes for {count}{each}"))
     days = sorted(p[end] for p in provenances for end in ("started", "ended") if p.get(end))
     rows += [("predictions from files", "; ".join(imported))] if imported else []
     return [("trained", f"{days[0]} to {days[-1]}"), *rows] if days else rows

@@ -15,6 +15,7 @@ import pandas as pd
 from scipy.stats import spearmanr, ttest_1samp
 
 from study.compare.cost import costs
+from study.compare.points import in_points, with_interval
 from study.compare.power import alpha_of
 from study.compare.runs import RecipeRuns
 from study.compare.seeds_and_images import (
@@ -31,7 +32,7 @@ from study.compare.verdicts import BETTER, HOLDS, NOT_DISTINGUISHABLE, REVERSED,
 from study.errors import StudyError
 from study.files import read_table
 from study.recipe import listed
-from study.report.answer import caution, in_points
+from study.report.answer import caution
 from study.report.case_text import escape_markdown
 from study.report.comparison_page import environment
 from study.report.findings_page import FinishedStudy
@@ -71,6 +72,7 @@ def imbalance(study: FinishedStudy, literature: pd.DataFrame, command: str) -> s
         .get_template("imbalance.md.j2")
         .render(
             command=command,
+            points=with_interval,
             plain=escape_markdown(plain.name),
             rows=rows,
             source=escape_markdown(study.config["data"]["source"]),
@@ -113,16 +115,17 @@ def _rows(study: FinishedStudy, plain: RecipeRuns) -> list[dict[str, Any]]:
         row: dict[str, Any] = {
             "key": group.name,
             "name": escape_markdown(group.name),
-            "score": _mean(group, SCORE),
+            "score": group.score("test", SCORE),
             "interval": comparison.interval(group, SCORE),
             "rare": _recall_of_the_rarest(study, group),
             "seconds": float(seconds[group.name]),
             "failure": group.failure,
+            "failed": group.failed,
             "verdict": "",
         }
         if group.name in p_values:
             low, high = comparison.difference_interval(group, plain, SCORE)
-            row["difference"] = row["score"] - _mean(plain, SCORE), low, high
+            row["difference"] = row["score"] - plain.score("test", SCORE), low, high
             row["p"] = p_values[group.name]
             told = row["p"] <= 1 - comparison.confidence
             row["verdict"] = NOT_DISTINGUISHABLE if not told else BETTER if row["difference"][0] > 0 else WORSE
@@ -195,10 +198,6 @@ def _power(study: FinishedStudy, plain: RecipeRuns, smallest: float) -> str:
     return f"{text} To find {in_points(WISHED)} with these test images: {answer}."
 
 
-def _mean(group: RecipeRuns, metric: str) -> float:
-    return float(np.mean([run.metrics["test"][metric] for run in group]))
-
-
 def _recall_of_the_rarest(study: FinishedStudy, group: RecipeRuns) -> float:
     """Mean test recall of the third of the classes with the fewest training images, over seeds; nan if unknown."""
     weights = study.comparison.class_weights
@@ -227,10 +226,10 @@ def _beside_literature(
         if row["key"] == plain.name or row["key"] not in literature.index:
             continue
         gains = literature.loc[plain.name] - literature.loc[row["key"]]
-        signs = {math.copysign(1, gain) for gain in gains if gain}
-        if len(signs) != 1:
+        signs = set(np.sign(gains))
+        if len(signs) != 1 or signs == {0.0}:
             verdict = "no common claim"
-        elif row["failure"]:
+        elif plain.failed:
             verdict = UNJUDGED
         elif row["verdict"] == NOT_DISTINGUISHABLE:
             verdict = NOT_DISTINGUISHABLE

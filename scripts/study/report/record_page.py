@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 
 from study.compare.ensemble import members, seeds_together, vote
 from study.compare.leakage import LEAKAGE_COLUMNS, by_copies, copies_in_training
+from study.compare.points import with_interval
 from study.compare.runs import Run, Scores, by_recipe, choose, scores_by_split
 from study.compare.statistics import level, wilson_interval
 from study.compare.subgroups import Subset
@@ -341,6 +342,7 @@ def record(
         .get_template("record.md.j2")
         .render(
             command=command,
+            points=with_interval,
             answers=best,
             targets=_targets(best, whole.comparison.confidence, published) if whole else [],
             budget=reached,

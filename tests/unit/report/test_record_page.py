@@ -247,7 +247,7 @@ def test_parts_are_told_from_the_whole_recipe(studies: RecordStudies) -> None:
 def test_the_search_shows_what_it_left_behind_and_what_the_record_changed(studies: RecordStudies) -> None:
     page = page_of(studies)
     search = page.split("## How it was chosen")[1].split("## What each part")[0]
-    assert "**Round 1. which?**" in search and "| **quick** |" in search and "| slow |" in search
+    assert "1. which?" in search and "| **quick** |" in search and "| slow |" in search
     assert "The highest of these is quick" in search and "maximum epochs 150" in search
     reached = studies.record.comparison.recipes["record_150"].accuracy("val")
     assert f"| record_150 | {reached:.1%} |" in search

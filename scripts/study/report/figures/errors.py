@@ -8,7 +8,8 @@ from matplotlib.axes import Axes
 from numpy.typing import NDArray
 
 from study.compare.runs import RecipeRuns, Run
-from study.compare.statistics import accuracy_interval, level, wilson_interval
+from study.compare.statistics import level
+from study.compare.subgroups import Subset
 from study.evaluate.metrics import reliability as bins_of
 from study.report.figures.classes import MANY, groups_of
 from study.report.figures.material import Material
@@ -79,11 +80,10 @@ def _reliability_title(group: RecipeRuns) -> str:
 
 
 def class_recall(material: Material, path: str | Path, most: int = 4) -> None:
-    """Recall of each class on the test images with Wilson's interval, for the recipe chosen and the next best ones.
+    """Recall of each class on the test images with its interval, for the recipe chosen and the next best ones.
 
     Classes run from the rarest to the most frequent; of many the worst are shown, then all in groups. Of several seeds
-    the mean recall is shown with the interval of as many images as there are, not as many as all seeds saw: seeds
-    share their images. Where images are of groups, it is that of as many as these are worth.
+    the mean recall is shown, its interval is over seeds and images: see `study.compare.subgroups.Subset`.
     """
     comparison = material.comparison
     best, confidence, first = comparison.best, comparison.confidence, comparison.runs[0]
@@ -99,7 +99,7 @@ def class_recall(material: Material, path: str | Path, most: int = 4) -> None:
     with drawing(path, 9.6, 1.6 + 0.62 * len(order)) as figure:
         axes = figure.subplots()
         for position, group in enumerate(shown):
-            _recalls(axes, group, position, len(shown), order, images, confidence)
+            _recalls(axes, group, position, len(shown), order, confidence)
         axes.set_yticks(range(len(order)), [f"{label} = {images[some].sum():,}" for label, some in order])
         axes.set_xlim(-0.02, 1.02)
         axes.set_ylim(-0.6, len(order) - 0.4)
@@ -127,27 +127,22 @@ def _recalls(
     position: int,
     recipes: int,
     order: list[Rows],
-    images: NDArray[np.int64],
     confidence: float,
 ) -> None:
-    hits = np.mean([run.by_class("test", "hits") for run in group], axis=0)
     look = series(position)
     offset = (position - (recipes - 1) / 2) * 0.8 / recipes
-    right = np.array([hits[some].sum() for _, some in order])
-    seen = np.array([images[some].sum() for _, some in order])
-    scores = group.first.scores["test"]
+    scores, recalls = group.first.scores["test"], []
     for y, (_, some) in enumerate(order):
-        if scores.units is None:
-            low, high = wilson_interval(right[y], int(seen[y]), confidence)
-        else:
-            of_row = np.isin(scores.labels, some)
-            correct = np.mean([run.correct[of_row] for run in group], axis=0)
-            low, high = accuracy_interval(correct, scores.units[of_row], confidence)
+        of_row = np.isin(scores.labels, some)
+        units = None if scores.units is None else scores.units[of_row]
+        seen = Subset(np.array([run.correct[of_row] for run in group]), units)
+        low, high = seen.interval(confidence)
+        recalls.append(seen.accuracy)
         axes.plot([low, high], [y + offset] * 2, color=look["color"], linewidth=2, solid_capstyle="butt")
     label = name(group.name, 24) + (f" ✕ {group.failure}" if group.failure else "")
     marker = "osD^v"[position % 5]
     at = np.arange(len(order)) + offset
-    axes.plot(right / seen, at, marker, color=look["color"], markeredgecolor="white", label=label)
+    axes.plot(recalls, at, marker, color=look["color"], markeredgecolor="white", label=label)
 
 
 def confused_pairs(material: Material, path: str | Path, pairs: int = 6, examples: int = 8) -> None:
