@@ -30,7 +30,7 @@ from study.files import read_json
 from study.names import FAILURES
 from study.paths import RunPaths
 from study.planned import PlannedStudy
-from study.recipe import HYPERPARAMETERS, NEUTRAL, TREATMENTS, Recipe, differ, lr_text
+from study.recipe import HYPERPARAMETERS, NEUTRAL, TREATMENTS, Recipe, differ, listed, lr_text
 from study.report.answer import answer, audit_facts, caution, chosen_otherwise
 from study.report.case_text import escape_markdown
 from study.report.comparison_page import environment
@@ -157,7 +157,7 @@ def findings(
         .get_template("findings.md.j2")
         .render(
             command=command,
-            tables=" and ".join(f"[{table}](../{table})" for table in ([named] if isinstance(named, str) else named)),
+            tables=listed([f"[{table}](../{table})" for table in ([named] if isinstance(named, str) else named)]),
             told=len(told),
             doubled=sum(recipe.double_softmax for recipe in told),
             figures=figures,
