@@ -105,10 +105,15 @@ def _head(title: str, record: Mapping[str, Any], more: str = "") -> list[str]:
     return [title, "", f"{_conditions(record)}{more}.", "", f"    {record['command']}", ""]
 
 
+def _precision(record: Mapping[str, Any]) -> str:
+    """What `ours` computed in: two processors of one name may differ in what they can."""
+    return str(next(row["precision"] for row in record["summary"] if row["contender"] == "ours"))
+
+
 def _speed(record: Mapping[str, Any]) -> list[str]:
     lines = [
         *_head(
-            f"### {record['title']}",
+            f"### {record['title']}, {_precision(record)}",
             record,
             f"; {record['threads']} threads; images: {record['images']}; "
             f"{record['rounds']} rounds of {record['steps']} steps",

@@ -14,12 +14,19 @@ COMMANDS = [shlex.split(line, comments=True) for line in LINES if "config/mine.y
 
 @pytest.mark.parametrize("words", COMMANDS, ids=lambda words: next(word for word in words if word.startswith("study=")))
 def test_a_command_over_a_study_of_photographs_is_planned(workspace: Workspace, words: list[str]) -> None:
-    (photographs,) = (block for block in BLOCKS if "model: {name: resnet18" in block)
     mine = "study: mine\ndata:\n  source: /data/mushrooms\n  image_size: 64\n"
-    layer = mine + "".join(line.removeprefix("    ") for line in photographs.splitlines(keepends=True))
-    (workspace.root / "config/mine.yaml").write_text(layer, encoding="utf-8")
+    photographs = (ROOT / "config/photographs.yaml").read_text(encoding="utf-8").replace("layer: true\n", "")
+    (workspace.root / "config/mine.yaml").write_text(mine + photographs, encoding="utf-8")
     planned = workspace.planned(*words[1:])
     assert planned["train"] >= 37 and planned["evaluate"] >= planned["train"]
+
+
+def test_images_of_ones_own_are_planned_with_the_layer_for_photographs(workspace: Workspace) -> None:
+    (words,) = (shlex.split(line) for line in LINES if "config/photographs.yaml" in line)
+    mine = "study: mushrooms\ndata:\n  source: /data/mushrooms\n  image_size: 64\n"
+    (workspace.root / "config/mushrooms.yaml").write_text(mine, encoding="utf-8")
+    planned = workspace.planned(*words[1:])
+    assert planned["train"] == 17 * 5 and planned["fetch_weights"] == 1
 
 
 def test_both_tables_are_named() -> None:

@@ -96,6 +96,11 @@ def run(arguments: argparse.Namespace) -> None:
     check_recipes(config, recipes.values())
     sizes = [recipe.batch_size for recipe in recipes.values() if recipe.trains]
     why, own = _batches(path, tables, sizes, divided.training)
+    if doubled := sum(recipe.double_softmax for recipe in recipes.values()):
+        why += (
+            f" {doubled} of them put a softmax in front of cross entropy, which applies one itself: the original "
+            "study's mistake, kept on purpose. For photographs lay config/photographs.yaml over this file, which has others."
+        )
     _refuse_to_overwrite([path, *own], arguments.force)
     named = [file.as_posix() for file in own]
     suggested[1] = replace(table, value=named[0] if len(named) == 1 else named or table.value, reason=why)

@@ -236,6 +236,7 @@ def test_batches_fit_the_training_images(tmp_path: Path, counts: Sequence[int], 
     assert [recipe["lr"] for recipe in recipes.values()] == [recipe["lr"] for recipe in shipped.values()]
     assert read_captions(found)["1"].endswith(f"batch size {min(batches)}")
     assert "14 recipes with batches of 64 and 128 images" in unwrapped(text)
+    assert "11 of them put a softmax in front of cross entropy" in unwrapped(text)
 
 
 def test_a_spreadsheets_table_is_divided_like_any_other(tmp_path: Path) -> None:

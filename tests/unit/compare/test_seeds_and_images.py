@@ -115,8 +115,9 @@ def test_the_smallest_difference_is_found_in_eighty_percent_of_studies(seeds: in
         by_seed, by_image, mean = cells.mean(axis=1), cells.mean(axis=0), cells.mean()
         of_seeds = images * by_seed.var(ddof=1)
         rest = ((cells - by_seed[:, None] - by_image + mean) ** 2).sum() / (seeds - 1) / (images - 1)
-        of_images = max(seeds * by_image.var(ddof=1) - rest, 0)
-        critical = of_seeds * t.isf(alpha / 2, seeds - 1) ** 2 + of_images * t.isf(alpha / 2, images - 1) ** 2
+        of_images, of_student = seeds * by_image.var(ddof=1), t.isf(alpha / 2, images - 1) ** 2
+        critical = of_seeds * t.isf(alpha / 2, seeds - 1) ** 2 + max(of_images - rest, 0) * of_student
+        critical = max(critical, of_images * of_student)
         found += mean**2 * cells.size >= critical
     assert found / 600 == pytest.approx(POWER, abs=0.045)
 
