@@ -344,8 +344,8 @@ def _imagenet(record: Mapping[str, Any], speed: Mapping[str, Any]) -> list[str]:
         f"{IMAGENET_SIZE[0]}×{IMAGENET_SIZE[1]} pixels, measured in the same run.",
         f"- Memory: {memory['manifest'] / 1e9:.1f} GB to list, {memory['pack'] / 1e9:.1f} GB to pack, from the table.",
         f"- An epoch on the CPU: {count / rate / 3600:,.0f} hours, from {ours['images_per_second']:.1f} images/s of 48 "
-        f"pixels in {ours['precision']} (`benchmarks/results/{speed['name']}.json`, {speed['title']}) and sums in proportion to the pixels. "
-        "So on a CPU nothing of this size is trained; it takes a GPU.",
+        f"pixels in {ours['precision']} (`benchmarks/results/{speed['name']}.json`, {speed['title']}) and sums in "
+        "proportion to the pixels. So on a CPU nothing of this size is trained; it takes a GPU.",
         f"- A GPU would read {3 * IMAGENET_SIDE**2 / 1e6:.2f} MB an image from the file where it does not fit into "
         "memory: what the disk delivers at random is the limit then.",
     ]
