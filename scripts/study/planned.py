@@ -30,7 +30,7 @@ from study.recipe import HYPERPARAMETERS, Recipe, recipes_of, values_of
 from study.recipe_table import read_recipes
 from study.starts import start_of
 
-FROM_FILES = "recipes_from_files"  # in study.json
+FROM_FILES, UNRECORDED = "recipes_from_files", "unrecorded"  # in study.json
 SHOWN = 10  # differences of one run, or lines, at most
 NOT_IN_TABLE, NOT_IN_SEEDS = "its recipe is not in the table of recipes any more", "its seed is not in `seeds` any more"
 TRAINED_ELSEWHERE = "its row takes the training of another one now"
@@ -75,10 +75,14 @@ class PlannedStudy:
             recipes = read_recipes(recipe_tables(config, checkout), study=values_of(config))
         return cls(results, config, recipes, content["training"], content["data"])
 
-    def write(self) -> None:
+    def write(self, unrecorded: Mapping[str, Any] | None = None) -> None:
         """Leave the plan where `read` finds it.
 
         Recipes from files stand apart: the rule pack reads the batch sizes of the others.
+
+        Args:
+            unrecorded: what files were made with that this plan leaves as they are, see
+                `study.planning.check_unrecorded`.
         """
         fields = {name: dict(vars(recipe)) for name, recipe in self.recipes.items()}
         apart = {name for name, recipe in self.recipes.items() if from_file(recipe)}
@@ -88,7 +92,7 @@ class PlannedStudy:
             FROM_FILES: {name: of for name, of in fields.items() if name in apart},
             "training": self.training,
             "data": self.data,
-        }
+        } | ({UNRECORDED: unrecorded} if unrecorded else {})
         self.results.mkdir(parents=True, exist_ok=True)
         write_atomically(self.results / "study.json", json_text(content).encode())
 
@@ -171,7 +175,7 @@ class PlannedStudy:
     def _surroundings(self, run: RunPaths, made: Mapping[str, Any]) -> Iterator[str]:
         settings = None if self.training is None else self.training[run.experiment]
         if settings is not None and made.get("settings", now := digest(settings)) != now:
-            known = made.get("configuration")
+            known = _of_use(made.get("configuration"), self.recipes[run.experiment])
             yield from changes(known, settings) if known else ["another configuration of the training"]
         if None not in (self.images, made.get("data")) and made["data"] != self.images:
             yield f"other images than those in {self.results / 'data'} now"
@@ -255,6 +259,14 @@ class PlannedStudy:
         except (OSError, ValueError, KeyError, TypeError) as error:
             return f"its metrics.json does not say which file its predictions are from ({error})"
         return ""
+
+
+def _of_use(settings: dict[str, Any] | None, recipe: Recipe) -> dict[str, Any] | None:
+    """The settings of a training without a limit of epochs that cuts nothing, as the params of its rule have them."""
+    training = (settings or {}).get("training", {})
+    if settings is None or (training.get("max_epochs") or 0) < recipe.max_epochs:
+        return settings
+    return {**settings, "training": {**training, "max_epochs": None}}
 
 
 def _without_its_own(run: RunPaths) -> str:

@@ -21,18 +21,20 @@ from typing import Any
 
 from study.batch_sizes import check_batch_sizes
 from study.continuing import MAX_EPOCHS, checkpoint_files, checkpoint_key, run_key
-from study.elsewhere import made_elsewhere
+from study.elsewhere import from_file, made_elsewhere
 from study.errors import StudyError
 from study.files import file_sha256, json_text, read_json, read_table
 from study.names import SPLITS
 from study.paths import RunPaths
-from study.planned import SHOWN, PlannedStudy, changes
-from study.recipe import Recipe
+from study.planned import SHOWN, UNRECORDED, PlannedStudy, changes
+from study.recipe import EVALUATION, Recipe, recipes_of
+from study.schema import SCHEMA
 from study.settings import deciding, read_layer
 from study.starts import starts_first
 from study.submission import Submission, check_submission, submission_limit
 
 # Options that take several values after one another, and of which Snakemake uses the last alone.
+UNSEEN = {"absent", "unreadable", "missing", "made by a rule"}  # of a source that says nothing of its images
 ONCE = {"--configfile": r"--configf\w*", "--config": r"--config|-C"}
 
 
@@ -176,18 +178,19 @@ def accompany(workflow: Any, results: Path, planned: Callable[[], PlannedStudy])
             super()._build_dag()
             if heeds_locks and self.persistence.locked and not self.dryrun:
                 return
+            unrecorded: dict[Path, Any] = {}
             with _refusing():
                 for study in studies:
                     check_batches(study, self.dag)
                     if not self.touch:
-                        check_unrecorded(study, self.dag, self.persistence)
+                        unrecorded[study.results] = check_unrecorded(study, self.dag, self.persistence)
                 if runs and self.executor_plugin.name == "slurm":
                     submission = submitted(studies, self)
                     check_submission(submission, submission_limit(submission.account))
             for study in studies:
                 sys.stderr.write("".join(f"{line}\n" for line in notice(study, self.dag)))
                 if not (self.dryrun or self.touch):
-                    study.write()
+                    study.write(unrecorded[study.results])
 
     workflow.accompanied = {results: planned}
     workflow.__class__ = Accompanied
@@ -232,7 +235,7 @@ def check_batches(study: PlannedStudy, dag: Any) -> None:
     check_batch_sizes(sizes, read_json(index)["splits"]["train"]["images"])
 
 
-def check_unrecorded(study: PlannedStudy, dag: Any, persistence: Any) -> None:
+def check_unrecorded(study: PlannedStudy, dag: Any, persistence: Any) -> dict[str, Any] | None:
     """Refuse images and predictions that were made as another plan says and that Snakemake has no record of.
 
     Of results that came without .snakemake it knows the time stamps alone. Their study.json says what was planned when
@@ -242,48 +245,71 @@ def check_unrecorded(study: PlannedStudy, dag: Any, persistence: Any) -> None:
         dag: Snakemake's, built.
         persistence: Snakemake's records.
 
+    Returns:
+        What study.json has to go on saying of such files, until they are made anew; None without any.
+
     Raises:
-        StudyError: with the differences, and what makes the files anew.
+        StudyError: this call would use them; with the differences, and what makes them anew.
     """
     try:
         plan = read_json(study.results / "study.json")
-        data, config, recipes = plan["data"], plan["config"], plan["recipes"]
-    except (OSError, ValueError, KeyError):
-        return
-    data_now, config_now = json.loads(json_text([study.data, study.config]))
+        recipes = recipes_of(plan["recipes"])
+        made = plan.get(UNRECORDED) or {"data": plan["data"], "evaluation": _evaluation(plan["config"], recipes)}
+        differing = _made_otherwise(study, made)
+    except (OSError, ValueError, KeyError, TypeError):  # none, or one by another version
+        return None
     jobs = {str(file): job for job in dag.jobs for file in job.output}
-
-    def stands(path: Path) -> bool:
+    used = set(dag.bfs(dag.dependencies, *dag.targetjobs))
+    kept = None
+    for path, found in differing.items():
         job = jobs.get(str(path))
-        return job is not None and not dag.needrun(job) and not persistence.has_metadata(job)
+        if not path.exists() or (job is not None and persistence.has_metadata(job)):
+            continue
+        if job is not None and job in used and not dag.needrun(job):
+            raise StudyError(
+                f"{path}: made with {'; '.join(found)}, as study.json says; Snakemake has no record of it here, and "
+                f"would take it for what is planned. To make it anew: snakemake -R {job.rule.name} …; if it is as "
+                "planned: the same with --touch"
+            )
+        kept = made
+    return kept
 
-    manifest = study.results / "data/manifest.csv"
-    if stands(manifest) and (found := changes(_prepared(data), _prepared(data_now))):
-        raise StudyError(_unrecorded(manifest, found, "manifest"))
+
+def _made_otherwise(study: PlannedStudy, made: Mapping[str, Any]) -> dict[Path, list[str]]:
+    """The manifest and the metrics.json of runs that were made otherwise than is planned now, with the differences.
+
+    Args:
+        made: what they were made with, under "data" and "evaluation".
+    """
+    recipes = {name: recipe for name, recipe in study.recipes.items() if not from_file(recipe)}
+    now = json.loads(json_text({"data": study.data, "evaluation": _evaluation(study.config, recipes)}))
+    found = {study.results / "data/manifest.csv": _prepared_otherwise(made["data"], now["data"])}
     for run in study.runs:
-        if run.experiment not in recipes or made_elsewhere(run.training) or not stands(run.metrics):
-            continue
-        try:
-            before = Recipe(**recipes[run.experiment]).evaluation | {"ece_bins": config["metrics"]["ece_bins"]}
-        except (KeyError, TypeError):  # by a version with other columns
-            continue
-        now = study.recipes[run.experiment].evaluation | {"ece_bins": config_now["metrics"]["ece_bins"]}
-        if found := changes(before, now):
-            rule = "adjust" if study.recipes[run.experiment].adjusted else "evaluate"
-            raise StudyError(_unrecorded(run.metrics, found, rule))
+        before, after = (of["evaluation"].get(run.experiment) for of in (made, now))
+        found[run.metrics] = changes(before, after) if before and after else []
+    return {path: what for path, what in found.items() if what}
 
 
-def _prepared(data: Mapping[str, Any]) -> dict[str, Any]:
-    """What decides what becomes of the images, without where they are: that is another one on another machine."""
-    settings = {key: value for key, value in data["data"].items() if key != "source"}
-    return {"data": settings, "split": data["split"]}
+def _evaluation(config: Mapping[str, Any], recipes: Mapping[str, Recipe]) -> dict[str, dict[str, Any]]:
+    """What decides, beside the training, of the predictions of each recipe and their scores."""
+    bins = {"ece_bins": config["metrics"]["ece_bins"]}
+    return {name: recipe.section(EVALUATION) | bins for name, recipe in recipes.items()}
 
 
-def _unrecorded(path: Path, found: Sequence[str], rule: str) -> str:
-    return (
-        f"{path}: made with {'; '.join(found)}, as study.json beside it says; Snakemake has no record of it here, and "
-        f"would take it for what is planned. To make it anew: snakemake -R {rule} …; if it is as planned: --touch"
+def _prepared_otherwise(made: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
+    """The differences in which images there are and what becomes of them; where they are, is this machine's affair."""
+    nodes = SCHEMA["properties"]["data"]["properties"]
+    defaults = {key: node["default"] for key, node in nodes.items() if "default" in node}
+    unseen = {made["source"], now["source"]} & UNSEEN
+    before, after = (
+        {
+            "data": defaults | {key: value for key, value in data["data"].items() if key != "source"},
+            "split": data["split"],
+            "images": "" if unseen else data["source"],
+        }
+        for data in (made, now)
     )
+    return changes(before, after)
 
 
 def submitted(studies: Sequence[PlannedStudy], workflow: Any) -> Submission:

@@ -12,6 +12,7 @@ import codecs
 import csv
 import difflib
 import functools
+import io
 import re
 from collections.abc import Callable, Collection, Mapping, Sequence, Set
 from pathlib import Path
@@ -114,19 +115,20 @@ def map_cells(path: Path, column: str, change: Callable[[str], str], comment: Ca
     Raises:
         StudyError: the table is not readable.
     """
-    lines: list[str] = []
+    text = io.StringIO()
+    table = csv.writer(text, delimiter="\t", lineterminator="\n")
     header: list[str] = []
     for row, line in _lines(path):
-        if text := _comment(line):
-            lines.append(comment(text))
+        if words := _comment(line):
+            text.write(f"{comment(words)}\n")
         elif line.strip():
             cells = _cells(path, row, line)
             if not header:
                 header = [column_named(name) or name for name in cells]
             elif column in header and (cell := cells[header.index(column)]):
                 cells[header.index(column)] = change(cell)
-            lines.append("\t".join(cells))
-    return "\n".join(lines) + "\n"
+            table.writerow(cells)
+    return text.getvalue()
 
 
 def _listed(tables: str | Path | Sequence[str | Path]) -> Sequence[str | Path]:

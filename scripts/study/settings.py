@@ -61,7 +61,7 @@ def reported_protocol(config: dict[str, Any]) -> dict[str, list[Any]]:
     values = {}
     for key, reported in config["tables"]["reported_with"].items():
         section, name = key.split(".")
-        values[key] = [config[section].get(name, _default(key)), reported]
+        values[key] = [config.get(section, {}).get(name, _default(key)), reported]
     return values
 
 

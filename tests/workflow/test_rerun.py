@@ -124,6 +124,14 @@ def change_resources(workspace: Workspace) -> None:
     workspace.configure(resources={"train_threads": 1, "train_mem_mb": 1000}, checkpoints={"every": 5})
 
 
+def change_what_nothing_uses(workspace: Workspace) -> None:
+    """A limit above the recipes' epochs, a β that the weights' scheme has not, the study's number in other words."""
+    workspace.configure(training={"max_epochs": 7}, loss={"effective_number_beta": 0.9})
+    header, plain, weighted = RECIPES.splitlines()
+    table = "\n".join([f"{header}\trotation", f"{plain}\t5.0", f"{weighted}\t"]) + "\n"
+    (workspace.root / "config/small.tsv").write_text(table, encoding="utf-8")
+
+
 def reword(workspace: Workspace) -> None:
     """A sentence about an outcome, a line of the log and the message of an error."""
     replace(workspace, "scripts/study/compare/outcome_in_words.py", "epochs were trained", "epochs were run")
@@ -147,6 +155,7 @@ def move_the_folder(workspace: Workspace) -> None:
         change_what_is_only_shown,
         change_metrics,
         change_resources,
+        change_what_nothing_uses,
         reword,
         add_a_column,
         move_the_folder,

@@ -122,7 +122,7 @@ def test_in_a_copy_without_records_a_changed_recipe_is_noticed(finished_copy: Wo
     ("section", "value", "rule", "said"),
     [
         ("split", {"seed": 7}, "manifest", "data/manifest.csv: made with split.seed 42, now 7"),
-        ("data", {"near_duplicates": 0.9}, "manifest", "made with data.near_duplicates not set, now 0.9"),
+        ("data", {"near_duplicates": 0.9}, "manifest", "made with data.near_duplicates null, now 0.9"),
         ("evaluation", {"tta": "hflip"}, "evaluate", "seed_0/metrics.json: made with tta none, now hflip"),
         ("metrics", {"ece_bins": 9}, "evaluate", "seed_0/metrics.json: made with ece_bins 15, now 9"),
     ],
@@ -135,6 +135,12 @@ def test_in_a_copy_without_records_other_images_and_predictions_than_planned_are
     refused = finished_copy.snakemake("--dry-run", check=False)
     assert refused.returncode != 0 and said in refused.stdout and f"snakemake -R {rule} …" in refused.stdout
     assert rule in finished_copy.planned("-R", rule)
+    of_a_part = "results/small/train/plain/seed_0/run.json"
+    if rule == "evaluate":  # takes no part in this, and study.json still says what it was made with
+        finished_copy.snakemake("--", of_a_part)
+        assert said in finished_copy.snakemake("--dry-run", check=False).stdout
+    finished_copy.snakemake("--touch", "-R", rule)
+    assert rule not in finished_copy.planned()
 
 
 def test_what_left_the_table_takes_part_in_nothing(finished_copy: Workspace) -> None:

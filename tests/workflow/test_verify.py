@@ -120,7 +120,7 @@ def test_whatever_was_changed_is_named(finished_copy: Workspace, changes: list[C
 def test_a_damaged_run_is_named(finished_copy: Workspace, content: str) -> None:
     (finished_copy.root / RUN / "run.json").write_text(content, encoding="utf-8")
     run = verify(finished_copy)
-    assert run.returncode != 0 and "Traceback" not in run.stdout + run.stderr, run.stderr
+    assert run.returncode != 0 and "Traceback" not in run.stdout, run.stdout
     said = "the provenance lacks git_commit" if content else "cannot be read"
     assert f"plain/seed_0/run.json: {said}" in run.stdout and "run weighted/seed_0: holds" in run.stdout
 

@@ -99,7 +99,7 @@ def run(arguments: argparse.Namespace) -> None:
     if doubled := sum(recipe.double_softmax for recipe in recipes.values()):
         why += (
             f" {doubled} of them put a softmax in front of cross entropy, which applies one itself: the original "
-            "study's mistake, kept on purpose. For photographs lay config/photographs.yaml over this file, which has others."
+            "study's mistake, kept on purpose. For photographs lay config/photographs.yaml over this file."
         )
     _refuse_to_overwrite([path, *own], arguments.force)
     named = [file.as_posix() for file in own]

@@ -125,6 +125,20 @@ def _columns(path: Path, expected: Sequence[str]) -> Iterator[str]:
         yield f"{path}: the columns {', '.join(missing)} are missing"
 
 
+def _read(reader: Callable[[Path], T], path: Path) -> T:
+    """What a file holds.
+
+    Raises:
+        StudyError: it is not there, or damaged.
+    """
+    try:
+        return reader(path)
+    except FileNotFoundError:
+        raise StudyError(f"{path}: missing; the study is not finished") from None
+    except (OSError, ValueError) as error:
+        raise StudyError(f"{path}: cannot be read ({' '.join(str(error).split())})") from None
+
+
 def _data(folder: Path, data: PackedData) -> Iterator[str]:
     """Manifest and packed arrays against their hashes and each other."""
     path = folder / "manifest.csv"
@@ -161,16 +175,17 @@ def _class_weights(study: PlannedStudy, data: PackedData) -> Iterator[str]:
 def _run(config: dict[str, Any], files: RunPaths, recipe: Recipe, data: PackedData, report: Report) -> Iterator[str]:
     """One run: what it says of its origin, its files, and its predictions made again from the saved weights."""
     try:
-        record = read_json(files.run)
-        history = read_table(files.history, text=())
-        predictions = read_predictions(files.predictions)
-        scores = read_json(files.metrics)
-    except OSError as error:
-        yield f"{error.filename}: missing; the study is not finished"
+        record = _read(read_json, files.run)
+        history = _read(lambda path: read_table(path, text=()), files.history)
+        predictions = _read(read_predictions, files.predictions)
+        scores = _read(read_json, files.metrics)
+    except StudyError as error:
+        yield str(error)
         return
-    provenance = record["provenance"]
+    provenance = record.get("provenance", {})
     if missing := [part for part in PROVENANCE if part not in provenance]:
         yield f"{files.run}: the provenance lacks {', '.join(missing)}"
+        return
     for name, expected in record.get("sha256", {}).items():
         path = files.trained / name
         if not path.exists():
@@ -183,7 +198,7 @@ def _run(config: dict[str, Any], files: RunPaths, recipe: Recipe, data: PackedDa
     if start and provenance["initial_weights"] != weights_sha256(RunPaths(files.results, start, files.seed)):
         yield f"{files.run}: started from other weights than those of {start} now"
     trained = Recipe.of(recipe.experiment, study=values_of(config), **record["recipe"]).deciding
-    if trained != recipe.deciding or provenance["recipe"] != digest(recipe.deciding):
+    if trained != recipe.deciding or provenance["recipe"] != digest(trained):
         yield f"{files.run}: trained with another recipe than the one in the table of recipes"
     if wrong := list(_columns(files.history, HISTORY_COLUMNS)):
         yield from wrong
@@ -206,11 +221,14 @@ def _without_training(
     """A run that has another one's training: its predictions, made again from that one's predictions or weights."""
     trained = RunPaths(files.results, recipe.training, files.seed)
     try:
-        provenance = read_json(trained.run)["provenance"]
-        predictions, scores = read_predictions(files.predictions), read_json(files.metrics)
-        source = read_predictions(trained.predictions)
-    except OSError as error:
-        yield f"{error.filename}: missing; the study is not finished"
+        provenance = _read(read_json, trained.run)["provenance"]
+        predictions, scores = _read(read_predictions, files.predictions), _read(read_json, files.metrics)
+        source = _read(read_predictions, trained.predictions)
+    except StudyError as error:
+        yield str(error)
+        return
+    except KeyError:
+        yield f"{trained.run}: the provenance is missing"
         return
     expected = metrics.evaluate(predictions.scores, config["metrics"]["ece_bins"])
     if not recipe.adjusted:
@@ -233,15 +251,12 @@ def _from_file(
     """A run whose predictions come from a file, read from it again."""
     path = predictions_file(recipe, files.seed)
     try:
-        saved, scores = files.predictions.read_bytes(), read_json(files.metrics)
+        saved, scores = _read(Path.read_bytes, files.predictions), _read(read_json, files.metrics)
         if not path.exists():
             report(f"note: {path}: not there any more, so that {files.predictions} cannot be made again")
             return
         images = own_predictions.Images.of(data, manifest.read_manifest(files.results / "data/manifest.csv"))
         again = own_predictions.read(path, images, int(files.seed))
-    except OSError as error:
-        yield f"{error.filename}: missing; the study is not finished"
-        return
     except StudyError as error:
         yield str(error)
         return
@@ -298,19 +313,19 @@ def _tables(config: dict[str, Any], results: Path, recipes: dict[str, Recipe]) -
         yield f"{folder}: cannot be traced, because {damaged[0]} lacks columns"
         return
     try:
-        runs = load_runs(recipes, *files, groups=manifest.read_groups(results / "data/manifest.csv"))
+        comparison = Comparison(
+            load_runs(recipes, *files, groups=manifest.read_groups(results / "data/manifest.csv")),
+            config["metrics"],
+            read_class_weights(results / "data/class_weights.csv"),
+            manifest.read_manifest(results / "data/manifest.csv"),
+            reported_protocol(config) if config["tables"]["reported"] else None,
+            config["tables"]["all_pairs_up_to"],
+        )
+        tables = all_tables(comparison)
     except (StudyError, ValueError, KeyError) as error:  # a damaged file, which the check of its run has named
-        yield f"{folder}: cannot be traced ({' '.join(str(error).split())})"
+        yield f"{folder}: cannot be traced ({type(error).__name__}: {' '.join(str(error).split())})"
         return
-    comparison = Comparison(
-        runs,
-        config["metrics"],
-        read_class_weights(results / "data/class_weights.csv"),
-        manifest.read_manifest(results / "data/manifest.csv"),
-        reported_protocol(config) if config["tables"]["reported"] else None,
-        config["tables"]["all_pairs_up_to"],
-    )
-    for name, table in all_tables(comparison).items():
+    for name, table in tables.items():
         yield from _cells(folder / name, table_text(table))
 
 

@@ -362,7 +362,8 @@ def _reach_of_weights(study: FinishedStudy) -> str:
     """How far apart the weights of the classes are; "" where recipes have several schemes."""
     schemes = {recipe["loss.class_weights"] for recipe in study.recipes.values() if recipe.weighted}
     table = study.comparison.class_weights
-    if schemes != {study.config["loss"]["class_weights"]} or table is None:
+    own_beta = "effective_number" in schemes  # each recipe may have another β, and other weights
+    if schemes != {study.config["loss"]["class_weights"]} or own_beta or table is None:
         return ""
     ratio = table["weight"].max() / table["weight"].min()
     return f"; the weights are '{schemes.pop()}', with which no class counts more than {ratio:.2f} times another"
@@ -449,11 +450,12 @@ def _best_rates(comparison: Comparison) -> list[str]:
         by_batch: dict[int, list[RecipeRuns]] = {}
         for group in family:
             by_batch.setdefault(group.recipe.batch_size, []).append(group)
-        if len(by_batch) < 2 or any(len(groups) < 2 for groups in by_batch.values()):
+        rates = {batch: sorted({group.recipe.lr for group in groups}) for batch, groups in by_batch.items()}
+        if len(rates) < 2 or any(len(tried) < 2 for tried in rates.values()):
             continue
         parts = []
         for batch, groups in sorted(by_batch.items()):
-            tried = ", ".join(lr_text(rate) for rate in sorted(group.recipe.lr for group in groups))
+            tried = ", ".join(map(lr_text, rates[batch]))
             parts.append(f"at batch size {batch} it is {lr_text(choose(groups).recipe.lr)} (of {tried})")
         words = ", ".join(_spaced(family[0].recipe[name]) for name in ("optimizer", "loss", "activation", "sampler"))
         lines.append(f"{words}: the learning rate with the highest validation accuracy: {'; '.join(parts)}.")
