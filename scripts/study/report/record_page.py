@@ -17,10 +17,13 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from study.compare.comparison import paired_differences
 from study.compare.ensemble import members, seeds_together, vote
 from study.compare.leakage import LEAKAGE_COLUMNS, by_copies, copies_in_training
-from study.compare.points import with_interval
+from study.compare.points import in_points, with_interval
+from study.compare.power import alpha_of
 from study.compare.runs import Run, Scores, by_recipe, choose, scores_by_split
+from study.compare.seeds_and_images import POWER, Variances, network_difference, smallest_difference
 from study.compare.statistics import level, wilson_interval
 from study.compare.subgroups import Subset
 from study.elsewhere import from_file
@@ -359,10 +362,12 @@ def record(
             chosen=_chosen(whole, search),
             ingredients=_ingredients(ablation),
             epochs_of_parts=_epochs_of_parts(ablation),
+            smallest_part=_smallest_part(ablation),
             conditions=[conditions(study) for study in studies if study],
             confidence=level(whole.comparison.confidence if whole else CONFIDENCE),
             images=PRIVATE_TEST,
             cores=CORES,
+            power=f"{POWER:.0%}",
             missing=[line for study in studies if study for line in _missing(study, study is ablation)],
             unstarted=[name for name, study in zip(studies._fields, studies, strict=True) if study is None],
             words=escape_markdown,
@@ -481,6 +486,21 @@ def _ingredients(study: FinishedStudy | None) -> list[dict[str, Any]]:
             row |= {"whole": False, "difference": difference, "low": low, "high": high, "p": p, "verdict": verdict}
         rows.append(row)
     return sorted(rows, key=lambda row: row.get("difference", -math.inf))
+
+
+def _smallest_part(study: FinishedStudy | None) -> str:
+    """The least worth of a part that the tests find with `POWER`, in points; "" where there is none to test."""
+    groups = {} if study is None else study.comparison.recipes
+    whole = groups.get(next(iter(study.recipes))) if study else None
+    others = [group for group in groups.values() if group is not whole and not group.failed]
+    if study is None or whole is None or not others:
+        return ""
+    variances = Variances.of(paired_differences(group, whole) for group in others)
+    alpha, images = alpha_of(study.comparison), study.comparison.test_units
+    if len(whole) == 1:
+        return in_points(network_difference(variances, images, alpha))
+    found = smallest_difference(variances, len(whole), images, alpha)
+    return in_points(found) if found < 1 else ""
 
 
 def _epochs_of_parts(study: FinishedStudy | None) -> str:

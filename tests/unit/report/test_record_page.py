@@ -1,6 +1,7 @@
 """The page on the record on FER2013: what it says of made-up runs whose truth is known."""
 
 from copy import deepcopy
+import re
 from dataclasses import replace
 from pathlib import Path
 from xml.etree import ElementTree
@@ -229,6 +230,8 @@ def test_parts_are_told_from_the_whole_recipe(studies: RecordStudies) -> None:
         for line in page.split("## What each part is worth")[1].splitlines()
         if "|" in line
     }
+    found = re.search(r"A part that is worth (\d+(?:\.\d+)?) points or more is found in 80% of such\nstudies", page)
+    assert found and 0 < float(found[1]) < 100
     assert rows["without_norm"].endswith("| worse |") and rows["without_nothing"].endswith("| not distinguishable |")
     assert rows["whole"].endswith("| – | – | the whole recipe |")
     assert (
