@@ -1,7 +1,7 @@
 """The page on the record on FER2013: what it says of made-up runs whose truth is known."""
 
-from copy import deepcopy
 import re
+from copy import deepcopy
 from dataclasses import replace
 from pathlib import Path
 from xml.etree import ElementTree
