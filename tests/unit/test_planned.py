@@ -82,9 +82,11 @@ def test_a_training_of_a_row_that_takes_another_one_now_is_left_over(study: Plan
 
 
 def test_every_difference_is_named_with_both_values(study: PlannedStudy) -> None:
-    other = {"initial_weights": "a.pth", "training": {"max_epochs": 6, "deterministic": True}}
+    other = {"initial_weights": "a.pth", "training": {"max_epochs": 5, "deterministic": True}}
     run = finish(study, "plain", settings=digest(other), configuration=other)
-    assert study.differences(run) == ["initial_weights a.pth, now none", "training.max_epochs 6, now null"]
+    assert study.differences(run) == ["initial_weights a.pth, now none", "training.max_epochs 5, now null"]
+    cuts_nothing = {**SETTINGS, "training": {**SETTINGS["training"], "max_epochs": 6}}
+    assert study.differences(finish(study, "plain", settings=digest(cuts_nothing), configuration=cuts_nothing)) == []
     run = finish(study, "plain", settings=digest(other), configuration=None)
     assert study.differences(run) == ["another configuration of the training"]
     run = finish(study, "plain", data="0" * 64)

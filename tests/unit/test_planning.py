@@ -19,7 +19,14 @@ from study.files import file_sha256
 from study.names import SPLITS
 from study.paths import RunPaths
 from study.planned import PlannedStudy
-from study.planning import check_command_line, check_layers, check_name, check_python, set_time_stamps
+from study.planning import (
+    _prepared_otherwise,
+    check_command_line,
+    check_layers,
+    check_name,
+    check_python,
+    set_time_stamps,
+)
 
 DEFAULT = yaml.safe_load((ROOT / "config/config.yaml").read_text(encoding="utf-8"))
 
@@ -150,6 +157,24 @@ def study(tmp_path: Path) -> PlannedStudy:
         run.tensorboard.mkdir()
         (run.tensorboard / ".snakemake_timestamp").touch()
     return made
+
+
+@pytest.mark.parametrize(
+    ("made", "now", "differing"),
+    [
+        ({}, {"near_duplicates": 0.9}, ["data.near_duplicates null, now 0.9"]),
+        ({}, {"near_duplicates": None, "digits_tail": "all", "source": "elsewhere"}, []),
+        ({"split": {"seed": 1}}, {"split": {"seed": 2}}, ["split.seed 1, now 2"]),
+        ({"identity": "a"}, {"identity": "b"}, ["images a, now b"]),
+        ({"identity": "a"}, {"identity": "absent"}, []),
+    ],
+)
+def test_how_images_were_prepared_otherwise(made: dict[str, Any], now: dict[str, Any], differing: list[str]) -> None:
+    def plan(given: dict[str, Any]) -> dict[str, Any]:
+        settings = {"source": "here", "image_size": 32} | given
+        return {"split": settings.pop("split", {}), "source": settings.pop("identity", "a"), "data": settings}
+
+    assert _prepared_otherwise(plan(made), plan(now)) == differing
 
 
 def outputs(run: RunPaths) -> list[Path]:

@@ -122,9 +122,7 @@ def test_in_a_copy_without_records_a_changed_recipe_is_noticed(finished_copy: Wo
     ("section", "value", "rule", "said"),
     [
         ("split", {"seed": 7}, "manifest", "data/manifest.csv: made with split.seed 42, now 7"),
-        ("data", {"near_duplicates": 0.9}, "manifest", "made with data.near_duplicates null, now 0.9"),
         ("evaluation", {"tta": "hflip"}, "evaluate", "seed_0/metrics.json: made with tta none, now hflip"),
-        ("metrics", {"ece_bins": 9}, "evaluate", "seed_0/metrics.json: made with ece_bins 15, now 9"),
     ],
 )
 def test_in_a_copy_without_records_other_images_and_predictions_than_planned_are_refused(

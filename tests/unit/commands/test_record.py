@@ -36,7 +36,7 @@ def test_the_page_and_its_figures_are_written_from_what_is_finished(
     record.run(arguments(tmp_path))
     page = (tmp_path / "docs/RECORD.md").read_text(encoding="utf-8")
     assert "docs/RECORD.md written from 2 runs\n" in capsys.readouterr().out
-    assert "**Round 1. Which batch size?**" in page and "| **two** | 128 |" in page
+    assert "1. Which batch size?" in page and "| 1 | **two** | 128 |" in page
     assert "Not measured yet: no run of `record` has finished." in page
     for name in record.FIGURES:
         assert (tmp_path / "docs" / name).stat().st_size > 1000
