@@ -34,7 +34,7 @@ from study.files import file_sha256
 from study.machine import has_gpu, memory_mb, threads_of_each
 from study.names import SPLITS
 from study.paths import RunPaths, class_weights_file
-from study.planned import PlannedStudy, recipe_tables
+from study.planned import PlannedStudy, recipe_tables, without_idle_limit
 from study.planning import accompany, check_command_line, check_layers, check_name, check_python
 from study.provenance import code_digest, digest
 from study.recipe import values_of
@@ -286,12 +286,10 @@ def training_settings(wildcards):
 
 def settings_of(recipe):
     """All that decides a training of a recipe beside the recipe itself."""
-    training, weights = common(config, "training"), recipe["model.weights"]
-    if (training["max_epochs"] or 0) >= recipe.max_epochs:  # cuts nothing, so that no other one trains again
-        training = {**training, "max_epochs": None}
+    weights = recipe["model.weights"]
     known = weights in ("none", "imagenet") or not Path(weights).exists() or has_a_rule(weights)
     return {
-        "training": training,
+        "training": without_idle_limit(common(config, "training"), recipe),
         "initial_weights": weights if known else source_fingerprint(weights),
     }
 

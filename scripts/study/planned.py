@@ -7,6 +7,7 @@ Entry points:
     PlannedStudy.read(results, checkout) -> PlannedStudy   the study that Snakemake last ran
     PlannedStudy.differences(run) -> [str]                 what a finished run was made with that is otherwise now
     PlannedStudy.leftovers() -> {run: reason}              finished runs that take part in nothing
+    without_idle_limit(training, recipe) -> dict           the section `training` but for a limit that cuts nothing
     leftover_lines(leftovers) -> [str]                     the same for a reader, with what removes them
 """
 
@@ -175,7 +176,10 @@ class PlannedStudy:
     def _surroundings(self, run: RunPaths, made: Mapping[str, Any]) -> Iterator[str]:
         settings = None if self.training is None else self.training[run.experiment]
         if settings is not None and made.get("settings", now := digest(settings)) != now:
-            known = _of_use(made.get("configuration"), self.recipes[run.experiment])
+            known = made.get("configuration")
+            if known and "training" in known:
+                limited = without_idle_limit(known["training"], self.recipes[run.experiment])
+                known = {**known, "training": limited}
             yield from changes(known, settings) if known else ["another configuration of the training"]
         if None not in (self.images, made.get("data")) and made["data"] != self.images:
             yield f"other images than those in {self.results / 'data'} now"
@@ -261,12 +265,10 @@ class PlannedStudy:
         return ""
 
 
-def _of_use(settings: dict[str, Any] | None, recipe: Recipe) -> dict[str, Any] | None:
-    """The settings of a training without a limit of epochs that cuts nothing, as the params of its rule have them."""
-    training = (settings or {}).get("training", {})
-    if settings is None or (training.get("max_epochs") or 0) < recipe.max_epochs:
-        return settings
-    return {**settings, "training": {**training, "max_epochs": None}}
+def without_idle_limit(training: Mapping[str, Any], recipe: Recipe) -> dict[str, Any]:
+    """The section `training` without a limit of epochs that cuts nothing: another such limit then changes nothing."""
+    cuts = (training.get("max_epochs") or recipe.max_epochs) < recipe.max_epochs
+    return dict(training) if cuts else {**training, "max_epochs": None}
 
 
 def _without_its_own(run: RunPaths) -> str:

@@ -33,8 +33,8 @@ from study.settings import deciding, read_layer
 from study.starts import starts_first
 from study.submission import Submission, check_submission, submission_limit
 
-# Options that take several values after one another, and of which Snakemake uses the last alone.
 UNSEEN = {"absent", "unreadable", "missing", "made by a rule"}  # of a source that says nothing of its images
+# Options that take several values after one another, and of which Snakemake uses the last alone.
 ONCE = {"--configfile": r"--configf\w*", "--config": r"--config|-C"}
 
 
@@ -257,6 +257,8 @@ def check_unrecorded(study: PlannedStudy, dag: Any, persistence: Any) -> dict[st
         made = plan.get(UNRECORDED) or {"data": plan["data"], "evaluation": _evaluation(plan["config"], recipes)}
         differing = _made_otherwise(study, made)
     except (OSError, ValueError, KeyError, TypeError):  # none, or one by another version
+        return None
+    if not differing:
         return None
     jobs = {str(file): job for job in dag.jobs for file in job.output}
     used = set(dag.bfs(dag.dependencies, *dag.targetjobs))

@@ -12,6 +12,7 @@ import pandas as pd
 
 from study.compare.comparison import Comparison, paired_differences
 from study.compare.points import in_points
+from study.compare.runs import RecipeRuns
 from study.compare.seeds_and_images import (
     POWER,
     Variances,
@@ -52,7 +53,7 @@ def power_table(comparison: Comparison) -> pd.DataFrame:
         POWER_COLUMNS; seeds and test_images are whole numbers, missing where no number suffices or it is not known;
         `answer` says which. Empty for one recipe.
     """
-    variances = _variances(comparison)
+    variances = variances_beside(comparison, comparison.best)
     if variances is None:
         return pd.DataFrame(columns=POWER_COLUMNS)
     seeds, images, alpha = len(comparison.best), comparison.test_units, alpha_of(comparison)
@@ -87,12 +88,19 @@ def smallest_found(comparison: Comparison) -> float | None:
 
     With one seed a difference between the trained networks.
     """
-    variances = _variances(comparison)
-    if variances is None:
-        return None
+    variances = variances_beside(comparison, comparison.best)
+    return None if variances is None else smallest_of(comparison, variances)
+
+
+def smallest_of(comparison: Comparison, variances: Variances) -> float:
+    """The least true difference, of such variances, that the study finds with `POWER`; 1 or more if it finds none.
+
+    With one seed a difference between the trained networks.
+    """
+    units, alpha = comparison.test_units, alpha_of(comparison)
     if not comparison.several_seeds:
-        return network_difference(variances, comparison.test_units, alpha_of(comparison))
-    return smallest_difference(variances, len(comparison.best), comparison.test_units, alpha_of(comparison))
+        return network_difference(variances, units, alpha)
+    return smallest_difference(variances, len(comparison.best), units, alpha)
 
 
 def alpha_of(comparison: Comparison) -> float:
@@ -100,16 +108,16 @@ def alpha_of(comparison: Comparison) -> float:
     return (1 - comparison.confidence) / (len(comparison.recipes) - 1)
 
 
-def _variances(comparison: Comparison) -> Variances | None:
-    """Of the best recipe beside the others that did not fail, or beside all if they did; None if there is no other.
+def variances_beside(comparison: Comparison, one: RecipeRuns) -> Variances | None:
+    """Of a recipe beside the others that did not fail, or beside all if they did; None if there is no other.
 
     None, too, if all test images are of one group, which tells nothing of further ones.
     """
     if comparison.test_units == 1:
         return None
-    others = [group for group in comparison.recipes.values() if group is not comparison.best]
+    others = [group for group in comparison.recipes.values() if group is not one]
     others = [group for group in others if not group.failed] or others
-    return Variances.of(paired_differences(group, comparison.best) for group in others) if others else None
+    return Variances.of(paired_differences(group, one) for group in others) if others else None
 
 
 def _counted(question: str, difference: float, seeds: int | None, images: int | None) -> dict[str, Any]:

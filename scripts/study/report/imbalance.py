@@ -16,16 +16,14 @@ from scipy.stats import spearmanr, ttest_1samp
 
 from study.compare.cost import costs
 from study.compare.points import in_points, with_interval
-from study.compare.power import alpha_of
+from study.compare.power import alpha_of, smallest_of
 from study.compare.runs import RecipeRuns
 from study.compare.seeds_and_images import (
     POWER,
     Differences,
     Variances,
     crossed_test,
-    network_difference,
     seeds_needed,
-    smallest_difference,
 )
 from study.compare.statistics import Units, holm, level
 from study.compare.verdicts import BETTER, HOLDS, NOT_DISTINGUISHABLE, REVERSED, UNJUDGED, WORSE
@@ -120,7 +118,6 @@ def _rows(study: FinishedStudy, plain: RecipeRuns) -> list[dict[str, Any]]:
             "rare": _recall_of_the_rarest(study, group),
             "seconds": float(seconds[group.name]),
             "failure": group.failure,
-            "failed": group.failed,
             "verdict": "",
         }
         if group.name in p_values:
@@ -174,13 +171,9 @@ def _smallest_found(study: FinishedStudy, plain: RecipeRuns) -> float:
 
     Of one seed, between networks.
     """
-    units = study.comparison.test_units
-    if units == 1:
+    if study.comparison.test_units == 1:
         return 1.0
-    variances, alpha = _variances(study, plain), alpha_of(study.comparison)
-    if not plain.several_seeds:
-        return network_difference(variances, units, alpha)
-    return smallest_difference(variances, len(plain), units, alpha)
+    return smallest_of(study.comparison, _variances(study, plain))
 
 
 def _power(study: FinishedStudy, plain: RecipeRuns, smallest: float) -> str:

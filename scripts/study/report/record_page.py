@@ -17,13 +17,12 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from study.compare.comparison import paired_differences
 from study.compare.ensemble import members, seeds_together, vote
 from study.compare.leakage import LEAKAGE_COLUMNS, by_copies, copies_in_training
 from study.compare.points import in_points, with_interval
-from study.compare.power import alpha_of
+from study.compare.power import smallest_of, variances_beside
 from study.compare.runs import Run, Scores, by_recipe, choose, scores_by_split
-from study.compare.seeds_and_images import POWER, Variances, network_difference, smallest_difference
+from study.compare.seeds_and_images import POWER
 from study.compare.statistics import level, wilson_interval
 from study.compare.subgroups import Subset
 from study.elsewhere import from_file
@@ -490,16 +489,11 @@ def _ingredients(study: FinishedStudy | None) -> list[dict[str, Any]]:
 
 def _smallest_part(study: FinishedStudy | None) -> str:
     """The least worth of a part that the tests find with `POWER`, in points; "" where there is none to test."""
-    groups = {} if study is None else study.comparison.recipes
-    whole = groups.get(next(iter(study.recipes))) if study else None
-    others = [group for group in groups.values() if group is not whole and not group.failed]
-    if study is None or whole is None or not others:
+    whole = study.comparison.recipes.get(next(iter(study.recipes))) if study else None
+    variances = variances_beside(study.comparison, whole) if study and whole else None
+    if study is None or variances is None:
         return ""
-    variances = Variances.of(paired_differences(group, whole) for group in others)
-    alpha, images = alpha_of(study.comparison), study.comparison.test_units
-    if len(whole) == 1:
-        return in_points(network_difference(variances, images, alpha))
-    found = smallest_difference(variances, len(whole), images, alpha)
+    found = smallest_of(study.comparison, variances)
     return in_points(found) if found < 1 else ""
 
 
