@@ -287,11 +287,17 @@ def training_settings(wildcards):
 def settings_of(recipe):
     """All that decides a training of a recipe beside the recipe itself."""
     weights = recipe["model.weights"]
-    known = weights in ("none", "imagenet") or not Path(weights).exists() or has_a_rule(weights)
     return {
         "training": without_idle_limit(common(config, "training"), recipe),
-        "initial_weights": weights if known else source_fingerprint(weights),
+        "initial_weights": _weights_identity(recipe["model.weights"]),
     }
+
+
+@functools.cache
+def _weights_identity(weights):
+    """Found once a plan, as every job of every recipe asks for it."""
+    known = weights in ("none", "imagenet") or not Path(weights).exists() or has_a_rule(weights)
+    return weights if known else source_fingerprint(weights)
 
 
 def on_this_processor():

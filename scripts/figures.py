@@ -24,7 +24,6 @@ with logged(snakemake.log[0]) as say:
         Comparison(runs, params.metrics, weights, reported_protocol=params.reported_protocol),
         questions=params.questions,
         pack=read_json(files.index),
-        class_weights=weights,
         effects=read_written(str(files.effects)),
         subgroups=read_written(str(files.subgroups)),
         label_hints=read_written(str(files.label_hints)),

@@ -68,13 +68,14 @@ class PlannedStudy:
         try:
             content = read_json(path)
             config, recipes = content["config"], recipes_of(content["recipes"] | content.get(FROM_FILES, {}))
+            training, data = content["training"], content["data"]
         except FileNotFoundError:
             raise StudyError(f"{path}: missing; run Snakemake for this study, which writes it") from None
         except (OSError, ValueError, KeyError, TypeError) as error:
             raise StudyError(f"{path}: damaged ({error}); run Snakemake for this study, which writes it anew") from None
         with contextlib.suppress(StudyError):  # moved, or being edited: as they were
             recipes = read_recipes(recipe_tables(config, checkout), study=values_of(config))
-        return cls(results, config, recipes, content["training"], content["data"])
+        return cls(results, config, recipes, training, data)
 
     def write(self, unrecorded: Mapping[str, Any] | None = None) -> None:
         """Leave the plan where `read` finds it.
@@ -174,7 +175,7 @@ class PlannedStudy:
         yield from changes({name: trained[name] for name in differing}, {name: recipe[name] for name in differing})
 
     def _surroundings(self, run: RunPaths, made: Mapping[str, Any]) -> Iterator[str]:
-        settings = None if self.training is None else self.training[run.experiment]
+        settings = (self.training or {}).get(run.experiment)  # none of a row that came since Snakemake last ran
         if settings is not None and made.get("settings", now := digest(settings)) != now:
             known = made.get("configuration")
             if known and "training" in known:

@@ -326,11 +326,11 @@ def _through_a_table(path: Path, names: list[str]) -> dict[str, Recipe]:
 @pytest.mark.parametrize("classes", [AWKWARD[k : k + 12] for k in range(0, len(AWKWARD), 12)])
 def test_figures_show_names_as_they_are(classes: tuple[str, ...], tmp_path: Path) -> None:
     made = [Made(recipe("NA")), Made(recipe("01", lr=0.1), 0.0, "collapsed")]
-    comparison = comparison_of(made_runs.study(tmp_path, made, classes, images=100))
+    weights = pd.DataFrame({"class": classes, "count": 5, "weight": 0.5})
+    comparison = comparison_of(made_runs.study(tmp_path, made, classes, images=100), class_weights=weights)
     counts = dict.fromkeys(classes, 5)
     material = Material(
         comparison, questions={"1": classes[0]}, pack={"classes": classes, "splits": {"train": {"counts": counts}}},
-        class_weights=pd.DataFrame({"class": classes, "weight": 0.5}),
     )  # fmt: skip
     for figure, key in (("confusion", "NA"), ("recall", ""), ("class_counts", ""), ("cases", 1), ("curves", "01")):
         one = next(one for one in FIGURES if one.name == figure)

@@ -112,6 +112,12 @@ def test_what_a_run_of_an_earlier_version_does_not_state_is_not_compared(study: 
     assert study.differences(run) == []
 
 
+def test_a_row_that_came_since_snakemake_last_ran_is_compared_as_far_as_it_is_known(study: PlannedStudy) -> None:
+    finish(study, "plain")
+    now = PlannedStudy(study.results, study.config, study.recipes, {"heavy": TRAINING["heavy"]})
+    assert now.leftovers() == {}
+
+
 @pytest.mark.parametrize("content", ["", "[1]", '{"recipe": '])
 def test_a_damaged_run_is_named(study: PlannedStudy, content: str) -> None:
     run = finish(study, "plain")

@@ -126,8 +126,12 @@ def test_damaged_runs_are_named(finished_copy: Workspace) -> None:
     assert "data: holds" in run.stdout and "tables: cannot be traced" in run.stdout
 
 
-def test_a_missing_run_is_named(finished_copy: Workspace) -> None:
-    (finished_copy.root / RUN / "run.json").unlink()
+def test_missing_files_are_named(finished_copy: Workspace) -> None:
+    data = finished_copy.root / "results/small/data"
+    for path in (finished_copy.root / RUN / "run.json", data / "manifest.csv", data / "class_weights_complement.csv"):
+        path.unlink()
     run = verify(finished_copy)
     assert run.returncode != 0 and "Traceback" not in run.stdout
-    assert "plain/seed_0/run.json: missing; the study is not finished" in run.stdout
+    for name in ("plain/seed_0/run.json", "data/manifest.csv", "data/class_weights_complement.csv"):
+        assert f"{name}: missing; the study is not finished" in run.stdout
+    assert "run weighted/seed_0: holds" in run.stdout

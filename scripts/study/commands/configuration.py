@@ -6,10 +6,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from study.errors import StudyError
-from study.files import read_json
 from study.paths import runs_in
 from study.planned import PlannedStudy, recipe_tables
-from study.recipe import Recipe, values_of
+from study.recipe import values_of
 from study.recipe_table import read_recipes
 from study.settings import captions, read_layer
 
@@ -51,8 +50,8 @@ def readable_layers(files: Iterable[Path]) -> dict[Path, dict[str, Any]]:
 def planned_study(name: str) -> PlannedStudy:
     """A study as Snakemake last ran it, or, if it never did, as the configuration of that name says.
 
-    Of results without either, made by an earlier version, all finished runs count, and that is said. So is a file that
-    lies among the configurations and is none, which another study has nothing to do with.
+    Configurations are those of the pipeline and of the working directory. A file among them that is none, which another
+    study has nothing to do with, is named and left out.
 
     Raises:
         StudyError: nothing is known of the study.
@@ -60,21 +59,32 @@ def planned_study(name: str) -> PlannedStudy:
     results = Path("results", name)
     if (results / "study.json").exists():
         return PlannedStudy.read(results, ROOT)
-    known = []
-    for layer in readable_layers((ROOT / "config").glob("*.yaml")).values():
+    known, folders = [], {folder.resolve() for folder in (ROOT / "config", Path("config"))}
+    for layer in readable_layers(path for folder in folders for path in folder.glob("*.yaml")).values():
         config = read_configuration(layer)
         if config["study"] == name:
-            return PlannedStudy(results, config, read_recipes(recipe_tables(config, ROOT), study=values_of(config)))
+            return configured_study(config)
         known.append(str(config["study"]))
-    if finished := runs_in(results, "run.json"):
-        print(f"note: {results}/study.json is missing, so all runs there count; Snakemake writes it", file=sys.stderr)
-        recipes = {run.experiment: Recipe.of(run.experiment, **read_json(run.run)["recipe"]) for run in finished}
-        return PlannedStudy(results, {"seeds": sorted({int(run.seed) for run in finished})}, recipes)
+    if runs_in(results, "run.json"):
+        raise StudyError(
+            f"{results}/study.json: missing, and no configuration in {ROOT / 'config'} has the name '{name}'; run "
+            "Snakemake for this study, which writes it, or copy it along with the runs"
+        )
     ran = [path.parent.name for path in sorted(Path("results").glob("*/study.json"))]
     raise StudyError(
         f"study '{name}': no configuration in {ROOT / 'config'} has this name, and {results} holds no study; "
         f"allowed: {', '.join(dict.fromkeys([*ran, *known]))}"
     )
+
+
+def configured_study(config: Mapping[str, Any]) -> PlannedStudy:
+    """The study that a configuration plans, whatever Snakemake last ran.
+
+    Raises:
+        StudyError: a table of recipes that cannot be read or says what is not allowed.
+    """
+    recipes = read_recipes(recipe_tables(config, ROOT), study=values_of(config))
+    return PlannedStudy(Path("results", config["study"]), config, recipes)
 
 
 def captions_of(config: Mapping[str, Any]) -> dict[str, str]:

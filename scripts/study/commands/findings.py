@@ -39,7 +39,7 @@ def run(arguments: argparse.Namespace) -> None:
         raise StudyError(f"no finished run to report in results/fer2013{suffix}; train some first (`make findings`)")
     original, again = finished_study(f"original{suffix}"), finished_study(f"fer2013{suffix}_seeds")
     out.parent.mkdir(parents=True, exist_ok=True)
-    material = Material(sound.comparison, effects=sound.tables["effects.csv"])
+    material = Material(sound.comparison, effects=sound.effects)
     figures = {name: f"{out.stem.lower()}_{name}.svg" for name in FIGURES}
     for figure in ALL:
         if figure.name in figures:

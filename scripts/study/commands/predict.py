@@ -13,7 +13,7 @@ import numpy as np
 import pandas as pd
 import torch
 
-from study.commands.configuration import ROOT, planned_study
+from study.commands.configuration import planned_study
 from study.commands.trained_run import Classifier, add_run_arguments, find_run
 from study.data.data_settings import files_below
 from study.data.decode import decode, resize
@@ -22,9 +22,8 @@ from study.data.folder_tree import check_name
 from study.data.leftovers import in_words, kind_of
 from study.data.packed import middle
 from study.errors import StudyError
-from study.files import read_yaml, write_table
+from study.files import write_table
 from study.names import PROBABILITY
-from study.planned import PlannedStudy
 
 BATCH = 256
 SHOWN_PROBLEMS = 20
@@ -43,17 +42,13 @@ def run(arguments: argparse.Namespace) -> None:
     trained = find_run(study, arguments.run)
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     labelled = label_images(
-        Classifier.of(trained, study.recipes.get(trained.experiment), device), arguments.images, max_pixels(study)
+        Classifier.of(trained, study.recipes.get(trained.experiment), device),
+        arguments.images,
+        study.config["data"]["max_pixels"],
     )
     arguments.out.parent.mkdir(parents=True, exist_ok=True)
     write_table(labelled, arguments.out)
     print(f"{len(labelled)} images labelled by {trained.experiment}, seed {trained.seed}: {arguments.out}")
-
-
-def max_pixels(study: PlannedStudy) -> int:
-    """`data.max_pixels` of the study, or of the shipped configuration where nothing is known of the study's."""
-    own = study.config.get("data", {}).get("max_pixels")
-    return int(own or read_yaml(ROOT / "config/config.yaml")["data"]["max_pixels"])
 
 
 def label_images(

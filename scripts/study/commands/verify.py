@@ -15,7 +15,7 @@ from typing import Any, TypeVar
 
 import numpy as np
 
-from study.commands.configuration import ROOT, planned_study, read_configuration
+from study.commands.configuration import configured_study, planned_study, read_configuration
 from study.commands.keep import restored
 from study.compare.all_tables import all_tables
 from study.compare.comparison import Comparison
@@ -31,11 +31,10 @@ from study.evaluate.predictions import blocks, predictions_bytes, read_predictio
 from study.files import file_sha256, read_json, read_table, table_text
 from study.names import HISTORY_COLUMNS
 from study.paths import RunPaths
-from study.planned import PlannedStudy, leftover_lines, recipe_tables, weights_sha256
+from study.planned import PlannedStudy, leftover_lines, weights_sha256
 from study.planning import check_layers
 from study.provenance import code_digest, digest
 from study.recipe import Recipe, values_of
-from study.recipe_table import read_recipes
 from study.settings import common, reported_protocol
 from study.starts import start_of
 from study.train.learner import TrainingSettings
@@ -76,9 +75,7 @@ def run(arguments: argparse.Namespace) -> None:
         study = planned_study(arguments.study)
     else:
         check_layers(arguments.configfile or [])
-        config = read_configuration(*(arguments.configfile or []))
-        recipes = read_recipes(recipe_tables(config, ROOT), study=values_of(config))
-        study = PlannedStudy(Path("results", config["study"]), config, recipes)
+        study = configured_study(read_configuration(*(arguments.configfile or [])))
     problems = verify(study, SCRIPTS, print)
     for problem in problems:
         print(f"wrong: {problem}")
@@ -106,7 +103,7 @@ def verify(study: PlannedStudy, scripts: Path, report: Report) -> list[str]:
     for run in study.runs:
         check = _run if run.trains else _from_file if made_elsewhere(run.training) else _without_training
         problems += _checked(f"run {run.name}", check(config, run, recipes[run.experiment], data, report), report)
-    problems += _checked("tables", _tables(config, results, recipes), report)
+    problems += _checked("tables", _tables(study), report)
     _note_changed_code(study, scripts, report)
     for line in leftover_lines(study.leftovers()):
         report(f"note: {line}")
@@ -142,11 +139,15 @@ def _read(reader: Callable[[Path], T], path: Path) -> T:
 def _data(folder: Path, data: PackedData) -> Iterator[str]:
     """Manifest and packed arrays against their hashes and each other."""
     path = folder / "manifest.csv"
+    try:
+        sha256, audit = _read(file_sha256, path), _read(read_json, folder / "audit.json")
+        table, index = _read(manifest.read_manifest, path), _read(read_json, folder / "pack.json")
+    except StudyError as error:
+        yield str(error)
+        return
     yield from _columns(path, manifest.MANIFEST_COLUMNS)
-    if file_sha256(path) != read_json(folder / "audit.json")["manifest_sha256"]:
+    if sha256 != audit["manifest_sha256"]:
         yield f"{path}: not the file whose SHA-256 is in audit.json"
-    table = manifest.read_manifest(path)
-    index = read_json(folder / "pack.json")
     for split, ids in data.image_ids.items():
         labels = [data.classes[label] for label in data.labels[split]]
         if array_digest(data.stored[split], labels) != index["splits"][split]["sha256"]:
@@ -165,7 +166,11 @@ def _class_weights(study: PlannedStudy, data: PackedData) -> Iterator[str]:
             schemes[path] = recipe["loss.class_weights"], recipe["loss.effective_number_beta"]
     counts = np.bincount(data.labels["train"], minlength=len(data.classes)).tolist()
     for path, (scheme, beta) in schemes.items():
-        weights = read_class_weights(path)
+        try:
+            weights = _read(read_class_weights, path)
+        except StudyError as error:
+            yield str(error)
+            continue
         if list(weights["class"]) != list(data.classes) or list(weights["count"]) != counts:
             yield f"{path}: not the classes and counts of the training split"
         elif not np.allclose(weights["weight"], class_weights(counts, scheme, beta), rtol=1e-12):
@@ -301,11 +306,10 @@ def _predictions(
         report(f"note: {text}; the run was made on {provenance['device']}, {provenance['host']}")
 
 
-def _tables(config: dict[str, Any], results: Path, recipes: dict[str, Recipe]) -> Iterator[str]:
+def _tables(study: PlannedStudy) -> Iterator[str]:
     """Every cell of every table, made again from the runs."""
-    folder = results / "tables"
-    planned = PlannedStudy(results, config, recipes).runs
-    files = files_of(planned)
+    config, results, folder = dict(study.config), study.results, study.results / "tables"
+    files = files_of(study.runs)
     if missing := [path for group in files for path in group if not path.exists()]:
         yield f"{folder}: cannot be traced, because {missing[0]} is missing"
         return
@@ -314,7 +318,7 @@ def _tables(config: dict[str, Any], results: Path, recipes: dict[str, Recipe]) -
         return
     try:
         comparison = Comparison(
-            load_runs(recipes, *files, groups=manifest.read_groups(results / "data/manifest.csv")),
+            load_runs(study.recipes, *files, groups=manifest.read_groups(results / "data/manifest.csv")),
             config["metrics"],
             read_class_weights(results / "data/class_weights.csv"),
             manifest.read_manifest(results / "data/manifest.csv"),
@@ -322,7 +326,7 @@ def _tables(config: dict[str, Any], results: Path, recipes: dict[str, Recipe]) -
             config["tables"]["all_pairs_up_to"],
         )
         tables = all_tables(comparison)
-    except (StudyError, ValueError, KeyError) as error:  # a damaged file, which the check of its run has named
+    except (StudyError, OSError, ValueError, KeyError) as error:  # a damaged file, which the check of its run has named
         yield f"{folder}: cannot be traced ({type(error).__name__}: {' '.join(str(error).split())})"
         return
     for name, table in tables.items():

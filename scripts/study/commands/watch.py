@@ -17,7 +17,7 @@ import shutil
 import subprocess
 import time
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -80,10 +80,11 @@ def view(name: str) -> "Group":
     from rich.text import Text
 
     study = planned_study(name)
-    left = [run for run in study.leftovers() if run not in study.runs]
+    old = study.leftovers()
+    left = [run for run in old if run not in study.runs]
     note = [f"{len(left)} finished runs are not in the study any more: `verify` names them"] if left else []
     title = f"{name}, {time.strftime('%H:%M:%S')}"
-    return Group(table(states(study, time.time()), title), *(Text(line) for line in [*note, *gpu_lines()]))
+    return Group(table(states(study, old, time.time()), title), *(Text(line) for line in [*note, *gpu_lines()]))
 
 
 @dataclass(frozen=True)
@@ -112,13 +113,13 @@ class State:
     note: str = ""
 
 
-def states(study: PlannedStudy, now: float) -> list[State]:
+def states(study: PlannedStudy, old: Mapping[RunPaths, str], now: float) -> list[State]:
     """Every planned run; one whose result is no longer that of the study waits for its training.
 
     Args:
+        old: the study's `leftovers`.
         now: seconds since the epoch.
     """
-    old = study.leftovers()
     return [read_state(run, now, old.get(run, "")) for run in study.runs]
 
 

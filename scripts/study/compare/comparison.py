@@ -287,14 +287,16 @@ class Comparison:
     def interval(self, group: RecipeRuns, metric: str) -> tuple[float, float]:
         """`bootstrap_interval` of one of `RESAMPLED`, the mean over the seeds; (nan, nan) where a run has none."""
         resampled = [self.bootstrap.scores(run)[metric] for run in group]
-        return bootstrap_interval(_of_seeds(group, metric), np.array(resampled), self.confidence)
+        low, high = bootstrap_interval(_of_seeds(group, metric), np.array(resampled), self.confidence)
+        return max(low, 0.0), high if metric == "nll" else min(high, 1.0)
 
     def difference_interval(self, a: RecipeRuns, b: RecipeRuns, metric: str) -> tuple[float, float]:
         """The same of the mean over the seeds of `a` minus `b`, paired by image and seed."""
         scores = self.bootstrap.scores
         resampled = [scores(one)[metric] - scores(two)[metric] for one, two in zip(a, b, strict=True)]
         differences = [one - two for one, two in zip(_of_seeds(a, metric), _of_seeds(b, metric), strict=True)]
-        return bootstrap_interval(differences, np.array(resampled), self.confidence)
+        low, high = bootstrap_interval(differences, np.array(resampled), self.confidence)
+        return (low, high) if metric == "nll" else (max(low, -1.0), min(high, 1.0))
 
     @cached_property
     def tested(self) -> list[tuple[RecipeRuns, RecipeRuns]]:

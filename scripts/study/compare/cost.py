@@ -6,7 +6,7 @@ trained: they compare only where all runs had the same machine to themselves.
 
 Entry points:
     costs(comparison) -> DataFrame                         tables/cost.csv
-    cost_in_words(table, best) -> str                      the frontier as sentences
+    cost_in_words(table) -> list[str]                      the frontier as sentences
 """
 
 import math
@@ -127,7 +127,7 @@ def cost_in_words(table: pd.DataFrame) -> list[str]:
     if math.isnan(best["seconds"]):
         first = f"What the training of {best['experiment']} took is not known: its predictions come from a file."
     elif cheapest["seconds"] >= best["seconds"]:  # itself, or a row that has its training
-        first = f"{taken}; no cheaper recipe is indistinguishable from it."
+        first = f"{taken}; no cheaper recipe is indistinguishable from it." if len(table) > 1 else f"{taken}."
     else:
         share = cheapest["seconds"] / best["seconds"]
         first = (

@@ -34,7 +34,8 @@ def reason(record: Record, history: Rows) -> str:
 
 
 def _completed(record: Record, history: Rows) -> str:
-    return f"All {record['epochs']} epochs were trained; {_reached(record, history)}."
+    trained = f"All {record['epochs']} epochs were trained" if record["epochs"] > 1 else "The one epoch was trained"
+    return f"{trained}; {_reached(record, history)}."
 
 
 def _early_stopped(record: Record, history: Rows) -> str:

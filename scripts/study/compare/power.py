@@ -2,10 +2,13 @@
 
 Entry points:
     power_table(comparison) -> DataFrame                   tables/power.csv
-    smallest_found(comparison) -> float | None             the least difference that it finds with `POWER`
+    variances_beside(comparison, recipe, differences)      of a recipe beside the others
+    smallest_of(comparison, variances) -> float            the least difference that it finds with `POWER`
+    found_in_words(between, smallest) -> str               the same as a sentence
 """
 
 import math
+from collections.abc import Callable
 from typing import Any
 
 import pandas as pd
@@ -15,6 +18,7 @@ from study.compare.points import in_points
 from study.compare.runs import RecipeRuns
 from study.compare.seeds_and_images import (
     POWER,
+    Differences,
     Variances,
     images_needed,
     network_difference,
@@ -58,8 +62,7 @@ def power_table(comparison: Comparison) -> pd.DataFrame:
         return pd.DataFrame(columns=POWER_COLUMNS)
     seeds, images, alpha = len(comparison.best), comparison.test_units, alpha_of(comparison)
     more = IMAGES if comparison.units is None else GROUPS
-    smallest = smallest_found(comparison)
-    assert smallest is not None
+    smallest = smallest_of(comparison, variances)
     rows = [_row(SMALLEST, smallest, seeds, images, in_points(smallest) if smallest < 1 else NOTHING)]
     for wished in WISHED:
         if seeds == 1:
@@ -83,15 +86,6 @@ def power_table(comparison: Comparison) -> pd.DataFrame:
     return table
 
 
-def smallest_found(comparison: Comparison) -> float | None:
-    """The least true difference in test accuracy to the best recipe that this study finds with `POWER`; None for one.
-
-    With one seed a difference between the trained networks.
-    """
-    variances = variances_beside(comparison, comparison.best)
-    return None if variances is None else smallest_of(comparison, variances)
-
-
 def smallest_of(comparison: Comparison, variances: Variances) -> float:
     """The least true difference, of such variances, that the study finds with `POWER`; 1 or more if it finds none.
 
@@ -108,16 +102,32 @@ def alpha_of(comparison: Comparison) -> float:
     return (1 - comparison.confidence) / (len(comparison.recipes) - 1)
 
 
-def variances_beside(comparison: Comparison, one: RecipeRuns) -> Variances | None:
+def found_in_words(between: str, smallest: float) -> str:
+    """What `smallest_of` says of the recipes that it is about, as a sentence."""
+    if smallest >= 1:
+        return f"No difference {between} would have been found with a power of {POWER:.0%}."
+    return (
+        f"A true difference {between} is found in {POWER:.0%} of such studies if it is {in_points(smallest)} or more."
+    )
+
+
+def variances_beside(
+    comparison: Comparison,
+    one: RecipeRuns,
+    differences: Callable[[RecipeRuns, RecipeRuns], Differences] = paired_differences,
+) -> Variances | None:
     """Of a recipe beside the others that did not fail, or beside all if they did; None if there is no other.
 
     None, too, if all test images are of one group, which tells nothing of further ones.
+
+    Args:
+        differences: of two recipes by seed and image or group, those in accuracy unless told otherwise.
     """
     if comparison.test_units == 1:
         return None
     others = [group for group in comparison.recipes.values() if group is not one]
     others = [group for group in others if not group.failed] or others
-    return Variances.of(paired_differences(group, one) for group in others) if others else None
+    return Variances.of(differences(group, one) for group in others) if others else None
 
 
 def _counted(question: str, difference: float, seeds: int | None, images: int | None) -> dict[str, Any]:

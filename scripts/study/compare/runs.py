@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from scipy.sparse import csr_array
 
 from study.compare.outcome_in_words import reason
-from study.compare.statistics import Units, accuracy_interval, units_of, wilson_interval, with_seeds
+from study.compare.statistics import Units, accuracy_interval, units_of, with_seeds
 from study.elsewhere import from_file, made_elsewhere
 from study.errors import StudyError
 from study.evaluate import own_predictions
@@ -55,6 +55,46 @@ class Scores:
     def correct(self) -> NDArray[np.bool_]:
         """Whether each image was classified correctly, (N,)."""
         return self.labels == self.predicted
+
+
+@dataclass(frozen=True, eq=False)
+class Subset:
+    """Some images of a split, as the seeds of a recipe see them.
+
+    Attributes:
+        correct: whether each is classified correctly by each seed, (S, n).
+        units: which of them are of one unit, (n,), see `study.compare.statistics`; None if each is by itself.
+    """
+
+    correct: NDArray[np.bool_]
+    units: Units | None
+
+    @property
+    def of_seeds(self) -> NDArray[np.float64]:
+        """Accuracy of each seed, (S,)."""
+        return np.asarray(self.correct.mean(axis=1))
+
+    @property
+    def accuracy(self) -> float:
+        """Mean over the seeds."""
+        return float(self.correct.mean())
+
+    @property
+    def independent(self) -> int:
+        """How many independent units they are."""
+        return self.correct.shape[1] if self.units is None else len(np.unique(self.units))
+
+    def over_images(self, confidence: float) -> tuple[float, float]:
+        """Wilson's interval of the mean accuracy of these trained networks, over units where images are of groups."""
+        return accuracy_interval(self.correct.mean(axis=0), self.units, confidence)
+
+    def interval(self, confidence: float) -> tuple[float, float]:
+        """The interval over images; of several seeds over seeds and images.
+
+        See `study.compare.statistics.with_seeds`.
+        """
+        low, high = with_seeds(self.over_images(confidence), self.of_seeds.tolist(), confidence)
+        return max(low, 0.0), min(high, 1.0)
 
 
 @dataclass(frozen=True, eq=False)
@@ -145,10 +185,7 @@ class Run:
 
     def interval(self, split: str, confidence: float) -> tuple[float, float]:
         """Wilson's interval of the accuracy, over the images of the split; over its units where images are of some."""
-        if split in self.scores and self.scores[split].units is not None:
-            return accuracy_interval(self.scores[split].correct, self.scores[split].units, confidence)
-        scores = self.metrics[split]
-        return wilson_interval(round(scores["accuracy"] * scores["images"]), scores["images"], confidence)
+        return accuracy_interval(self.scores[split].correct, self.scores[split].units, confidence)
 
     @property
     def correct(self) -> NDArray[np.bool_]:
@@ -355,25 +392,9 @@ class RecipeRuns:
         return float(np.mean([run.metrics[split][metric] for run in self.runs]))
 
     def interval(self, split: str) -> tuple[float, float]:
-        """Interval of the accuracy: Wilson's over the images, of several seeds over seeds and images.
-
-        Over units where images are of some. For several seeds see `study.compare.statistics.with_seeds`. Where one file
-        counts for every seed, seeds do not vary, and the interval is that of one.
-        """
-        if not self.several_seeds or self.one_network:
-            return self.first.interval(split, self.confidence)
-        accuracies = [float(run.metrics[split]["accuracy"]) for run in self.runs]
-        low, high = with_seeds(self._over_images(split), accuracies, self.confidence)
-        return max(low, 0.0), min(high, 1.0)
-
-    def _over_images(self, split: str) -> tuple[float, float]:
-        """Interval of the mean accuracy of these trained networks."""
-        scores = self.first.scores.get(split)
-        if scores is not None and scores.units is not None:
-            right = np.mean([run.scores[split].correct for run in self.runs], axis=0)
-            return accuracy_interval(right, scores.units, self.confidence)
-        images = self.first.metrics[split]["images"]
-        return wilson_interval(self.accuracy(split) * images, images, self.confidence)
+        """`Subset.interval` of the accuracy on all images of a split."""
+        right = np.array([run.scores[split].correct for run in self.runs])
+        return Subset(right, self.first.scores[split].units).interval(self.confidence)
 
     @property
     def failed(self) -> bool:

@@ -20,8 +20,8 @@ from scipy.stats import fisher_exact
 
 from study.compare.comparison import EVERY_SEED, Comparison
 from study.compare.points import signed
-from study.compare.runs import RecipeRuns
-from study.compare.statistics import Units, accuracy_interval, holm, level, with_seeds
+from study.compare.runs import RecipeRuns, Subset
+from study.compare.statistics import Units, holm, level, with_seeds
 from study.compare.verdicts import HIGHER, LOWER, NOT_DISTINGUISHABLE
 from study.data.manifest import MANIFEST_COLUMNS
 
@@ -132,46 +132,6 @@ def _divided(cells: pd.Series) -> tuple[pd.Series, str]:
         shown = [repr(float(edge)) for edge in edges]
     names = [f"{low} to {high}" for low, high in itertools.pairwise(shown)]
     return bins.cat.rename_categories([names[0], *(f"above {name}" for name in names[1:])]), ""
-
-
-@dataclass(frozen=True, eq=False)
-class Subset:
-    """Some of the test images, as the seeds of a recipe see them.
-
-    Attributes:
-        correct: whether each is classified correctly by each seed, (S, n).
-        units: which of them are of one unit, (n,), see `study.compare.statistics`; None if each is by itself.
-    """
-
-    correct: NDArray[np.bool_]
-    units: Units | None
-
-    @property
-    def of_seeds(self) -> NDArray[np.float64]:
-        """Accuracy of each seed, (S,)."""
-        return np.asarray(self.correct.mean(axis=1))
-
-    @property
-    def accuracy(self) -> float:
-        """Mean over the seeds."""
-        return float(self.correct.mean())
-
-    @property
-    def independent(self) -> int:
-        """How many independent units they are."""
-        return self.correct.shape[1] if self.units is None else len(np.unique(self.units))
-
-    def over_images(self, confidence: float) -> tuple[float, float]:
-        """Wilson's interval of the mean accuracy of these trained networks, over units where images are of groups."""
-        return accuracy_interval(self.correct.mean(axis=0), self.units, confidence)
-
-    def interval(self, confidence: float) -> tuple[float, float]:
-        """The interval over images; of several seeds over seeds and images.
-
-        See `study.compare.statistics.with_seeds`.
-        """
-        low, high = with_seeds(self.over_images(confidence), self.of_seeds.tolist(), confidence)
-        return max(low, 0.0), min(high, 1.0)
 
 
 def difference_interval(one: Subset, two: Subset, confidence: float) -> tuple[float, float]:

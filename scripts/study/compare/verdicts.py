@@ -1,6 +1,6 @@
 """The words that comparisons end in, as tables have them; figures and pages choose symbols and colours by them."""
 
-# A run beside the best recipe's run of the same seed.
+# A recipe beside the best one.
 BEST, WORSE, BETTER = "best", "worse", "better"
 # Anything beside always answering the largest class is BETTER or
 NOT_BETTER = "not better"

@@ -2,6 +2,7 @@
 
 import errno
 import hashlib
+import math
 import os
 import unicodedata
 from collections.abc import Iterable, Iterator
@@ -106,6 +107,13 @@ class Expected:
 def composed(name: str) -> str:
     """A name in Unicode's composed form (NFC), as labels are: macOS writes é as two characters, others as one."""
     return unicodedata.normalize("NFC", str(name))  # YAML makes a number of a class that is called 7
+
+
+def as_yaml(text: str) -> str:
+    """A text as it stands in a mapping of YAML, in quotes if it would be a number or a truth value without."""
+    import yaml
+
+    return yaml.safe_dump([text], default_flow_style=True, allow_unicode=True, width=math.inf).strip()[1:-1]
 
 
 def source_fingerprint(source: str, data: DataSettings | None = None) -> str:

@@ -23,7 +23,6 @@ def fetch(
     target: Path | str,
     *,
     sha256: str | None = None,
-    size: int | None = None,
     what: str = "the file",
     hint: str = "",
 ) -> None:
@@ -33,12 +32,11 @@ def fetch(
         url: http or https address; None or empty if the file has to be placed by hand.
         target: where the file goes. It appears there complete and verified, or not at all.
         sha256: hash the file must have, in full or its first digits (8 at least, as in the names of PyTorch's weights).
-        size: bytes the file must have.
         what: the file in words, such as "the FER2013 images".
         hint: sentences for whoever has to place the file by hand, such as where to get it.
 
     Raises:
-        StudyError: no address, no network, a cut connection, another size or hash; it says where to get the file
+        StudyError: no address, no network, a cut connection, another hash; it says where to get the file
             and where to place it.
     """
     target = Path(target)
@@ -46,7 +44,7 @@ def fetch(
     if sha256 and not re.fullmatch(r"[0-9a-f]{8,64}", sha256.lower()):
         raise StudyError(f"sha256 of {what}: found '{sha256}', allowed are 8 to 64 hexadecimal digits")
     if target.exists():
-        _verify(target, file_sha256(target), sha256, target.stat().st_size, size, by_hand)
+        _verify(target, file_sha256(target), sha256, by_hand)
         return
     if not url:
         kind = "file" if target.suffix else "folder"
@@ -58,24 +56,22 @@ def fetch(
     temporary = Path(name)
     try:
         with os.fdopen(handle, "wb") as file:
-            digest, received = _download(url, file, what, by_hand)
-        _verify(url, digest, sha256, received, size, by_hand)
+            digest = _download(url, file, what, by_hand)
+        _verify(url, digest, sha256, by_hand)
         temporary.chmod(0o644)  # mkstemp's is for the owner alone
         temporary.replace(target)
     finally:
         temporary.unlink(missing_ok=True)
 
 
-def _verify(where: Path | str, digest: str, sha256: str | None, received: int, size: int | None, by_hand: str) -> None:
-    if size is not None and received != size:
-        raise StudyError(f"{where}: the file has {received:,} bytes, allowed are {size:,}. {by_hand}")
+def _verify(where: Path | str, digest: str, sha256: str | None, by_hand: str) -> None:
     if sha256 and not digest.startswith(sha256.lower()):
         allowed = sha256.lower() if len(sha256) == len(digest) else f"one that begins with {sha256.lower()}"
         raise StudyError(f"{where}: the file has the SHA-256 {digest}, allowed is {allowed}. {by_hand}")
 
 
-def _download(url: str, file: BinaryIO, what: str, by_hand: str) -> tuple[str, int]:
-    """Write the body of `url` to `file`; returns its sha256 and its size in bytes."""
+def _download(url: str, file: BinaryIO, what: str, by_hand: str) -> str:
+    """Write the body of `url` to `file`; returns its sha256."""
     digest = hashlib.sha256()
     received = 0
     try:
@@ -94,4 +90,4 @@ def _download(url: str, file: BinaryIO, what: str, by_hand: str) -> tuple[str, i
         raise StudyError(f"{url}: not fetched, {received:,} bytes received ({reason}). {by_hand}") from None
     if announced and received != announced:
         raise StudyError(f"{url}: the connection was cut after {received:,} of {announced:,} bytes. {by_hand}")
-    return digest.hexdigest(), received
+    return digest.hexdigest()

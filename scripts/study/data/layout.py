@@ -15,7 +15,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from itertools import pairwise
 
-from study.data.data_settings import DataSettings, composed
+from study.data.data_settings import DataSettings, as_yaml, composed
 from study.errors import StudyError
 from study.names import SPLITS
 
@@ -541,5 +541,4 @@ def _names(folders: Sequence[Folder], by_name: bool = False) -> str:
 
 def _key(folder: Folder) -> str:
     """A folder's path as it stands in YAML."""
-    plain = re.fullmatch(r"[A-Za-z_][\w./ -]*(?<! )", folder.path)
-    return folder.path if plain else '"' + folder.path.replace("\\", "\\\\").replace('"', '\\"') + '"'
+    return as_yaml(folder.path)

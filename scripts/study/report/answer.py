@@ -16,9 +16,8 @@ from typing import Any
 
 from study.compare.comparison import Comparison
 from study.compare.points import in_points
-from study.compare.power import GROUPS, IMAGES, SEEDS, UNKNOWN, power_table
+from study.compare.power import GROUPS, IMAGES, SEEDS, UNKNOWN, found_in_words, power_table
 from study.compare.runs import choose
-from study.compare.seeds_and_images import POWER
 from study.compare.statistics import level
 from study.compare.verdicts import BETTER, NOT_BETTER, NOT_DISTINGUISHABLE, WORSE
 from study.elsewhere import from_file
@@ -62,8 +61,9 @@ def answer(
     if len(groups) == 1:
         opening = f"{strong(escape(best.name))} is the only recipe"
     val, test = best.accuracy("val"), best.accuracy("test")
+    chosen = "with a" if len(groups) == 1 else "chosen by its"
     sentences = [
-        f"{opening}: chosen by its validation accuracy of {val:.1%}, "
+        f"{opening}: {chosen} validation accuracy of {val:.1%}, "
         f"it classifies {strong(f'{test:.1%}')} of the test images correctly "
         f"({level(confidence)} interval {low:.1%} to {high:.1%}, {over}).".replace("%", escape("%"))
     ]
@@ -219,10 +219,7 @@ def _power(comparison: Comparison) -> str:
         return ""
     smallest = float(table["difference"].iloc[0])
     of = "between two of these networks" if len(comparison.best) == 1 else "between the best recipe and another"
-    if smallest >= 1:
-        text = f"No difference {of} would have been found with a power of {POWER:.0%}."
-    else:
-        text = f"A true difference {of} is found in {POWER:.0%} of such studies if it is {in_points(smallest)} or more."
+    text = found_in_words(of, smallest)
     wished = table[table["difference"] < smallest]
     if wished.empty:
         return text

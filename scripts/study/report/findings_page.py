@@ -8,19 +8,24 @@ Entry points:
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
 from study.compare import comparability
-from study.compare.all_tables import all_tables
 from study.compare.comparison import Comparison
-from study.compare.leakage import leakage_facts
+from study.compare.conclusions import conclusions
+from study.compare.diagnosis import diagnoses
+from study.compare.effects import effects
+from study.compare.leakage import leakage, leakage_facts
 from study.compare.points import signed, with_interval
 from study.compare.questionable import questionable
 from study.compare.runs import RecipeRuns, Run, choose, files_of, load_runs
+from study.compare.seeds_and_images import POWER
 from study.compare.settling import cut_short, settling
+from study.compare.tested_pairs import only_difference
 from study.compare.verdicts import NOT_BETTER
 from study.data.class_weights import read_class_weights
 from study.data.manifest import read_groups, read_manifest
@@ -34,8 +39,8 @@ from study.recipe import HYPERPARAMETERS, NEUTRAL, TREATMENTS, Recipe, differ, l
 from study.report.answer import answer, audit_facts, caution, chosen_otherwise
 from study.report.case_text import escape_markdown
 from study.report.comparison_page import environment
-from study.report.figures.recipes import batches_per_epoch
-from study.report.first_page import points_of, provenance_rows
+from study.report.figures.recipes import steps_and_seconds
+from study.report.first_page import effect_row, provenance_rows
 from study.settings import deciding, reported_protocol
 
 SHOWN_OF_PROVENANCE = (
@@ -60,7 +65,6 @@ class FinishedStudy:
         captions: what its cases ask, by number as text.
         comparison: of the finished runs.
         audit: the content of audit.json.
-        tables: as `study.compare.all_tables.all_tables` makes them.
     """
 
     name: str
@@ -69,7 +73,21 @@ class FinishedStudy:
     captions: Mapping[str, str]
     comparison: Comparison
     audit: Mapping[str, Any]
-    tables: Mapping[str, pd.DataFrame]
+
+    @cached_property
+    def effects(self) -> pd.DataFrame:
+        """As `study.compare.effects.effects` makes them."""
+        return effects(self.comparison)
+
+    @cached_property
+    def conclusions(self) -> pd.DataFrame:
+        """As `study.compare.conclusions.conclusions` makes them."""
+        return conclusions(self.comparison)
+
+    @cached_property
+    def leakage(self) -> pd.DataFrame:
+        """As `study.compare.leakage.leakage` makes it."""
+        return leakage(self.comparison)
 
     @property
     def runs(self) -> Sequence[Run]:
@@ -89,14 +107,13 @@ class FinishedStudy:
         parts = ("data", "split", "training")
         if any(deciding(dict(self.config), part) != deciding(dict(other.config), part) for part in parts):
             return self
-        comparison = self.comparison.with_seeds_of(other.comparison)
-        return replace(self, comparison=comparison, tables=all_tables(comparison))
+        return replace(self, comparison=self.comparison.with_seeds_of(other.comparison))
 
 
 def load(
     results: Path, config: Mapping[str, Any], recipes: Mapping[str, Recipe], captions: Mapping[str, str]
 ) -> FinishedStudy:
-    """Every run of the study that is trained and evaluated with all its seeds, and the tables made of them.
+    """Every run of the study that is trained and evaluated with all its seeds.
 
     A recipe of which a run was trained with other values or images than those of now counts as not trained.
 
@@ -121,7 +138,7 @@ def load(
         config["tables"]["all_pairs_up_to"],
     )
     audit = read_json(results / "data/audit.json")
-    return FinishedStudy(results.name, config, recipes, captions, comparison, audit, all_tables(comparison))
+    return FinishedStudy(results.name, config, recipes, captions, comparison, audit)
 
 
 def _made_otherwise(study: PlannedStudy, run: RunPaths) -> bool:
@@ -168,10 +185,11 @@ def findings(
             headline=_answer(sound.comparison),
             reported_headline=_reported_answer(sound.comparison),
             caution=caution(sound.comparison, again=bool(again)),
+            power=f"{POWER:.0%}",
             runs=_run_rows(sound),
             cases=_cases(sound),
             failures=_failures(sound),
-            effects=_effect_rows(sound.tables["effects.csv"]),
+            effects=_effect_rows(sound.effects),
             effect_summary=effect_summary,
             blame=blame,
             lr_batch=_lr_batch(sound),
@@ -266,6 +284,7 @@ def _run_rows(study: FinishedStudy) -> list[dict[str, str]]:
                 "reported": _percent(reported),
                 "difference": "–" if reported is None else signed(group.accuracy("val") - reported),
                 "test": f"{_percent(group.accuracy('test'))} ({_percent(low)}–{_percent(high)})",
+                "each": ", ".join(_percent(run.test_accuracy) for run in group),
                 "verdict": "–" if group.failed else _verdict(study.comparison, group),
             }
         )
@@ -302,7 +321,7 @@ def _cases(study: FinishedStudy) -> list[dict[str, str]]:
 def _failures(study: FinishedStudy) -> list[str]:
     """What happened in the runs that failed, and in those that were reported as failed."""
     reported = {name for name, recipe in study.recipes.items() if recipe.reported is None and recipe.reported_note}
-    rows = study.tables["diagnosis.csv"]
+    rows = diagnoses(study.comparison)
     failed = rows["outcome"].isin(FAILURES)
     return [
         f"**{escape_markdown(row['experiment'])}** ({_spaced(row['outcome'])}"
@@ -313,23 +332,13 @@ def _failures(study: FinishedStudy) -> list[str]:
 
 
 def _effect_rows(table: pd.DataFrame) -> list[dict[str, str]]:
-    return [
-        {
-            "treatment": row["treatment"],
-            "change": escape_markdown(row["change"]),
-            "pair": escape_markdown(f"{row['experiment_from']} → {row['experiment_to']}"),
-            "accuracy": points_of(row, "accuracy"),
-            "balanced": points_of(row, "balanced_accuracy"),
-            "p": f"{row['p_holm']:.2g}",
-            "verdict": row["verdict"] + (f" ({escape_markdown(row['failed'])})" if row["failed"] else ""),
-        }
-        for row in table.to_dict("records")
-    ]
+    rows = map(effect_row, table.to_dict("records"))
+    return [{key: escape_markdown(cell) for key, cell in row.items()} for row in rows]
 
 
 def _effect_summary(study: FinishedStudy) -> list[str]:
     """How often each treatment that the study's recipes differ in made a difference."""
-    table, lines = study.tables["effects.csv"], []
+    table, lines = study.effects, []
     for treatment, columns in TREATMENTS.items():
         if len({tuple(str(recipe.meant(name)) for name in columns) for recipe in study.recipes.values()}) < 2:
             continue
@@ -376,11 +385,12 @@ def _blame(study: FinishedStudy) -> list[str]:
     for name, recipe in study.recipes.items():
         if recipe.reported is not None or not recipe.reported_note:
             continue
-        partner = f"{name}_log_softmax"
-        if name not in groups or partner not in groups:
+        repaired = (group for group in groups.values() if group.recipe.activation == "log_softmax")
+        partner = next((group for group in repaired if only_difference(recipe, group.recipe) == "activation"), None)
+        if name not in groups or partner is None:
             lines.append(f"{escape_markdown(name)}: {NOT_YET}.")
             continue
-        pair = groups[name], groups[partner]
+        pair = groups[name], partner
         softmax, log = (_fails(study.comparison, group) for group in pair)
         words = [_how_far(study.comparison, group) for group in pair]
         verdicts: dict[tuple[bool | None, bool | None], str] = {
@@ -415,8 +425,7 @@ def _lr_batch(study: FinishedStudy) -> list[dict[str, str]]:
     rows = []
     groups = [group for group in study.comparison.recipes.values() if group.recipe.trains]
     for group in sorted(groups, key=lambda g: (g.recipe.optimizer, g.recipe.lr, g.recipe.batch_size)):
-        recipe, record = group.recipe, group.first.record
-        steps = record["epochs"] * batches_per_epoch(images, recipe.batch_size)
+        recipe, (steps, seconds) = group.recipe, steps_and_seconds(group, images)
         rows.append(
             {
                 "optimizer": recipe.optimizer,
@@ -424,8 +433,8 @@ def _lr_batch(study: FinishedStudy) -> list[dict[str, str]]:
                 "batch": str(recipe.batch_size),
                 "name": escape_markdown(recipe.experiment),
                 "test": group.failure or _percent(group.accuracy("test")),
-                "steps": f"{steps:,}",
-                "minutes": f"{record['seconds'] / 60:.1f}",
+                "steps": f"{steps:,.0f}",
+                "minutes": f"{seconds / 60:.1f}",
             }
         )
     return rows
@@ -464,7 +473,7 @@ def _best_rates(comparison: Comparison) -> list[str]:
 
 def _leakage(study: FinishedStudy) -> list[str]:
     facts = [fact for fact in audit_facts(study.audit) if "cop" in fact]
-    facts += leakage_facts(study.tables["leakage.csv"], study.comparison.best.name)
+    facts += leakage_facts(study.leakage, study.comparison.best.name)
     return [escape_markdown(fact) for fact in facts]
 
 
@@ -474,7 +483,7 @@ def _leakage_rows(study: FinishedStudy) -> list[dict[str, str]]:
         {name: _percent(row[name]) for name in shares}
         | {"name": escape_markdown(row["experiment"]), "split": row["split"]}
         | {"copied": f"{row['copied']:,} of {row['images']:,}"}
-        for row in study.tables["leakage.csv"].to_dict("records")
+        for row in study.leakage.to_dict("records")
         if row["copied"]
     ]
 
@@ -484,9 +493,9 @@ def _optimism(runs: Sequence[Run]) -> str:
     alive = [run for run in trained if not run.failed]
     if not alive:
         return f"Not measured: {'every run failed' if trained else 'nothing was trained'}."
-    gaps = pd.Series([run.val_accuracy - run.test_accuracy for run in alive])
+    gaps, runs = pd.Series([run.val_accuracy - run.test_accuracy for run in alive]), f"run{'s' * (len(alive) > 1)}"
     return (
-        f"Validation accuracy of the best epoch minus test accuracy, over the {len(alive)} runs that did not fail: "
+        f"Validation accuracy of the best epoch minus test accuracy, over the {len(alive)} {runs} that did not fail: "
         f"{signed(gaps.mean())} points on average, from {signed(gaps.min())} to {signed(gaps.max())}. The best epoch "
         f"was chosen from at most {max(run.record['epochs'] for run in alive)} epochs; the reported one from up to "
         f"{max(run.recipe.max_epochs for run in alive)}."
@@ -495,20 +504,8 @@ def _optimism(runs: Sequence[Run]) -> str:
 
 def _again(again: FinishedStudy) -> dict[str, Any]:
     """The recipes that were trained with further seeds, the best first, and each seed's accuracy."""
-    rows = []
-    for group in sorted(again.comparison.recipes.values(), key=lambda group: -group.accuracy("val")):
-        low, high = group.interval("test")
-        rows.append(
-            {
-                "name": escape_markdown(group.name),
-                "best_epoch": _best_epochs(group),
-                "val": _percent(group.accuracy("val")),
-                "test": f"{_percent(group.accuracy('test'))} ({_percent(low)}–{_percent(high)})",
-                "each": ", ".join(_percent(run.test_accuracy) for run in group),
-                "outcome": group.failure or "no failure",
-            }
-        )
-    return {"rows": rows, "seeds": again.seeds_in_words, "headline": _answer(again.comparison, within=True)}
+    headline = _answer(again.comparison, within=True)
+    return {"rows": _run_rows(again), "seeds": again.seeds_in_words, "headline": headline}
 
 
 def _original(study: FinishedStudy) -> dict[str, Any]:
@@ -551,7 +548,7 @@ def _reported(study: FinishedStudy) -> set[str]:
 
 def _judged(study: FinishedStudy, reported: set[str]) -> dict[tuple[str, str, str], dict[str, Any]]:
     """Rows of conclusions.csv by kind and recipes; the best recipe only if all that were reported are here."""
-    table = study.tables["conclusions.csv"]
+    table = study.conclusions
     if reported - set(study.comparison.recipes):
         table = table[table["kind"] != "best recipe"]
     rows = table.astype({"experiment_b": object}).fillna({"experiment_b": ""}).to_dict("records")
@@ -584,7 +581,8 @@ def _missing(study: FinishedStudy, some_again: bool) -> list[str]:
         lines.append(f"{study.name}: the full network with ImageNet weights, which the reported accuracies belong to")
     cut = [run for run in study.runs if run.recipe.trains and cut_short(run)]
     if cut:
-        lines.append(f"{study.name}: what {len(cut)} runs would do in the epochs that the recipe allows beyond the cap")
+        runs = f"{len(cut)} run{'s' * (len(cut) > 1)}"
+        lines.append(f"{study.name}: what {runs} would do in the epochs that the recipe allows beyond the cap")
     if len(study.config["seeds"]) == 1:
         others = ", but for those with further seeds" if some_again else ""
         lines.append(f"{study.name}: how much another seed would change (one seed per recipe{others})")

@@ -122,7 +122,7 @@ def first_page_html(comparison: Comparison, page: FirstPage) -> str:
         conclusions=conclusions,
         shows_reported=comparison.reported_protocol is not None,
         symbols=SYMBOLS,
-        effects=[_effect_row(row) for row in effects.to_dict("records")],
+        effects=[effect_row(row) for row in effects.to_dict("records")],
         effects_left_out=effects_left_out,
         cost_sentences=cost_in_words(cost),
         costs=[_cost_row(row) for row in cost.to_dict("records") if row["experiment"] in names or row["on_frontier"]],
@@ -225,7 +225,8 @@ def points_of(row: Mapping[Any, Any], name: str) -> str:
     return with_interval(*(row[f"{name}_{end}"] for end in ("difference", "low", "high")))
 
 
-def _effect_row(row: Mapping[Any, Any]) -> dict[str, str]:
+def effect_row(row: Mapping[Any, Any]) -> dict[str, str]:
+    """A row of effects.csv in words."""
     return {
         "treatment": row["treatment"],
         "change": row["change"],
@@ -300,7 +301,8 @@ def hints_in_words(table: pd.DataFrame) -> list[str]:
 
 def _case(comparison: Comparison, case: int, page: FirstPage) -> dict[str, Any]:
     table = case_table(comparison, case)
-    names = {group.name for group in shown(comparison.of_case(case).recipes.values())}
+    within = [group for group in comparison.recipes.values() if group.recipe.case == case]
+    names = {group.name for group in shown(within)}
     kept = [0, *(k for k, name in enumerate(table.columns) if k and name in names)]
     table, left_out = table.iloc[:, kept], len(table.columns) - len(kept)
     return {

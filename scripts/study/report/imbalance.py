@@ -7,6 +7,7 @@ Entry points:
 
 import math
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -16,21 +17,15 @@ from scipy.stats import spearmanr, ttest_1samp
 
 from study.compare.cost import costs
 from study.compare.points import in_points, with_interval
-from study.compare.power import alpha_of, smallest_of
+from study.compare.power import alpha_of, found_in_words, smallest_of, variances_beside
 from study.compare.runs import RecipeRuns
-from study.compare.seeds_and_images import (
-    POWER,
-    Differences,
-    Variances,
-    crossed_test,
-    seeds_needed,
-)
+from study.compare.seeds_and_images import POWER, Differences, Variances, crossed_test, seeds_needed
 from study.compare.statistics import Units, holm, level
 from study.compare.verdicts import BETTER, HOLDS, NOT_DISTINGUISHABLE, REVERSED, UNJUDGED, WORSE
 from study.errors import StudyError
 from study.files import read_table
 from study.recipe import listed
-from study.report.answer import caution
+from study.report.answer import caution, test_names
 from study.report.case_text import escape_markdown
 from study.report.comparison_page import environment
 from study.report.findings_page import FinishedStudy
@@ -63,7 +58,9 @@ def imbalance(study: FinishedStudy, literature: pd.DataFrame, command: str) -> s
         raise StudyError(
             f"study '{study.name}': the first recipe of its table and one more have to be finished; run it first"
         )
-    rows, smallest = _rows(study, plain), _smallest_found(study, plain)
+    rows, comparison = _rows(study, plain), study.comparison
+    variances = variances_beside(comparison, plain, partial(_added, units=comparison.units))
+    smallest = 1.0 if variances is None else smallest_of(comparison, variances)
     beside, labels = _beside_literature(rows, plain, literature), plain.first.scores["test"].labels
     return (
         environment(html=False)
@@ -78,9 +75,12 @@ def imbalance(study: FinishedStudy, literature: pd.DataFrame, command: str) -> s
             best_by=study.config["training"]["best_by"].replace("_", " "),
             tables=listed([f"[{path}](../{path})" for path in _tables(study)]),
             caution=escape_markdown(
-                caution(study.comparison, power=_power(study, plain, smallest), test="Student's paired test")
+                caution(comparison, power=_power(study, plain, smallest, variances), test="Student's paired test")
             ),
             smallest=in_points(smallest) if smallest < 1 else "",
+            power=f"{POWER:.0%}",
+            rarest=listed(list(map(escape_markdown, _rarest(study)))),
+            over=test_names(comparison.units is not None)[2],
             gains_found=sum(abs(float(np.mean(row["gains"]))) >= 100 * smallest for row in beside),
             verdicts={word: [row["name"] for row in rows if row["verdict"] == word] for word in (BETTER, WORSE)},
             literature=beside,
@@ -158,45 +158,26 @@ def _added(a: RecipeRuns, b: RecipeRuns, units: Units | None) -> Differences:
     return of_units * (of_units.shape[1] / len(labels))
 
 
-def _variances(study: FinishedStudy, plain: RecipeRuns) -> Variances:
-    """Of the differences in balanced accuracy from the plain recipe, of those that did not fail if there are any."""
-    comparison = study.comparison
-    others = [group for group in comparison.recipes.values() if group.name != plain.name]
-    alive = [group for group in others if not group.failed] or others
-    return Variances.of(_added(group, plain, comparison.units) for group in alive)
-
-
-def _smallest_found(study: FinishedStudy, plain: RecipeRuns) -> float:
-    """The least true difference from the plain recipe that the study finds with `POWER`; 1 or more if it finds none.
-
-    Of one seed, between networks.
-    """
-    if study.comparison.test_units == 1:
-        return 1.0
-    return smallest_of(study.comparison, _variances(study, plain))
-
-
-def _power(study: FinishedStudy, plain: RecipeRuns, smallest: float) -> str:
+def _power(study: FinishedStudy, plain: RecipeRuns, smallest: float, variances: Variances | None) -> str:
     """The smallest difference that is found, and the seeds that find `WISHED`, in words."""
-    if smallest >= 1:
-        return f"No difference between a treatment and {plain.name} would have been found with a power of {POWER:.0%}."
-    text = (
-        f"A true difference between a treatment and {plain.name} is found in {POWER:.0%} of such studies if it is "
-        f"{in_points(smallest)} or more."
-    )
-    if not plain.several_seeds or smallest <= WISHED:
+    text = found_in_words(f"between a treatment and {plain.name}", smallest)
+    if variances is None or smallest >= 1 or not plain.several_seeds or smallest <= WISHED:
         return text
-    needed = seeds_needed(WISHED, _variances(study, plain), study.comparison.test_units, alpha_of(study.comparison))
+    needed = seeds_needed(WISHED, variances, study.comparison.test_units, alpha_of(study.comparison))
     answer = f"{needed:,} seeds" if needed else "not reachable with any number of seeds"
     return f"{text} To find {in_points(WISHED)} with these test images: {answer}."
 
 
-def _recall_of_the_rarest(study: FinishedStudy, group: RecipeRuns) -> float:
-    """Mean test recall of the third of the classes with the fewest training images, over seeds; nan if unknown."""
+def _rarest(study: FinishedStudy) -> list[str]:
+    """The third of the classes with the fewest training images, one at least."""
     weights = study.comparison.class_weights
     assert weights is not None
-    rarest = weights.sort_values("count", kind="stable")["class"].head(max(1, len(weights) // 3))
-    recalls = [run.metrics["test"]["recall"][name] for run in group for name in rarest]
+    return list(weights.sort_values("count", kind="stable")["class"].head(max(1, len(weights) // 3)))
+
+
+def _recall_of_the_rarest(study: FinishedStudy, group: RecipeRuns) -> float:
+    """Mean test recall of the `_rarest` classes, over seeds; nan if unknown."""
+    recalls = [run.metrics["test"]["recall"][name] for run in group for name in _rarest(study)]
     known = [recall for recall in recalls if recall is not None]
     return float(np.mean(known)) if known else math.nan
 

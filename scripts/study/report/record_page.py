@@ -21,10 +21,9 @@ from study.compare.ensemble import members, seeds_together, vote
 from study.compare.leakage import LEAKAGE_COLUMNS, by_copies, copies_in_training
 from study.compare.points import in_points, with_interval
 from study.compare.power import smallest_of, variances_beside
-from study.compare.runs import Run, Scores, by_recipe, choose, scores_by_split
+from study.compare.runs import Run, Scores, Subset, by_recipe, choose, scores_by_split
 from study.compare.seeds_and_images import POWER
 from study.compare.statistics import level, wilson_interval
-from study.compare.subgroups import Subset
 from study.elsewhere import from_file
 from study.errors import StudyError
 from study.files import read_table

@@ -1,13 +1,11 @@
 """Studies are known by what Snakemake left, else by a configuration of their name; the default lies below all."""
 
-import json
 import re
 import shutil
 from pathlib import Path
 
 import pytest
 from example_images import ROOT
-from small_run import RECIPE
 
 from study.commands import configuration
 from study.commands.configuration import planned_study, read_configuration
@@ -77,9 +75,15 @@ def test_an_empty_file_changes_nothing(tmp_path: Path) -> None:
     assert read_configuration("empty.yaml") == read_configuration()
 
 
-def test_results_of_an_earlier_version_count_as_they_are(capsys: pytest.CaptureFixture[str]) -> None:
+def test_runs_without_a_study_json_and_a_configuration_say_what_is_missing() -> None:
     run = RunPaths(Path("results/old"), "one", 3)
     run.trained.mkdir(parents=True)
-    run.run.write_text(json.dumps({"recipe": RECIPE.hyperparameters}), encoding="utf-8")
-    assert planned_study("old").runs == [run]
-    assert capsys.readouterr().err.startswith("note: results/old/study.json is missing, so all runs there count")
+    run.run.write_text("{}", encoding="utf-8")
+    with pytest.raises(StudyError, match=r"^results/old/study\.json: missing, .* run Snakemake for this study"):
+        planned_study("old")
+
+
+def test_configurations_of_the_working_directory_are_known() -> None:
+    Path("config").mkdir()
+    Path("config/mine.yaml").write_text("study: of_ones_own\nseeds: [0, 1]", encoding="utf-8")
+    assert len(planned_study("of_ones_own").runs) == 28

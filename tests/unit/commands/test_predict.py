@@ -15,13 +15,12 @@ from PIL import Image, ImageFile
 from small_run import CLASSES, small_data
 
 from study.__main__ import main
-from study.commands.predict import label_images, max_pixels
+from study.commands.predict import label_images
 from study.commands.trained_run import Classifier
 from study.errors import StudyError
 from study.evaluate.predictions import read_predictions
 from study.files import write_table
 from study.paths import RunPaths
-from study.planned import PlannedStudy
 
 MAX_PIXELS = 1_000_000
 
@@ -134,12 +133,6 @@ def test_a_table_of_predictions_is_read_back_whole(classifier: Classifier, image
     write_table(table, tmp_path / "out.csv")
     read = pd.read_csv(tmp_path / "out.csv")
     assert read.filter(like="p_").sum(axis=1).to_numpy() == pytest.approx(np.ones(30), abs=1e-5)
-
-
-def test_the_limit_is_the_studys_own_or_that_of_the_shipped_configuration(tmp_path: Path) -> None:
-    assert max_pixels(PlannedStudy(tmp_path, {"data": {"max_pixels": 123}}, {})) == 123
-    for without in ({}, {"data": {}}):
-        assert max_pixels(PlannedStudy(tmp_path, without, {})) == 50_000_000
 
 
 def test_an_image_beyond_the_limit_is_skipped(classifier: Classifier, images: Path) -> None:

@@ -99,11 +99,12 @@ def test_runs_that_left_the_study_are_not_counted_and_stale_ones_wait(tmp_path: 
         path = tmp_path / f"train/{name}/seed_0/run.json"
         path.parent.mkdir(parents=True)
         path.write_text(json.dumps(record), encoding="utf-8")
-    found = states(planned(tmp_path, {"changed": 7, "new": 1}, seeds=(0,)), time.time())
+    study = planned(tmp_path, {"changed": 7, "new": 1}, seeds=(0,))
+    found = states(study, study.leftovers(), time.time())
     assert [(one.experiment, one.state) for one in found] == [("changed", "waiting"), ("new", "waiting")]
     assert found[0].note == "it was trained with max_epochs 6, now 7"
     log(tmp_path, "changed", epoch_line("changed", 0, history(7), 7, 2, 10.0, 0))
-    assert states(planned(tmp_path, {"changed": 7}, seeds=(0,)), time.time())[0].state == "running"
+    assert states(study, study.leftovers(), time.time())[0].state == "running"
 
 
 def test_the_table_shows_names_as_they_are_and_counts() -> None:

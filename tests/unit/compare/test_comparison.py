@@ -120,6 +120,17 @@ def test_several_seeds_are_tested_over_seeds_as_well(seeds: list[Run]) -> None:
     assert table.loc[table["seed"] != "all", "p_seeds_and_images"].isna().all()
 
 
+def test_intervals_of_few_seeds_stay_where_scores_can_be(tmp_path: Path) -> None:
+    made = [Made(recipe(name), skill, seed=k) for name in "ab" for k, skill in enumerate((0.99, 0.8))]
+    made += [Made(recipe("c"), skill, seed=k) for k, skill in enumerate((0.9, 0.0))]
+    whole = comparison_of(made_runs.study(tmp_path, made))
+    for metric in ("accuracy", "balanced_accuracy", "macro_f1"):
+        high, lost = whole.recipes["a"], whole.recipes["c"]
+        assert whole.interval(high, metric)[1] == 1 and whole.interval(lost, metric)[0] == 0
+        assert whole.difference_interval(high, lost, metric) == (-1, 1)
+    assert whole.interval(whole.recipes["c"], "nll")[0] == 0 < 1 < whole.interval(whole.recipes["c"], "nll")[1]
+
+
 def test_resamples_are_drawn_and_scored_once(runs: list[Run], monkeypatch: pytest.MonkeyPatch) -> None:
     draws, scored = [], []
     real = comparison.draw_counts, comparison.resampled_scores

@@ -9,8 +9,7 @@ import pandas as pd
 import pytest
 from made_runs import Made, recipe
 
-from study.compare.runs import Run, by_recipe, choose, load_runs
-from study.compare.subgroups import Subset
+from study.compare.runs import Run, Subset, by_recipe, choose, load_runs
 from study.errors import StudyError
 from study.evaluate.predictions import read_predictions, write_predictions
 

@@ -14,11 +14,10 @@ from scipy.stats import binom
 from sklearn.metrics import accuracy_score, balanced_accuracy_score
 from statsmodels.stats.proportion import confint_proportions_2indep
 
-from study.compare.runs import Run
+from study.compare.runs import Run, Subset
 from study.compare.subgroups import (
     FEWEST,
     SUBGROUP_COLUMNS,
-    Subset,
     difference_interval,
     p_value,
     subgroup_columns,

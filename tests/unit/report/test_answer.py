@@ -8,7 +8,7 @@ import pandas as pd
 import pytest
 from made_runs import AUDIT, PATIENTS, TEST_UNITS, Made, comparison_of, fourteen, recipe
 
-from study.compare.power import power_table, smallest_found
+from study.compare.power import power_table
 from study.compare.runs import Run
 from study.compare.verdicts import WORSE
 from study.report import answer
@@ -32,7 +32,7 @@ def test_headline_names_winner_interval_and_failures(runs: list[Run]) -> None:
 
 
 def test_headline_of_one_recipe_and_of_failures_alone(runs: list[Run]) -> None:
-    assert headline(comparison_of(runs[:1])).startswith("sgd_ver1 is the only recipe: chosen by")
+    assert headline(comparison_of(runs[:1])).startswith("sgd_ver1 is the only recipe: with a validation accuracy of")
     failed = [run for run in runs if run.failed]
     assert headline(comparison_of(failed)).startswith("Every recipe failed; adam_ver")
 
@@ -86,7 +86,8 @@ def test_caution_says_what_could_have_been_found_and_what_more_would_take(tmp_pa
     whole = comparison_of(made_runs.study(tmp_path, made))
     text = caution(whole)
     assert "over further seeds and further images" in text
-    assert f"is found in 80% of such studies if it is {100 * smallest_found(whole):.2g} points or more" in text
+    smallest = power_table(whole)["difference"].iloc[0]
+    assert f"is found in 80% of such studies if it is {100 * smallest:.2g} points or more" in text
     assert "To find 5 points: with these test images " in text and " with these seeds " in text
 
 

@@ -34,7 +34,7 @@ from study.train.batches import batch_bounds
 AWKWARD = ["<script>alert(1)</script>", "$x_1$ & $y$", "_hidden", "a long class name that does not end soon", "0", "\t"]
 
 
-def material(runs: list[Run], **changes: Any) -> Material:
+def material(runs: list[Run], class_weights: pd.DataFrame | None = None, **changes: Any) -> Material:
     """What figures need of made-up runs; the images are in another order than the scores."""
     ids = {split: [str(image_id) for image_id in scores.image_ids[::-1]] for split, scores in runs[0].scores.items()}
     ids = dict.fromkeys(SPLITS, ids["test"]) | ids
@@ -42,11 +42,11 @@ def material(runs: list[Run], **changes: Any) -> Material:
     classes = tuple(runs[0].classes)
     labels = np.arange(len(ids["test"])) % len(classes)
     counts = {"images": 29_144, "counts": dict.fromkeys(classes, 100)}
-    comparison = comparison_of(runs, 20, reported_protocol={})
+    weights = pd.DataFrame({"class": classes, "count": 100, "weight": 0.5}) if class_weights is None else class_weights
+    comparison = comparison_of(runs, 20, reported_protocol={}, class_weights=weights)
     fields = {
         "questions": {str(case): "Which <b>?" for case in comparison.cases},
         "pack": {"classes": list(classes), "splits": dict.fromkeys(SPLITS, counts)},
-        "class_weights": pd.DataFrame({"class": classes, "count": 100, "weight": 0.5}),
         "packed": PackedData(classes, dict.fromkeys(SPLITS, pixels), dict.fromkeys(SPLITS, labels), ids, ""),
     }
     return Material(comparison, **{**fields, **changes})

@@ -14,7 +14,7 @@ from made_runs import Made, comparison_of, recipe
 from sklearn.metrics import accuracy_score, log_loss
 from statsmodels.stats.proportion import confint_proportions_2indep, proportion_confint
 
-from study.compare.subgroups import Subset
+from study.compare.runs import Subset
 from study.errors import StudyError
 from study.evaluate.predictions import read_predictions
 from study.recipe_table import read_captions, read_recipes
@@ -59,7 +59,7 @@ def study(folder: Path, made: list[Made], name: str, minutes: dict[str, float]) 
         "data": {"image_size": 40},
         "training": {"max_epochs": None},
     }
-    return FinishedStudy(name, config, recipes, {"1": "which?"}, comparison, {"kept": {"splits": SPLITS}}, {})
+    return FinishedStudy(name, config, recipes, {"1": "which?"}, comparison, {"kept": {"splits": SPLITS}})
 
 
 def page_of(studies: RecordStudies[FinishedStudy | None]) -> str:
@@ -335,7 +335,7 @@ def test_predictions_from_a_file_have_the_protocol_of_their_network(tmp_path: Pa
     made = [Made(made_runs.imported(name)) for name in ("fer_package", "theirs")]
     comparison = comparison_of(made_runs.study(tmp_path, made), 100)
     recipes = {one.recipe.experiment: one.recipe for one in made}
-    found = entries(FinishedStudy("record", {}, recipes, {}, comparison, {}, {}), [], PUBLISHED)
+    found = entries(FinishedStudy("record", {}, recipes, {}, comparison, {}), [], PUBLISHED)
     chosen_on = {entry.name: entry.protocol["chosen_on"] for entry in found if entry.ours}
     assert chosen_on == {"fer_package": "both together", "theirs": "not told"}
 
@@ -352,9 +352,7 @@ def test_a_study_of_files_alone_has_its_conditions(tmp_path: Path) -> None:
     comparison = comparison_of(made_runs.study(tmp_path, made), 100)
     config = {"seeds": [0, 1], "data": {"image_size": 40}, "training": {"max_epochs": None}}
     recipes = {"theirs": made[0].recipe, "ours": recipe("ours")}
-    facts = conditions(FinishedStudy("record", config, recipes, {}, comparison, {"kept": {"splits": SPLITS}}, {}))[
-        "facts"
-    ]
+    facts = conditions(FinishedStudy("record", config, recipes, {}, comparison, {"kept": {"splits": SPLITS}}))["facts"]
     assert facts["runs"] == "0 of 2, seeds 0, 1; from files: theirs" and facts["network"].startswith("none trained, ")
 
 

@@ -131,10 +131,17 @@ def open_source(data: DataSettings) -> Source:
         StudyError: the source is missing, empty, of another form, unsafe, or its tree or table is not as expected.
     """
     reader = reader_of(data)
-    if data.folder and reader.official_splits != OFFICIAL_SPLITS:
-        raise StudyError(
-            f"config key data.folder: found '{data.folder}', but {data.source} has no folders inside; allowed is null"
-        )
+    if reader.official_splits != OFFICIAL_SPLITS:
+        for key, found, nothing in (
+            ("folder", data.folder, "null"),
+            ("split_folders", data.split_folders, "{}"),
+            ("class_level", "" if data.class_level == "auto" else data.class_level, "auto"),
+        ):
+            if found:
+                raise StudyError(
+                    f"config key data.{key}: found '{found}', but {data.source} is read as {reader.form}, not by its "
+                    f"folders; allowed is {nothing}"
+                )
     if data.class_names and not reader.names_classes:
         raise StudyError(
             f"config key data.class_names: found {len(data.class_names)} names, but the classes of {data.source} have "

@@ -17,7 +17,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from study.data.data_settings import DataSettings, TableSettings, files_below, names_and_sizes, tables_in
+from study.data.data_settings import DataSettings, TableSettings, as_yaml, files_below, names_and_sizes, tables_in
 from study.data.decode import FULL_DEPTH, Picture, decode
 from study.data.file_kinds import UnreadableError
 from study.data.folder_tree import Entry, Listing, check_labels, read_tree
@@ -27,7 +27,7 @@ from study.data.sources.column_names import plain, some_of, split_in_name, split
 from study.data.sources.image_files import Found, ImageFiles
 from study.data.sources.table_columns import NONE, Columns, NoLabelError, columns_of
 from study.data.sources.table_labels import labels_of, named, refuse_an_id
-from study.data.sources.tables import Cells, first_row, is_table, read_cells
+from study.data.sources.tables import Cells, begins_with_an_image, first_row, is_table, read_cells
 from study.errors import StudyError
 from study.files import file_sha256
 
@@ -61,10 +61,13 @@ def recognises(source: str) -> bool:
 def takes_folder(data: DataSettings) -> bool:
     """Whether a folder is read by the tables in it: it has no class folders, or `data.table` says how.
 
+    One whose folders the configuration tells how to read never is.
+
     `metadata.csv` and its like always are; `recognises` knows those.
     """
     path = Path(data.source)
-    if not path.is_dir() or data.folder or not tables_of(data.source, data.table):
+    by_folders = data.folder or data.split_folders or data.class_level != "auto"
+    if not path.is_dir() or by_folders or not tables_of(data.source, data.table):
         return False
     if data.table != TableSettings():
         return True
@@ -121,8 +124,7 @@ def _names_images(path: Path, settings: TableSettings) -> bool:
         names = first_row(path, settings)
     except StudyError:
         return False
-    without_header = names[:2] == ["1", "2"]  # as a first row with the name of an image or a number makes them
-    return settings.image is not None or bool(usual_columns(names)["image"]) or without_header
+    return settings.image is not None or bool(usual_columns(names)["image"]) or begins_with_an_image(path, settings)
 
 
 def _split_of_folder(folder: Path) -> str:
@@ -292,12 +294,18 @@ def read_rows(part: Part, cells: Cells, columns: Columns, found: Found, settings
 
 def _splits(cells: Cells, columns: Columns, part: Part, settings: TableSettings) -> tuple[pd.Series | str, str]:
     """The split of each row, and a sentence on where it is taken from if no column or file says it."""
+    of_file = part.split and settings.split is None
+    if columns.split and not of_file and settings.split != NONE:
+        return _mapped(cells, columns.split, settings), ""
+    if settings.splits:
+        raise StudyError(
+            f"config key data.table.splits: found words, but no column of {cells.path} is read for its splits; name it "
+            f"(data.table.split; found: {cells.found()}), or leave the words out"
+        )
     if settings.split == NONE:
         return "", ""
-    if part.split and settings.split is None:
+    if of_file:
         return part.split, f"{part.path}: read as the {part.split} split, by its name or its folder's."
-    if columns.split:
-        return _mapped(cells, columns.split, settings), ""
     names = cells.table[columns.image].str.replace("\\", "/", regex=False)
     for what, pattern in NAMED_SPLITS.items():
         if not re.match(pattern, names.iloc[0]):
@@ -322,8 +330,8 @@ def _mapped(cells: Cells, column: str, settings: TableSettings) -> pd.Series:
         are = "are" if len(unknown) > 1 else "is"
         raise StudyError(
             f"{cells.path}, column '{column}': {some_of(map(repr, unknown))} {are} no split; say what each is "
-            f"(config key data.table.splits: {{{_key(unknown[0])}: train}}, or val, test, ignore), or that the column "
-            "is none (data.table.split: none)"
+            f"(config key data.table.splits: {{{as_yaml(unknown[0])}: train}}, or val, test, ignore), or that the "
+            "column is none (data.table.split: none)"
         )
     if idle := sorted(set(settings.splits) - set(known)):
         raise StudyError(
@@ -362,8 +370,3 @@ def _once(rows: pd.DataFrame, read: list[Read], notes: list[str]) -> pd.DataFram
 def _listed(column: pd.Series) -> list[str]:
     """Its cells as Python's strings, all at once: one by one takes ten times as long."""
     return list(column.to_numpy(dtype=object))
-
-
-def _key(word: str) -> str:
-    """A word as a key of YAML."""
-    return f'"{word}"' if word.replace(".", "").isdigit() else word

@@ -89,6 +89,18 @@ def first_row(path: Path, settings: TableSettings) -> list[str]:
     return _form(path, settings).names
 
 
+def begins_with_an_image(path: Path, settings: TableSettings) -> bool:
+    """Whether a file of text names no columns and has the name of an image in its first row.
+
+    Raises:
+        StudyError: the file cannot be read.
+    """
+    if path.suffix.lower() in (PARQUET, *JSON_LINES):
+        return False
+    form = _form(path, settings)
+    return not form.header and any(cell.strip().lower().endswith(IMAGE_SUFFIXES) for cell in form.first)
+
+
 def read_cells(path: Path, settings: TableSettings) -> Cells:
     """Read a whole table.
 
@@ -111,10 +123,11 @@ def read_cells(path: Path, settings: TableSettings) -> Cells:
 
 @dataclass(frozen=True)
 class _Form:
-    """How a file of text is a table: encoding, what is between the cells, whether the first row names the columns."""
+    """How a file of text is a table: encoding, what is between cells, the first row, whether it names the columns."""
 
     encoding: str
     delimiter: str
+    first: list[str]
     header: bool
     names: list[str]
 
@@ -128,14 +141,17 @@ def _form(path: Path, settings: TableSettings) -> _Form:
         raise _not_utf8(path, error) from None
     if not lines:
         raise StudyError(f"{path}: the table is empty; its first row names the columns")
-    delimiter = settings.delimiter or _delimiter(lines)
-    first = _split(lines[:1], delimiter)[0]
+    try:
+        delimiter = settings.delimiter or _delimiter(lines)
+        first = _split(lines[:1], delimiter)[0]
+    except csv.Error as error:  # a cell longer than any of a table of images
+        raise StudyError(f"{path}: not a table ({error})") from None
     header = _names_columns(first) if settings.header is None else settings.header
     names = [name.strip() for name in first] if header else [str(place) for place in range(1, len(first) + 1)]
     names = [name or f"column {place}" for place, name in enumerate(names, 1)]
     if twice := [name for name in names if names.count(name) > 1]:
         raise StudyError(f"{path}: two columns are called '{twice[0]}'; give one of them another name")
-    return _Form(encoding, delimiter, header, names)
+    return _Form(encoding, delimiter, first, header, names)
 
 
 def _encoding(path: Path) -> str:

@@ -45,10 +45,9 @@ def curves(material: Material, path: str | Path, experiment: str) -> None:
     """
     group = material.comparison.recipes[experiment]
     classes = len(group.first.classes)
-    images = group.first.by_class("val", "images")
     accuracies = ACCURACY_CURVES | (MIXED_TRAINING if group.recipe.mixes_images else {})
     baseline = material.comparison.baseline
-    majority = baseline.accuracy["val"] if baseline else images.max() / images.sum()
+    assert baseline is not None
     with drawing(path, 9.6, 3.9) as figure:
         left, right = figure.subplots(1, 2)
         for run in group:
@@ -59,7 +58,7 @@ def curves(material: Material, path: str | Path, experiment: str) -> None:
             left.set_ylabel("Loss (of the NLL: nats per image)")
         _accuracy_axis(right, "Accuracy")
         left.axhline(math.log(classes), color=GREY, linewidth=1, linestyle=(0, (1, 2)), zorder=0)
-        right.axhline(majority, color=GREY, linewidth=1, linestyle=(0, (1, 2)), zorder=0)
+        right.axhline(baseline.accuracy["val"], color=GREY, linewidth=1, linestyle=(0, (1, 2)), zorder=0)
         left.plot(
             [], [], color=GREY, linewidth=1, linestyle=(0, (1, 2)), label=f"ln {classes}: all classes equally likely"
         )
@@ -87,8 +86,8 @@ def case_curves(material: Material, path: str | Path, case: int) -> None:
     Of many recipes the best ones, see `study.report.shown`. Predictions from a file have no curves.
     """
     recipes = material.comparison.recipes
-    all_within = material.comparison.of_case(case).recipes
-    within = recipes_shown(all_within.values())
+    all_within = [group for group in recipes.values() if group.recipe.case == case]
+    within = recipes_shown(all_within)
     trainings = dict.fromkeys(group.recipe.training for group in within if not from_file(group.recipe))
     groups = {one: recipes[one] for one in trainings}
     question = material.questions.get(str(case), "")
@@ -120,7 +119,8 @@ def case_curves(material: Material, path: str | Path, case: int) -> None:
 def _title(group: RecipeRuns) -> str:
     outcomes = [run.outcome.replace("_", " ") for run in group]
     if len(group) == 1:
-        return f"{name(group.name, 40)}: {outcomes[0]} after {group.first.record['epochs']} epochs"
+        epochs = group.first.record["epochs"]
+        return f"{name(group.name, 40)}: {outcomes[0]} after {epochs} epoch{'s' * (epochs > 1)}"
     counted = ", ".join(f"{outcomes.count(outcome)} {outcome}" for outcome in dict.fromkeys(outcomes))
     return f"{name(group.name, 40)}: {len(group)} seeds, {counted}"
 

@@ -7,9 +7,8 @@ import pandas as pd
 from matplotlib.axes import Axes
 from numpy.typing import NDArray
 
-from study.compare.runs import RecipeRuns, Run
+from study.compare.runs import RecipeRuns, Run, Subset
 from study.compare.statistics import level
-from study.compare.subgroups import Subset
 from study.evaluate.metrics import reliability as bins_of
 from study.report.figures.classes import MANY, groups_of
 from study.report.figures.material import Material
@@ -83,7 +82,7 @@ def class_recall(material: Material, path: str | Path, most: int = 4) -> None:
     """Recall of each class on the test images with its interval, for the recipe chosen and the next best ones.
 
     Classes run from the rarest to the most frequent; of many the worst are shown, then all in groups. Of several seeds
-    the mean recall is shown, its interval is over seeds and images: see `study.compare.subgroups.Subset`.
+    the mean recall is shown, its interval is over seeds and images: see `study.compare.runs.Subset`.
     """
     comparison = material.comparison
     best, confidence, first = comparison.best, comparison.confidence, comparison.runs[0]

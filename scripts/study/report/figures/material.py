@@ -18,7 +18,6 @@ class Material:
         comparison: all runs, with histories and predictions.
         questions: what each case asks, by its number as text.
         pack: the content of pack.json.
-        class_weights: class_weights.csv with classes as text: columns class, count, weight.
         effects: effects.csv as `read_written` gives it; it may be empty.
         subgroups, label_hints: the tables of these names, read in the same way.
         map: the two columns of the table of recipes whose plane is drawn, from bottom to top and from left to right.
@@ -27,12 +26,17 @@ class Material:
     comparison: Comparison
     questions: Mapping[str, str] = field(default_factory=dict)
     pack: Mapping[str, Any] = field(default_factory=dict)
-    class_weights: pd.DataFrame = field(default_factory=pd.DataFrame)
     effects: pd.DataFrame = field(default_factory=pd.DataFrame)
     subgroups: pd.DataFrame = field(default_factory=pd.DataFrame)
     label_hints: pd.DataFrame = field(default_factory=pd.DataFrame)
     packed: PackedData | None = None
     map: tuple[str, str] = ("lr", "batch_size")
+
+    @property
+    def class_weights(self) -> pd.DataFrame:
+        """Columns class, count, weight."""
+        assert self.comparison.class_weights is not None
+        return self.comparison.class_weights
 
     @property
     def data(self) -> PackedData:

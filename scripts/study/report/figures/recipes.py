@@ -219,11 +219,15 @@ def _cell(
 
 
 def _cost(group: RecipeRuns, train_images: int) -> str:
-    """Optimizer steps and wall time of a recipe, "12,345 steps · 1.2 h", the mean over its seeds."""
-    batches = batches_per_epoch(train_images, group.recipe.batch_size)
-    steps = batches * np.mean([run.record["epochs"] for run in group])
-    wall = duration(float(np.mean([run.record["seconds"] for run in group])))
-    return f"{steps:,.0f} steps · {wall}"
+    """Optimizer steps and wall time of a recipe, "12,345 steps · 1.2 h"."""
+    steps, seconds = steps_and_seconds(group, train_images)
+    return f"{steps:,.0f} steps · {duration(seconds)}"
+
+
+def steps_and_seconds(group: RecipeRuns, train_images: int) -> tuple[float, float]:
+    """Optimizer steps and wall time of a recipe's training, the mean over its seeds."""
+    steps = batches_per_epoch(train_images, group.recipe.batch_size) * np.mean([run.record["epochs"] for run in group])
+    return float(steps), float(np.mean([run.record["seconds"] for run in group]))
 
 
 def batches_per_epoch(images: int, batch_size: int) -> int:

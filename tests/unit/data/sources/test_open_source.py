@@ -53,10 +53,34 @@ def test_a_table_in_a_zip_or_a_folder_is_pointed_out(tmp_path: Path) -> None:
         open_source(data_settings(write_tree(tmp_path / "flat", {".": 1})))
 
 
-def test_a_folder_inside_a_source_without_folders_is_refused(tmp_path: Path) -> None:
-    for source in ("digits", write_csv(tmp_path / "fer2013.csv", [])):
-        with pytest.raises(StudyError, match=r"data\.folder: found 'a', but .* has no folders inside; allowed is null"):
-            open_source(data_settings(source, folder="a"))
+def test_folders_of_a_source_that_is_not_read_by_folders_are_refused(tmp_path: Path) -> None:
+    tree = write_tree(tmp_path / "tree", {"train/a": 2, "train/b": 2, "extra/a": 1})
+    lines = ["file_name,label", *(f"{path.relative_to(tree)},x" for path in sorted(tree.rglob("*.png")))]
+    (tree / "metadata.csv").write_text("\n".join(lines), encoding="utf-8")
+    for source in ("digits", write_csv(tmp_path / "fer2013.csv", []), tree):
+        for key, value in (("folder", "a"), ("split_folders", {"extra": "ignore"}), ("class_level", 1)):
+            with pytest.raises(
+                StudyError, match=rf"data\.{key}: found .* is read as .*, not by its folders; allowed is"
+            ):
+                open_source(data_settings(source, **{key: value}))
+
+
+def test_what_is_wrong_with_a_tree_is_said_though_a_table_lies_beside_it(tmp_path: Path) -> None:
+    tree = write_tree(tmp_path / "tree", {"a": 2, "b": 2})
+    (tree / "labels.csv").write_text("file,label\na/0.png,x\nb/0.png,y\n", encoding="utf-8")
+    with pytest.raises(StudyError, match="grey"):
+        open_source(data_settings(tree, split_folders={"grey": "ignore"}))
+    (tree / "labels.csv").unlink()
+    (tree / "empty").mkdir()
+    (tree / "classes.txt").write_text("0 a\n1 b\n2 empty\n", encoding="utf-8")
+    with pytest.raises(StudyError, match=r"empty.*holds no image"):
+        open_source(data_settings(tree))
+
+
+def test_a_text_with_a_line_that_no_table_has_is_passed_over(tmp_path: Path) -> None:
+    tree = write_tree(tmp_path / "tree", {"a": 2, "b": 2})
+    (tree / "notes.txt").write_text("x" * 200_000, encoding="utf-8")
+    assert {entry.label for entry in open_source(data_settings(tree)).entries} == {"a", "b"}
 
 
 def test_names_for_classes_that_have_names_are_refused(tmp_path: Path) -> None:

@@ -397,7 +397,7 @@ def test_folds_have_to_be_told(tmp_path: Path) -> None:
     images(tmp_path, *(f"{n}.png" for n in range(4)))
     path = text(tmp_path / "a.csv", "image,label,fold", *(f"{n}.png,{n % 2},{n // 2}" for n in range(4)))
     with pytest.raises(
-        StudyError, match=r"column 'fold': '0', '1' are no split; .*\{\"0\": train\}.*or that the column is none"
+        StudyError, match=r"column 'fold': '0', '1' are no split; .*\{'0': train\}.*or that the column is none"
     ):
         opened(path)
     assert found(opened(path, splits={0: "train", 1: "test"}))["3.png"] == ("1", "test", "")
@@ -500,7 +500,7 @@ def test_other_wrong_tables(tmp_path: Path) -> None:
     path = text(tmp_path / "a.csv", "image,label", "1.png,x", "2.png,y")
     with pytest.raises(StudyError, match=r"data\.table\.root: the folder nowhere does not exist"):
         opened(path, root="nowhere")
-    with pytest.raises(StudyError, match=r"data\.folder: found 'a', but .* has no folders inside"):
+    with pytest.raises(StudyError, match=r"data\.folder: found 'a', but .* not by its folders"):
         open_source(data_settings(path, folder="a"))
 
 
