@@ -4,7 +4,9 @@ VENV := .venv
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/installed
 TOOLS := $(VENV)/tools-installed
-PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes
+PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --no-compile --require-hashes
+# What pip would do on one core. Some packages hold files for other Pythons, which do not compile.
+COMPILE_PACKAGES := $(BIN)/python -m compileall -qq -j 0 $(VENV)/lib || true
 CODE := scripts tests benchmarks
 SNAKEFILES := Snakefile workflow rules
 
@@ -22,10 +24,12 @@ $(INSTALLED): requirements.txt
 	       echo "All else works in this folder; keep the environment elsewhere: make VENV=$$HOME/recipe-study-venv run"; exit 1; }
 	$(PYTHON) -m venv $(VENV)
 	$(PIP) -r requirements.txt
+	@$(COMPILE_PACKAGES)
 	@touch $@
 
 $(TOOLS): $(INSTALLED) requirements-dev.txt
 	$(PIP) -r requirements-dev.txt
+	@$(COMPILE_PACKAGES)
 	@touch $@
 
 tools: $(TOOLS) ## the environment with what checks and tests need
@@ -55,8 +59,8 @@ predict: $(INSTALLED) ## label IMAGES=folder with RUN of STUDY, into OUT (predic
 export: $(INSTALLED) ## write RUN of STUDY as one file, OUT=name.onnx or name.pt2 (torch.export)
 	$(BIN)/python scripts/study export --run "$(RUN)" --study "$(STUDY)" $(if $(OUT),--out "$(OUT)")
 
-verify: $(INSTALLED) ## check a finished study: hashes, tables, predictions (CONFIG=config/fer2013.yaml)
-	$(BIN)/python scripts/study verify $(if $(CONFIG),--configfile $(CONFIG))
+verify: $(INSTALLED) ## check a finished STUDY: hashes, tables, predictions (or CONFIG="config/a.yaml config/b.yaml")
+	$(BIN)/python scripts/study verify $(if $(CONFIG),--configfile $(CONFIG),--study $(STUDY))
 
 dry-run: $(INSTALLED) ## plan every configuration, run nothing, need no data
 	. $(BIN)/activate && for study in config original fer2013 record published imbalance; do \
@@ -160,5 +164,5 @@ lock: ## solve requirements.in and requirements-dev.in into .txt with hashes, ve
 docs: $(INSTALLED) ## write the generated parts of config/README.md
 	$(BIN)/python scripts/study reference
 
-clean: ## remove the environment and everything that was produced
+clean: ## remove the environment AND ALL RESULTS (results/*/)
 	rm -rf $(VENV) .snakemake results/*/

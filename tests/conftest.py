@@ -36,6 +36,16 @@ SMALL = {
 }
 
 
+# Files of tests/unit whose tests take longest, which then begin first: no process is left with one of them.
+LONG = ("benchmark", "figures", "loop", "export", "names", "learner", "manifest")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Workflow and browser as they come, then what is long of the rest."""
+    others = {f"test_{name}" for name in LONG}
+    items.sort(key=lambda item: ("unit" in item.path.parts) * (1 if item.path.stem in others else 2))
+
+
 @dataclass
 class Workspace:
     """A copy of the pipeline in a folder of its own, run with the Snakemake of the running Python.

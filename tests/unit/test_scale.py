@@ -17,6 +17,7 @@ from study.recipe_table import read_recipes
 
 def test_the_rules_run_on_a_made_up_study(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setattr("benchmarks.record.RESULTS", tmp_path / "records")
+    monkeypatch.setattr(scale, "OPENINGS", 1)
     sizes = ["--classes", "35", "--images", "200", "--recipes", "2"]
     scale.main(["classes", *sizes, "--name", "tiny", "--folder", str(tmp_path)])
     record = json.loads((tmp_path / "records/tiny.json").read_text(encoding="utf-8"))

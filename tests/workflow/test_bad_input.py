@@ -50,15 +50,6 @@ def test_a_wrong_cell_stops_the_planning(workspace: Workspace) -> None:
     assert "config/small.tsv, row 2, column 'optimizer': found 'SDG', allowed is one of SGD, Adam" in text
 
 
-def test_a_missing_source_says_where_to_place_it(workspace: Workspace) -> None:
-    workspace.configure(data={"source": "resources/fer2013.zip"})
-    assert workspace.planned()["fetch_data"] == 1
-    text = refused(workspace)
-    assert "resources/fer2013.zip: the file does not exist" in text
-    assert "Place the FER2013 images" in text and "Kaggle" in text
-    assert results(workspace) == [] and not (workspace.root / "resources/fer2013.zip").exists()
-
-
 def test_a_class_too_small_is_named(workspace: Workspace) -> None:
     image_folder(workspace.root / "images", {"common": 40, "rare": 2})
     workspace.configure(data={"source": "images"})
@@ -78,12 +69,12 @@ def test_a_batch_larger_than_the_training_set(workspace: Workspace) -> None:
     assert not list((workspace.root / "results/small/logs").glob("train*")), "no training was started"
 
 
-def test_cuda_without_cuda(workspace: Workspace) -> None:
+def test_cuda_without_cuda(finished_copy: Workspace) -> None:
     torch = pytest.importorskip("torch")
     if torch.cuda.is_available():
         pytest.skip("this machine has CUDA")
-    workspace.configure(training={"device": "cuda"})
-    text = refused(workspace, "--until", "train")
+    finished_copy.configure(training={"device": "cuda"})
+    text = refused(finished_copy, "--forcerun", "train", "--", "results/small/train/plain/seed_0/run.json")
     assert "cuda" in text and "training.device" in text
 
 
@@ -112,11 +103,11 @@ def test_unreadable_files_up_to_the_configured_share_are_dropped_with_a_reason(w
     (folder / "a/broken.png").write_bytes((folder / "a/0.png").read_bytes()[:100])
     (folder / "b/text.jpg").write_text("no image")
     workspace.configure(data={"source": "images", "max_unreadable": 0.05})
-    workspace.snakemake("--", "results/small/data/pack.json")
+    workspace.snakemake("--", "results/small/data/manifest.csv")
     manifest = (workspace.root / "results/small/data/manifest.csv").read_text(encoding="utf-8")
     assert sum("dropped" in line for line in manifest.splitlines()) == 2
     workspace.configure(data={"max_unreadable": 0.001})
-    text = refused(workspace, "--", "results/small/data/pack.json")
+    text = refused(workspace, "--", "results/small/data/manifest.csv")
     assert "a/broken.png" in text and "b/text.jpg" in text
 
 

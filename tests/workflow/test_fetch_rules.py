@@ -10,9 +10,8 @@ gradient changes one.
 import hashlib
 import json
 import shutil
-import socket
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -21,7 +20,7 @@ import pytest
 import torch
 from conftest import Workspace
 from safetensors.torch import load_file, save_file
-from test_bad_input import image_folder, refused
+from test_bad_input import image_folder, refused, results
 
 from study.train.pretrained import published
 
@@ -65,14 +64,6 @@ def server() -> Iterator[Server]:
         state.url = f"http://127.0.0.1:{httpd.server_port}"
         yield state
         httpd.shutdown()
-
-
-@pytest.fixture
-def closed_port() -> Iterator[int]:
-    """A port that refuses every connection, as long as the test runs."""
-    with socket.socket() as unused:
-        unused.bind(("127.0.0.1", 0))
-        yield unused.getsockname()[1]
 
 
 def zipped(folder: Path, counts: dict[str, int]) -> bytes:
@@ -133,39 +124,18 @@ def test_data_are_fetched_once_and_used(workspace: Workspace, server: Server) ->
     assert workspace.planned("--", AUDIT) == {}
 
 
-def wrong_hash(server: Server) -> tuple[str, str, str]:
-    server.files = {"/data": b"something", "/weights": b"something else"}
-    data, weights = (f"the file has the SHA-256 {sha256(content)}, allowed is" for content in server.files.values())
-    return server.url, f"{data} {'0' * 64}.", f"{weights} {DIGITS}."
-
-
-def cut_connection(server: Server) -> tuple[str, str, str]:
-    server.files = {"/data": bytes(3_000_000), "/weights": ZEROS}
-    server.cut = {"/data", "/weights"}
-    data = "the connection was cut after 1,500,000 of 3,000,000 bytes."
-    return server.url, data, f"the connection was cut after 1,427 of {len(ZEROS):,} bytes."
-
-
-@pytest.mark.parametrize("breakage", [wrong_hash, cut_connection])
-def test_what_goes_wrong_on_the_way_is_said_and_leaves_no_file(
-    workspace: Workspace, server: Server, breakage: Callable[[Server], tuple[str, str, str]]
-) -> None:
-    url, data, weights = breakage(server)
-    expect_refusal(workspace, url, data, weights)
-    assert sorted(server.asked) == ["/data", "/weights"]
-
-
-def test_a_missing_network_is_said_and_leaves_no_file(workspace: Workspace, closed_port: int) -> None:
-    message = "not fetched, 0 bytes received ([Errno 111] Connection refused)."
-    expect_refusal(workspace, f"http://127.0.0.1:{closed_port}", message, message)
-
-
-def expect_refusal(workspace: Workspace, url: str, data: str, weights: str) -> None:
+def test_what_goes_wrong_on_the_way_is_said_and_leaves_no_file(workspace: Workspace, server: Server) -> None:
+    """Data of another hash, and weights whose connection is cut; `study.data.fetch` has tests of all else."""
+    url, content = server.url, b"something"
+    server.files, server.cut = {"/data": content, "/weights": ZEROS}, {"/weights"}
+    data = f"the file has the SHA-256 {sha256(content)}, allowed is {'0' * 64}."
+    weights = f"the connection was cut after 1,427 of {len(ZEROS):,} bytes."
     workspace.configure(
         data={"source": DATA, "url": f"{url}/data", "sha256": "0" * 64},
         model={"width": 1.0, "weights": "imagenet", "weights_url": f"{url}/weights"},
     )
     text = refused(workspace, *FETCH)
+    assert sorted(server.asked) == ["/data", "/weights"]
     place_data = f"Place your images by hand at {DATA} (from {url}/data). Any of these will do"
     place_weights = f"Place torchvision's pretrained weights of vgg11 by hand at {WEIGHTS} (from {url}/weights)."
     for error in (f"Error: {url}/data: {data} {place_data}", f"Error: {url}/weights: {weights} {place_weights}"):
@@ -209,6 +179,7 @@ def test_data_placed_by_hand_are_used_whatever_they_are_and_differences_are_said
 
 def test_a_missing_source_says_where_to_get_it_and_where_to_put_it(workspace: Workspace) -> None:
     workspace.configure(data={"source": "resources/FER2013"})
+    assert workspace.planned()["fetch_data"] == 1
     text = refused(workspace, "--until", "fetch_data")
     assert "resources/FER2013: the folder does not exist" in text
     assert "Place the FER2013 images by hand at resources/FER2013. Kaggle has them" in text
@@ -217,14 +188,15 @@ def test_a_missing_source_says_where_to_get_it_and_where_to_put_it(workspace: Wo
     assert "images.csv: the file does not exist" in text
     assert "Place your images by hand at images.csv. Any of these will do where the config key 'data.source'" in text
     assert "Kaggle" not in text
+    assert results(workspace) == resources(workspace) == []
 
 
-def test_weights_placed_by_hand_must_be_torchvisions(workspace: Workspace, server: Server) -> None:
-    wrong = ZEROS + b"!"
+def test_weights_placed_by_hand_must_be_torchvisions(finished_copy: Workspace, server: Server) -> None:
+    workspace, wrong = finished_copy, ZEROS + b"!"
     place(workspace, WEIGHTS, wrong)
     workspace.configure(model={"width": 1.0, "weights": "imagenet", "weights_url": f"{server.url}/vgg11"})
-    assert "fetch_weights" not in workspace.planned("--", RUNS[0])
-    text = refused(workspace, "--forceall", "--", RUNS[0])
+    assert "fetch_weights" not in workspace.planned("--forceall", "--", RUNS[0])
+    text = refused(workspace, "--", RUNS[0])
     assert f"Error: {WEIGHTS}: the file has the SHA-256 {sha256(wrong)}, allowed is {DIGITS}, torchvision's" in text
     assert "Delete it and run again" in text and published("vgg11")[0] in text and "'model.weights'" in text
     assert (workspace.root / WEIGHTS).read_bytes() == wrong
@@ -246,19 +218,21 @@ def zeros(channels_out: list[int], layers: list[int]) -> dict[str, torch.Tensor]
 CHANNELS, LAYERS = [8, 16, 32, 32, 64, 64, 64, 64], [0, 3, 6, 8, 11, 13, 16, 18]
 
 
-def test_any_state_dict_is_started_from_and_kept(workspace: Workspace) -> None:
+def test_any_state_dict_is_started_from_and_kept(finished_copy: Workspace) -> None:
+    workspace = finished_copy
     path = workspace.root / "my weights/zeros.pth"
     path.parent.mkdir()
     torch.save(zeros(CHANNELS, LAYERS), path)
     before = path.read_bytes()
     workspace.configure(model={"weights": str(path.relative_to(workspace.root))})
-    assert "fetch_weights" not in workspace.planned("--", RUNS[0])
-    workspace.snakemake("--forceall", "--", RUNS[0])
+    assert "fetch_weights" not in workspace.planned("--forceall", "--", RUNS[0])
+    workspace.snakemake("--", RUNS[0])
     assert starts_from_zeros(workspace, RUNS[0])
     assert path.read_bytes() == before
 
 
-def test_a_state_dict_that_does_not_fit_names_the_keys(workspace: Workspace) -> None:
+def test_a_state_dict_that_does_not_fit_names_the_keys(finished_copy: Workspace) -> None:
+    workspace = finished_copy
     save_file(zeros([*CHANNELS[:-1], 63], [*LAYERS[1:], 20]), workspace.root / "other.safetensors")
     workspace.configure(model={"weights": "other.safetensors"})
     text = refused(workspace, "--", RUNS[0])

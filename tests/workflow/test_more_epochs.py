@@ -97,7 +97,9 @@ def test_without_a_checkpoint_it_begins_anew_and_says_so(finished_copy: Workspac
     assert notice(finished_copy)[0] == f"plain, seed 0: trained with max_epochs 1, now 3: {GOES}, {why}"
 
 
-def test_a_schedule_that_depends_on_the_length_says_so(workspace: Workspace) -> None:
+def test_a_schedule_that_depends_on_the_length_says_so(finished_copy: Workspace) -> None:
+    workspace = finished_copy
+    shutil.rmtree(workspace.root / RUN)
     workspace.configure(training={"lr_scheduler": "CosineAnnealingLR"})
     workspace.snakemake("--", str(RUN / "run.json"))
     assert not (workspace.root / RUN / "checkpoints").exists()

@@ -1,4 +1,4 @@
-"""The study of published recipes with real Snakemake: all of it is planned, and three of them are trained."""
+"""The study of published recipes with real Snakemake: three of them are trained."""
 
 import json
 
@@ -22,11 +22,6 @@ def rows(workspace: Workspace) -> list[str]:
     return [line for line in text.splitlines() if not line.startswith("#")]
 
 
-def test_all_published_recipes_are_planned(workspace: Workspace) -> None:
-    planned = workspace.planned("--configfile", "config/published.yaml")
-    assert planned["train"] == planned["evaluate"] == len(rows(workspace)) - 1
-
-
 def test_three_published_recipes_are_trained(workspace: Workspace) -> None:
     header, *recipes = rows(workspace)
     three = [row for row in recipes if row.partition("\t")[0] in LEARNING_RATES]
@@ -34,7 +29,8 @@ def test_three_published_recipes_are_trained(workspace: Workspace) -> None:
     workspace.snakemake(
         "--configfile", "config/published.yaml", "--config", "study=three", "experiments=config/three.tsv",
         f"training={{max_epochs: {EPOCHS}}}", "resources={train_threads: 1}", "--resources", "gpu=2", "--",
-        *(f"results/three/evaluate/{name}/seed_0/metrics.json" for name in LEARNING_RATES),
+        *(f"results/three/train/{name}/seed_0/run.json" for name in LEARNING_RATES),
+        "results/three/evaluate/ldam_ldam_drw/seed_0/metrics.json",
     )  # fmt: skip
     for name, learning_rates in LEARNING_RATES.items():
         folder = workspace.root / "results/three/train" / name / "seed_0"

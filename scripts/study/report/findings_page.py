@@ -493,9 +493,10 @@ def _optimism(runs: Sequence[Run]) -> str:
     alive = [run for run in trained if not run.failed]
     if not alive:
         return f"Not measured: {'every run failed' if trained else 'nothing was trained'}."
-    gaps, runs = pd.Series([run.val_accuracy - run.test_accuracy for run in alive]), f"run{'s' * (len(alive) > 1)}"
+    gaps = pd.Series([run.val_accuracy - run.test_accuracy for run in alive])
+    counted = f"{len(alive)} run{'s' * (len(alive) > 1)}"
     return (
-        f"Validation accuracy of the best epoch minus test accuracy, over the {len(alive)} {runs} that did not fail: "
+        f"Validation accuracy of the best epoch minus test accuracy, over the {counted} that did not fail: "
         f"{signed(gaps.mean())} points on average, from {signed(gaps.min())} to {signed(gaps.max())}. The best epoch "
         f"was chosen from at most {max(run.record['epochs'] for run in alive)} epochs; the reported one from up to "
         f"{max(run.recipe.max_epochs for run in alive)}."

@@ -5,6 +5,7 @@ import sys
 from pathlib import Path
 
 import pytest
+import warm
 from example_images import ROOT
 
 from study.__main__ import COMMANDS
@@ -24,8 +25,8 @@ def test_the_overview_names_every_command() -> None:
 
 @pytest.mark.parametrize("command", COMMANDS)
 def test_every_command_explains_itself(command: str) -> None:
-    done = run("scripts/study", command, "--help")
-    assert done.returncode == 0, done.stderr
+    done = warm.run(str(ROOT / "scripts/study"), [command, "--help"], ROOT)
+    assert done.returncode == 0, done.stdout
     assert f"usage: python scripts/study {command}" in done.stdout
     assert COMMANDS[command].split(" (")[0].split()[0] in done.stdout
 

@@ -3,6 +3,7 @@
 import hashlib
 import re
 import unicodedata
+import zipfile
 from dataclasses import replace
 from pathlib import Path
 
@@ -397,9 +398,12 @@ def test_a_file_with_another_hash_is_told_with_both(tmp_path: Path) -> None:
 
 
 @pytest.fixture(scope="module")
-def original_study(fer2013_zip: Path) -> tuple[pd.DataFrame, dict]:
-    """Pooled, disgust doubled before the split, copies left as they are."""
-    settings = data_settings(fer2013_zip, image_size=48, oversample={"disgust": 2})
+def original_study(fer2013_zip: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[pd.DataFrame, dict]:
+    """Pooled, disgust doubled before the split, copies left as they are; the zip as a tree of folders."""
+    folder = tmp_path_factory.mktemp("fer2013")
+    with zipfile.ZipFile(fer2013_zip) as archive:
+        archive.extractall(folder)
+    settings = data_settings(folder, image_size=48, oversample={"disgust": 2})
     return build_manifest(settings, split_settings(train=0.8, val=0.1, test=0.1), WORKERS)
 
 
