@@ -286,7 +286,6 @@ def training_settings(wildcards):
 
 def settings_of(recipe):
     """All that decides a training of a recipe beside the recipe itself."""
-    weights = recipe["model.weights"]
     return {
         "training": without_idle_limit(common(config, "training"), recipe),
         "initial_weights": _weights_identity(recipe["model.weights"]),

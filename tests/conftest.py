@@ -42,8 +42,8 @@ LONG = ("benchmark", "figures", "loop", "export", "names", "learner", "manifest"
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Workflow and browser as they come, then what is long of the rest."""
-    others = {f"test_{name}" for name in LONG}
-    items.sort(key=lambda item: ("unit" in item.path.parts) * (1 if item.path.stem in others else 2))
+    long = {f"test_{name}" for name in LONG}
+    items.sort(key=lambda item: item.path.is_relative_to(ROOT / "tests/unit") * (1 if item.path.stem in long else 2))
 
 
 @dataclass

@@ -125,11 +125,11 @@ def test_data_are_fetched_once_and_used(workspace: Workspace, server: Server) ->
 
 
 def test_what_goes_wrong_on_the_way_is_said_and_leaves_no_file(workspace: Workspace, server: Server) -> None:
-    """Data of another hash, and weights whose connection is cut; `study.data.fetch` has tests of all else."""
+    """Data whose connection is cut, and weights of another hash; `study.data.fetch` has tests of all else."""
     url, content = server.url, b"something"
-    server.files, server.cut = {"/data": content, "/weights": ZEROS}, {"/weights"}
-    data = f"the file has the SHA-256 {sha256(content)}, allowed is {'0' * 64}."
-    weights = f"the connection was cut after 1,427 of {len(ZEROS):,} bytes."
+    server.files, server.cut = {"/data": bytes(3_000_000), "/weights": content}, {"/data"}
+    data = "the connection was cut after 1,500,000 of 3,000,000 bytes."
+    weights = f"the file has the SHA-256 {sha256(content)}, allowed is {DIGITS}."
     workspace.configure(
         data={"source": DATA, "url": f"{url}/data", "sha256": "0" * 64},
         model={"width": 1.0, "weights": "imagenet", "weights_url": f"{url}/weights"},

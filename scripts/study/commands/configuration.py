@@ -50,8 +50,8 @@ def readable_layers(files: Iterable[Path]) -> dict[Path, dict[str, Any]]:
 def planned_study(name: str) -> PlannedStudy:
     """A study as Snakemake last ran it, or, if it never did, as the configuration of that name says.
 
-    Configurations are those of the pipeline and of the working directory. A file among them that is none, which another
-    study has nothing to do with, is named and left out.
+    Configurations are those of the working directory, then those of the pipeline, without layers. A file among them
+    that is none, which another study has nothing to do with, is named and left out.
 
     Raises:
         StudyError: nothing is known of the study.
@@ -59,20 +59,23 @@ def planned_study(name: str) -> PlannedStudy:
     results = Path("results", name)
     if (results / "study.json").exists():
         return PlannedStudy.read(results, ROOT)
-    known, folders = [], {folder.resolve() for folder in (ROOT / "config", Path("config"))}
-    for layer in readable_layers(path for folder in folders for path in folder.glob("*.yaml")).values():
+    known, folders = [], list(dict.fromkeys(folder.resolve() for folder in (Path("config"), ROOT / "config")))
+    for layer in [layer for folder in folders for layer in readable_layers(folder.glob("*.yaml")).values()]:
+        if layer.get("layer"):
+            continue
         config = read_configuration(layer)
         if config["study"] == name:
             return configured_study(config)
         known.append(str(config["study"]))
+    here = " or ".join(map(str, folders))
     if runs_in(results, "run.json"):
         raise StudyError(
-            f"{results}/study.json: missing, and no configuration in {ROOT / 'config'} has the name '{name}'; run "
+            f"{results}/study.json: missing, and no configuration in {here} has the name '{name}'; run "
             "Snakemake for this study, which writes it, or copy it along with the runs"
         )
     ran = [path.parent.name for path in sorted(Path("results").glob("*/study.json"))]
     raise StudyError(
-        f"study '{name}': no configuration in {ROOT / 'config'} has this name, and {results} holds no study; "
+        f"study '{name}': no configuration in {here} has this name, and {results} holds no study; "
         f"allowed: {', '.join(dict.fromkeys([*ran, *known]))}"
     )
 

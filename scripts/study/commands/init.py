@@ -85,7 +85,8 @@ def run(arguments: argparse.Namespace) -> None:
     try:
         look = look_at(DataSettings(**deciding(config, "data")))
     except StudyError as error:
-        hint = "; give init the key along: --config 'data={…}'" * ("data." in str(error))
+        wrong = any(f"config key {one.key}: found" in str(error) for one in _flat(given))
+        hint = "; give init the key along: --config 'data={…}'" * ("data." in str(error) and not wrong)
         raise StudyError(f"{error}{hint}") from None
     divided = division(look, config, given)
     table = Suggestion("experiments", config["experiments"])

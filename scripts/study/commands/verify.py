@@ -260,7 +260,7 @@ def _from_file(
         if not path.exists():
             report(f"note: {path}: not there any more, so that {files.predictions} cannot be made again")
             return
-        images = own_predictions.Images.of(data, manifest.read_manifest(files.results / "data/manifest.csv"))
+        images = own_predictions.Images.of(data, _read(manifest.read_manifest, files.results / "data/manifest.csv"))
         again = own_predictions.read(path, images, int(files.seed))
     except StudyError as error:
         yield str(error)
@@ -326,7 +326,7 @@ def _tables(study: PlannedStudy) -> Iterator[str]:
             config["tables"]["all_pairs_up_to"],
         )
         tables = all_tables(comparison)
-    except (StudyError, OSError, ValueError, KeyError) as error:  # a damaged file, which the check of its run has named
+    except (StudyError, OSError, ValueError, KeyError) as error:  # damaged or missing, which the check of it has named
         yield f"{folder}: cannot be traced ({type(error).__name__}: {' '.join(str(error).split())})"
         return
     for name, table in tables.items():

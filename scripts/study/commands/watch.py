@@ -5,7 +5,7 @@ shared disk. A run.json beside a log without that line is of an earlier training
 What is no longer planned takes part in nothing and is not counted.
 
 Entry points:
-    states(study, now) -> [State]
+    states(study, old, now) -> [State]
     read_state(run, now) -> State
     table(states, title) -> rich.table.Table
 """

@@ -220,7 +220,7 @@ def _undiagnosed(comparison: Comparison, table: pd.DataFrame, names: Collection[
     return f"{hidden:,} more runs are in tables/diagnosis.csv" + (f" (recipes: {failed})." if failed else ".")
 
 
-def points_of(row: Mapping[Any, Any], name: str) -> str:
+def _points_of(row: Mapping[Any, Any], name: str) -> str:
     """The difference in a score and its interval in percentage points, of a row of effects.csv."""
     return with_interval(*(row[f"{name}_{end}"] for end in ("difference", "low", "high")))
 
@@ -231,8 +231,8 @@ def effect_row(row: Mapping[Any, Any]) -> dict[str, str]:
         "treatment": row["treatment"],
         "change": row["change"],
         "pair": f"{row['experiment_from']} → {row['experiment_to']}",
-        "accuracy": points_of(row, "accuracy"),
-        "balanced": points_of(row, "balanced_accuracy"),
+        "accuracy": _points_of(row, "accuracy"),
+        "balanced": _points_of(row, "balanced_accuracy"),
         "p": f"{row['p_holm']:.2g}",
         "verdict": row["verdict"] + (f" ({row['failed']})" if row["failed"] else ""),
     }

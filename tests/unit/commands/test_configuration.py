@@ -85,5 +85,7 @@ def test_runs_without_a_study_json_and_a_configuration_say_what_is_missing() -> 
 
 def test_configurations_of_the_working_directory_are_known() -> None:
     Path("config").mkdir()
-    Path("config/mine.yaml").write_text("study: of_ones_own\nseeds: [0, 1]", encoding="utf-8")
-    assert len(planned_study("of_ones_own").runs) == 28
+    Path("config/fer2013.yaml").write_text("study: fer2013\nseeds: [0, 1]", encoding="utf-8")
+    assert len(planned_study("fer2013").runs) == 28  # and not the pipeline's of this name, with one seed
+    Path("config/config.yaml").write_text("study: of_ones_own\nseeds: [0, 1, 2]", encoding="utf-8")
+    assert len(planned_study("of_ones_own").runs) == 42  # and not a layer's over it

@@ -5,9 +5,15 @@ import sys
 from pathlib import Path
 
 import pytest
+import yaml
 from example_images import ROOT, write_tree, write_zip
 
-from study.data.data_settings import source_fingerprint
+from study.data.data_settings import as_yaml, source_fingerprint
+
+
+@pytest.mark.parametrize("text", ["a", "0", "no", "null", "a: b", "a, b", "it's", 'a "b"', "größe", "x/y z", "k" * 200])
+def test_a_text_in_advice_is_read_back_as_it_was(text: str) -> None:
+    assert yaml.safe_load(f"{{{as_yaml(text)}: ignore}}") == {text: "ignore"}
 
 
 def test_the_fingerprint_follows_the_source(tmp_path: Path) -> None:

@@ -139,7 +139,7 @@ def open_source(data: DataSettings) -> Source:
         ):
             if found:
                 raise StudyError(
-                    f"config key data.{key}: found '{found}', but {data.source} is read as {reader.form}, not by its "
+                    f"config key data.{key}: found {found}, but {data.source} is read as {reader.form}, not by its "
                     f"folders; allowed is {nothing}"
                 )
     if data.class_names and not reader.names_classes:

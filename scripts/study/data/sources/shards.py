@@ -25,7 +25,7 @@ from study.data.folder_tree import Listing, check_labels
 from study.data.leftovers import kind_of
 from study.data.sources.column_names import plain, split_in_name, usual_columns
 from study.data.sources.image_files import Found
-from study.data.sources.table import Part, Read, listed, read_rows, usable
+from study.data.sources.table import Part, Read, listed, read_rows, refuse_idle_words, usable
 from study.data.sources.table_columns import NoLabelError, columns_of
 from study.data.sources.table_labels import named, refuse_an_id
 from study.data.sources.tables import PARQUET, Cells, as_text
@@ -131,6 +131,7 @@ class ShardSource(Listing):
         if not read:
             raise StudyError(f"{data.source}: no row in {len(files)} files of Parquet; each row is one image")
         self.notes += _notes(read)
+        refuse_idle_words(read, data.table)
         rows, self.ignored = usable(read)
         if source.is_dir():
             self.ignored |= _other_files(source, self.shards)

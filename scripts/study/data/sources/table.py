@@ -61,7 +61,7 @@ def recognises(source: str) -> bool:
 def takes_folder(data: DataSettings) -> bool:
     """Whether a folder is read by the tables in it: it has no class folders, or `data.table` says how.
 
-    One whose folders the configuration tells how to read never is.
+    One whose folders the configuration tells how to read is not.
 
     `metadata.csv` and its like always are; `recognises` knows those.
     """
@@ -124,7 +124,9 @@ def _names_images(path: Path, settings: TableSettings) -> bool:
         names = first_row(path, settings)
     except StudyError:
         return False
-    return settings.image is not None or bool(usual_columns(names)["image"]) or begins_with_an_image(path, settings)
+    without_header = settings != TableSettings() and names[:2] == ["1", "2"]  # a list, as the configuration says
+    usual = settings.image is not None or bool(usual_columns(names)["image"])
+    return usual or without_header or begins_with_an_image(path, settings)
 
 
 def _split_of_folder(folder: Path) -> str:
@@ -135,6 +137,7 @@ def _split_of_folder(folder: Path) -> str:
 class Read:
     """One table, read and its files found; index of `rows` as of `cells.table`."""
 
+    part: Part
     cells: Cells
     columns: Columns
     rows: pd.DataFrame  # image_id, label, split ("ignore" to leave out), group, and the kept columns behind `kept.`
@@ -215,6 +218,7 @@ class TableSource(Listing):
                     raise
                 self.notes.append(f"{part.path}: no column with the class; the images of this table are set aside.")
         self.notes += dict.fromkeys(note for one in read for note in one.notes)
+        refuse_idle_words(read, data.table)
         rows, self.ignored = usable(read)
         named_ids = {name for one in read for name in one.found.files}
         if beside := files.without_row(named_ids):
@@ -238,6 +242,17 @@ class TableSource(Listing):
         if not path.exists():
             raise UnreadableError("no file of this name, which a row of the table has")
         return decode(path, self.max_pixels, bit_depth)
+
+
+def refuse_idle_words(read: list[Read], settings: TableSettings) -> None:
+    """Raise StudyError for `data.table.splits` where no table has its splits from a column."""
+    by_name = settings.split is None
+    if settings.splits and not any(one.columns.split and not (by_name and one.part.split) for one in read):
+        cells = read[0].cells
+        raise StudyError(
+            f"config key data.table.splits: {some_of(map(repr, settings.splits))} found, but no column of {cells.path} "
+            f"is read for its splits; name it (data.table.split; found: {cells.found()}), or leave the words out"
+        )
 
 
 def usable(read: list[Read]) -> tuple[pd.DataFrame, dict[str, list[str]]]:
@@ -289,23 +304,17 @@ def read_rows(part: Part, cells: Cells, columns: Columns, found: Found, settings
     for name in columns.kept:
         rows[f"kept.{name}"] = cells.table[name]
     of_files = [f"{part.path}: {sentence}" for sentence in found.notes]
-    return Read(cells, columns, rows, found, [columns.note, *labels.notes, *([note] if note else []), *of_files])
+    return Read(part, cells, columns, rows, found, [columns.note, *labels.notes, *([note] if note else []), *of_files])
 
 
 def _splits(cells: Cells, columns: Columns, part: Part, settings: TableSettings) -> tuple[pd.Series | str, str]:
     """The split of each row, and a sentence on where it is taken from if no column or file says it."""
-    of_file = part.split and settings.split is None
-    if columns.split and not of_file and settings.split != NONE:
-        return _mapped(cells, columns.split, settings), ""
-    if settings.splits:
-        raise StudyError(
-            f"config key data.table.splits: found words, but no column of {cells.path} is read for its splits; name it "
-            f"(data.table.split; found: {cells.found()}), or leave the words out"
-        )
     if settings.split == NONE:
         return "", ""
-    if of_file:
+    if part.split and settings.split is None:
         return part.split, f"{part.path}: read as the {part.split} split, by its name or its folder's."
+    if columns.split:
+        return _mapped(cells, columns.split, settings), ""
     names = cells.table[columns.image].str.replace("\\", "/", regex=False)
     for what, pattern in NAMED_SPLITS.items():
         if not re.match(pattern, names.iloc[0]):

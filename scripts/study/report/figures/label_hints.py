@@ -17,7 +17,7 @@ def label_hints(material: Material, path: str | Path) -> None:
         of = f" (the first {len(table)} of {len(material.label_hints):,})" if len(table) else ""
         headed(figure, f"Labels that may be wrong{of}")
         if table.empty:
-            text = "None: on no image do two or more good, different recipes, most of them, agree against the label."
+            text = "None: on no image do most of the good, different recipes, two at least, agree against the label."
             figure.text(0.5, 0.3, text, ha="center", va="center", color=GREY)
             return
         position = {

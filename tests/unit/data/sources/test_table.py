@@ -393,6 +393,16 @@ def test_votes_the_most_win_and_ties_are_counted(tmp_path: Path) -> None:
         opened(text(path, "image,cat,dog", "1.png,7,2", "2.png,0,0"), label=["cat", "dog"])
 
 
+def test_words_for_splits_that_no_column_is_read_for_are_refused(tmp_path: Path) -> None:
+    images(tmp_path, "1.png", "2.png")
+    path = text(tmp_path / "a.csv", "image,label,subset_name", "1.png,x,keep", "2.png,y,holdout")
+    message = r"data\.table\.splits: 'holdout' found, but no column of .* is read for its splits; .*'subset_name'"
+    for told in ({}, {"split": "none"}):
+        with pytest.raises(StudyError, match=message):
+            opened(path, splits={"holdout": "ignore"}, **told)
+    assert list(found(opened(path, split="subset_name", splits={"holdout": "ignore", "keep": "train"}))) == ["1.png"]
+
+
 def test_folds_have_to_be_told(tmp_path: Path) -> None:
     images(tmp_path, *(f"{n}.png" for n in range(4)))
     path = text(tmp_path / "a.csv", "image,label,fold", *(f"{n}.png,{n % 2},{n // 2}" for n in range(4)))
