@@ -38,4 +38,5 @@ def planned(results: Path, epochs: dict[str, int], seeds: tuple[int, ...] = (0, 
     """The study with these experiments as `finish` trains them: experiment -> epochs."""
     recipe = RECIPE.but(**NO_AUGMENTATION)
     recipes = {name: recipe.but(experiment=name, max_epochs=number) for name, number in epochs.items()}
-    return PlannedStudy(results, {"seeds": list(seeds), "experiments": "small.tsv"}, recipes)
+    config = {"seeds": list(seeds), "experiments": "small.tsv", "data": {"max_pixels": 1_000_000}}
+    return PlannedStudy(results, config, recipes)

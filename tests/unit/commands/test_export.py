@@ -11,7 +11,7 @@ import numpy as np
 import onnx
 import pytest
 import torch
-from finished_run import finish
+from finished_run import finish, planned
 from onnxruntime.capi.onnxruntime_pybind11_state import InvalidArgument
 from PIL import Image
 from small_run import CLASSES, RECIPE, SETTINGS, small_data, stored_larger
@@ -40,6 +40,7 @@ forms = pytest.mark.parametrize("suffix", FORMS)
 def finished(tmp_path_factory: pytest.TempPathFactory) -> RunPaths:
     """A run beside the packed test images of its study."""
     run = finish(tmp_path_factory.mktemp("study") / "results/small", "long", 0, 10)
+    planned(run.results, {"long": 10}, seeds=(0,)).write()
     (run.results / "data").mkdir()
     np.save(run.results / "data/test.npy", small_data().images["test"])
     return run

@@ -27,7 +27,9 @@ MAX_PIXELS = 1_000_000
 
 @pytest.fixture(scope="module")
 def finished(tmp_path_factory: pytest.TempPathFactory) -> RunPaths:
-    return finish(tmp_path_factory.mktemp("study") / "results/small", "long", 0, 10)
+    results = tmp_path_factory.mktemp("study") / "results/small"
+    planned(results, {"long": 10}, seeds=(0,)).write()
+    return finish(results, "long", 0, 10)
 
 
 @pytest.fixture(scope="module")
@@ -158,6 +160,6 @@ def test_the_command_writes_a_table_and_says_who_labelled(
     dataclasses.replace(study, config={**study.config, "data": {"max_pixels": 100}}).write()
     with pytest.raises(SystemExit, match=r"none of the 30 files is a readable image.* more than max_pixels = 100$"):
         main(["predict", str(images), "--run", "long/seed_0", "--study", "small", "--out", str(out)])
-    (finished.results / "study.json").unlink()
+    study.write()
     with pytest.raises(SystemExit, match=r"^Error: run 'lang': not found in results/small; allowed: best, long"):
         main(["predict", str(images), "--run", "lang", "--study", "small"])

@@ -355,7 +355,7 @@ def test_label_hints_say_both_classes_and_how_many_agree(tmp_path: Path) -> None
     assert sum(text.startswith("recipes: ") for text in shown) == 24
     assert (tmp_path / "label_hints.svg").read_text().count("data:image/png;base64,") == 24
     one = label_hints(comparison_of(runs[:1], manifest=here))
-    assert any("no image on which most" in text for text in draw("label_hints", runs[:1], tmp_path, label_hints=one))
+    assert any("None: on no image do most" in text for text in draw("label_hints", runs[:1], tmp_path, label_hints=one))
 
 
 def test_class_recall_starts_with_the_recipe_chosen(runs: list[Run], tmp_path: Path) -> None:

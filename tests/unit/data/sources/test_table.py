@@ -394,13 +394,14 @@ def test_votes_the_most_win_and_ties_are_counted(tmp_path: Path) -> None:
 
 
 def test_words_for_splits_that_no_column_is_read_for_are_refused(tmp_path: Path) -> None:
-    images(tmp_path, "1.png", "2.png")
-    path = text(tmp_path / "a.csv", "image,label,subset_name", "1.png,x,keep", "2.png,y,holdout")
+    images(tmp_path, "1.png", "2.png", "3.png")
+    path = text(tmp_path / "a.csv", "image,label,subset_name", "1.png,x,keep", "2.png,y,keep", "3.png,y,holdout")
     message = r"data\.table\.splits: 'holdout' found, but no column of .* is read for its splits; .*'subset_name'"
     for told in ({}, {"split": "none"}):
         with pytest.raises(StudyError, match=message):
             opened(path, splits={"holdout": "ignore"}, **told)
-    assert list(found(opened(path, split="subset_name", splits={"holdout": "ignore", "keep": "train"}))) == ["1.png"]
+    source = opened(path, split="subset_name", splits={"holdout": "ignore", "keep": "train"})
+    assert list(found(source)) == ["1.png", "2.png"]
 
 
 def test_folds_have_to_be_told(tmp_path: Path) -> None:
@@ -510,7 +511,7 @@ def test_other_wrong_tables(tmp_path: Path) -> None:
     path = text(tmp_path / "a.csv", "image,label", "1.png,x", "2.png,y")
     with pytest.raises(StudyError, match=r"data\.table\.root: the folder nowhere does not exist"):
         opened(path, root="nowhere")
-    with pytest.raises(StudyError, match=r"data\.folder: found 'a', but .* not by its folders"):
+    with pytest.raises(StudyError, match=r"data\.folder: found a, but .* not by its folders"):
         open_source(data_settings(path, folder="a"))
 
 
