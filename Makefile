@@ -4,9 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/installed
 TOOLS := $(VENV)/tools-installed
-PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --no-compile --require-hashes
-# What pip would do on one core. Some packages hold files for other Pythons, which do not compile.
-BYTECODE := $(BIN)/python -m compileall -qq -j 0 $(VENV)/lib || true
+PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes
 CODE := scripts tests benchmarks
 SNAKEFILES := Snakefile workflow rules
 
@@ -24,12 +22,10 @@ $(INSTALLED): requirements.txt
 	       echo "All else works in this folder; keep the environment elsewhere: make VENV=$$HOME/recipe-study-venv run"; exit 1; }
 	$(PYTHON) -m venv $(VENV)
 	$(PIP) -r requirements.txt
-	@$(BYTECODE)
 	@touch $@
 
 $(TOOLS): $(INSTALLED) requirements-dev.txt
 	$(PIP) -r requirements-dev.txt
-	@$(BYTECODE)
 	@touch $@
 
 tools: $(TOOLS) ## the environment with what checks and tests need
@@ -107,7 +103,6 @@ FER2013 := resources/fer2013.zip
 
 bench: $(INSTALLED) ## time training beside other loops, and the rest, into benchmarks/RESULTS.md (a quiet machine)
 	$(PIP) -r benchmarks/requirements.txt
-	@$(BYTECODE)
 	$(BIN)/python -m benchmarks.speed $(if $(PACKED),--data results/fer2013/data) $(BENCH)
 	$(BIN)/python -m benchmarks.load $(if $(PACKED),--data results/fer2013/data) --name load
 	$(BIN)/python -m benchmarks.pipeline $(if $(wildcard $(FER2013)),--source $(FER2013)) --name pipeline
