@@ -98,7 +98,7 @@ def test_a_study_of_one_group_finds_nothing(study: FinishedStudy) -> None:
     few = pd.DataFrame({"lt": [30.0, 25.0]}, index=["plain", "better"])
     page = imbalance(study, few, "make imbalance")
     assert "No difference between a treatment and plain would have been found with a power of 80%." in page
-    assert "This study finds no difference in 80% of such studies, however large" in page
+    assert "No difference, however large, is found in 80% of such studies" in page
     header = next(line for line in page.splitlines() if line.startswith("| recipe | lt, points |"))
     row = next(line for line in page.split("## What the lit")[1].splitlines() if line.startswith("| better"))
     assert header.count("|") == row.count("|"), "though of two recipes there is no rank correlation"
