@@ -28,7 +28,7 @@ if not Path(study.__file__).parents[1].samefile(WORKFLOW / "scripts"):
     )
 from study.compare.all_tables import TABLES
 from study.data.data_settings import DIGITS, DataSettings, source_fingerprint
-from study.elsewhere import ABSENT, check_predictions_files, from_file, predictions_file
+from study.elsewhere import ABSENT, from_file, predictions_file
 from study.errors import StudyError
 from study.files import file_sha256
 from study.machine import has_gpu, memory_mb, threads_of_each
@@ -41,7 +41,16 @@ from study.recipe import values_of
 from study.recipe_table import read_recipes
 from study.report.all_figures import figures_of, keys_of
 from study.schema import SCHEMA
-from study.settings import captions, check_recipes, common, deciding, read_numbers, reported_protocol, validate_config
+from study.settings import (
+    captions,
+    check_predictions_files,
+    check_recipes,
+    common,
+    deciding,
+    read_numbers,
+    reported_protocol,
+    validate_config,
+)
 from study.starts import start_of
 
 # Whether another Snakefile uses this one; its configuration, where it gives one, is laid over the pipeline's own.
@@ -65,9 +74,9 @@ try:
         check_name(config, DEFAULT, workflow.overwrite_configfiles)
     TABLE_FILES = recipe_tables(config, WORKFLOW)
     RECIPES = read_recipes(TABLE_FILES, study=values_of(config))
-    check_recipes(config, RECIPES.values())
+    check_recipes(config, RECIPES.values(), TABLE_FILES)
     if PLANS_JOBS:
-        check_predictions_files(RECIPES.values(), config["seeds"])
+        check_predictions_files(RECIPES.values(), config["seeds"], TABLE_FILES)
     laid_over = workflow.config_settings.overwrite_config.get("cases") or {}
     CAPTIONS = captions({**config, "experiments": TABLE_FILES}, laid_over)
 except StudyError as error:

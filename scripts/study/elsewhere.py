@@ -7,15 +7,13 @@ can have: it trains nothing, and two rows with one file are of one network. Entr
     from_file(recipe) -> bool                              whether a recipe is such a one
     made_elsewhere(training) -> bool                       the same of what stands in the place of the training
     predictions_file(recipe, seed) -> Path                 the file with the predictions for a seed
-    check_predictions_files(recipes, seeds)                that they exist
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from study.combinations import TRAINED_AS
-from study.errors import StudyError
 from study.recipe import EVALUATION, HYPERPARAMETERS, Recipe
 
 PREDICTIONS = f"{EVALUATION}.predictions"
@@ -50,19 +48,3 @@ def made_elsewhere(training: str) -> bool:
 def predictions_file(recipe: Recipe, seed: int | str) -> Path:
     """The file with the predictions of a recipe for a seed: the seed stands in the place of `SEED`."""
     return Path(recipe[PREDICTIONS].replace(SEED, str(seed)))
-
-
-def check_predictions_files(recipes: Iterable[Recipe], seeds: Iterable[int]) -> None:
-    """Refuse, before anything runs, a row whose file is not there.
-
-    Raises:
-        StudyError: naming the row and the file.
-    """
-    seeds = list(seeds)
-    for recipe in filter(from_file, recipes):
-        for path in (predictions_file(recipe, seed) for seed in seeds):
-            if not path.is_file():
-                raise StudyError(
-                    f"experiment '{recipe.experiment}', column '{PREDICTIONS}': found {path}, which is no file in "
-                    f"{Path.cwd()}; put the predictions there (config/README.md has their form), or take the row out"
-                )

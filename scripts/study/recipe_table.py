@@ -4,6 +4,7 @@ Lines that begin with "#" are comments, and "# case 1: …" is the caption of a 
 
 Entry points:
     read_recipes(tables) -> {experiment: Recipe}           the rows of the tables of recipes, checked
+    place_of(tables, experiment) -> str                    where a recipe stands, for messages
     read_captions(tables) -> {case: caption}               what their cases ask
     map_cells(path, column, change, comment) -> str        a table with other cells in a column
 """
@@ -85,6 +86,15 @@ def read_recipes(
         else _without_training(where, values, trained, list(rows))
         for name, (where, values) in rows.items()
     }
+
+
+def place_of(tables: str | Path | Sequence[str | Path], experiment: str) -> str:
+    """Where a recipe stands: "config/mine.tsv, row 7, experiment 'plain'"; without the row if it is in none of them."""
+    for path in _listed(tables):
+        for row, values in _read_table(Path(path)):
+            if values["experiment"] == experiment:
+                return f"{path}, row {row}, experiment '{experiment}'"
+    return f"experiment '{experiment}'"
 
 
 def _spelled_as_in(study: Mapping[str, Any], values: Mapping[str, Any]) -> dict[str, Any]:

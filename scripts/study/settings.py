@@ -7,17 +7,17 @@ import functools
 import itertools
 import math
 import operator
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
-from study.elsewhere import from_file
+from study.elsewhere import PREDICTIONS, from_file, predictions_file
 from study.errors import StudyError
 from study.files import read_yaml
 from study.networks import PATCHES, TIMM, problems
 from study.recipe import COLUMNS, EVALUATION, HYPERPARAMETERS, Recipe, column_named, values_of
-from study.recipe_table import read_captions
+from study.recipe_table import place_of, read_captions
 from study.reference import allowed
 from study.schema import SCHEMA, validator
 
@@ -121,8 +121,11 @@ def validate_config(config: dict[str, Any]) -> None:
         raise StudyError("configuration: " + "\n  ".join(problems) + "\n  (every key is explained in config/README.md)")
 
 
-def check_recipes(config: dict[str, Any], recipes: Iterable[Recipe]) -> None:
+def check_recipes(config: dict[str, Any], recipes: Iterable[Recipe], tables: str | Sequence[str] = ()) -> None:
     """Refuse, before anything runs, recipes that these images and this machine cannot be trained with.
+
+    Args:
+        tables: which the recipes are read from, to name the row.
 
     Raises:
         StudyError: naming the recipe and its column, or the key of the configuration where the value is the study's.
@@ -134,7 +137,26 @@ def check_recipes(config: dict[str, Any], recipes: Iterable[Recipe]) -> None:
             if all(name in study and recipe[name] == study[name] for name in own):
                 raise StudyError(f"configuration: '{column}' is {found}, {rule}")
             text = f"found {found}" if column in own else f"'{column}' is {found}"
-            raise StudyError(f"experiment '{recipe.experiment}', column '{own[0]}': {text}, {rule}")
+            raise StudyError(f"{place_of(tables, recipe.experiment)}, column '{own[0]}': {text}, {rule}")
+
+
+def check_predictions_files(recipes: Iterable[Recipe], seeds: Iterable[int], tables: str | Sequence[str] = ()) -> None:
+    """Refuse, before anything runs, a row whose file of predictions is not there.
+
+    Args:
+        tables: which the recipes are read from, to name the row.
+
+    Raises:
+        StudyError: naming the row and the file.
+    """
+    seeds = list(seeds)
+    for recipe in filter(from_file, recipes):
+        for path in (predictions_file(recipe, seed) for seed in seeds):
+            if not path.is_file():
+                raise StudyError(
+                    f"{place_of(tables, recipe.experiment)}, column '{PREDICTIONS}': found {path}, which is no file in "
+                    f"{Path.cwd()}; put the predictions there (config/README.md has their form), or take the row out"
+                )
 
 
 def _problems(recipe: Recipe, config: dict[str, Any]) -> Iterator[tuple[str, str, str]]:

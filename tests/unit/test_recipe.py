@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from study.elsewhere import check_predictions_files, from_file, made_elsewhere, predictions_file
+from study.elsewhere import from_file, made_elsewhere, predictions_file
 from study.errors import StudyError
 from study.recipe import (
     COLUMNS,
@@ -24,6 +24,7 @@ from study.recipe import (
 )
 from study.recipe_table import read_captions, read_recipes
 from study.schema import SCHEMA
+from study.settings import check_predictions_files
 
 HEADER = "experiment case optimizer lr min_lr batch_size max_epochs loss activation sampler momentum nesterov reported"
 ROW = "a 1 SGD 0.01 1e-10 64 100 cross_entropy softmax shuffle 0.9 false 0.61"
@@ -610,16 +611,16 @@ def predictions_row(file: str = "theirs.csv", cells: str = EMPTY, last: str = ""
 
 
 def test_a_row_may_name_a_file_of_predictions_and_has_no_hyperparameters(tmp_path: Path) -> None:
-    a, b = read_recipes(write(tmp_path, f"{ROW}  ", predictions_row("x/{seed}.csv"), header=FROM_A_FILE)).values()
+    table = write(tmp_path, f"{ROW}  ", predictions_row("x/{seed}.csv"), header=FROM_A_FILE)
+    a, b = read_recipes(table).values()
     assert from_file(b) and not b.trains and not b.adjusted and made_elsewhere(b.training)
     assert not from_file(a) and a.trains and "evaluation.predictions" not in a.deciding and a.evaluation == {}
     assert predictions_file(b, 7) == Path("x/7.csv")
     assert all(b.meant(name) is None for name in HYPERPARAMETERS if not name.startswith("evaluation."))
     assert b.but(case=3).hyperparameters == b.hyperparameters and not b.class_weights and not b.treats_imbalance
-    with pytest.raises(
-        StudyError, match=r"experiment 'b', column 'evaluation.predictions': found x/0.csv, which is no"
-    ):
-        check_predictions_files([a, b], [0])
+    place = rf"{table}, row 3, experiment 'b', column 'evaluation.predictions'"
+    with pytest.raises(StudyError, match=f"^{place}: found x/0.csv, which is no"):
+        check_predictions_files([a, b], [0], str(table))
 
 
 @pytest.mark.parametrize(

@@ -290,6 +290,16 @@ def test_a_sampler_that_moves_needs_two_epochs(cap: int | None, own: int, messag
     check_recipes(BASE, [recipe.but(max_epochs=2)])
 
 
+def test_the_row_of_a_recipe_that_does_not_fit_is_named(tmp_path: Path) -> None:
+    rows = [[name, "1", *map(str, ROW.values()), tta] for name, tta in (("a", ""), ("b", "five_crop"))]
+    lines = [["experiment", "case", *ROW, "tta"], *rows]
+    table = tmp_path / "mine.tsv"
+    table.write_text("# of mine\n" + "\n".join("\t".join(line) for line in lines), encoding="utf-8")
+    place = f"{table}, row 4, experiment 'b', column 'evaluation.tta': found five_crop"
+    with pytest.raises(StudyError, match=f"^{place}"):
+        check_recipes(BASE, read_recipes(table, study=values_of(BASE)).values(), [str(table)])
+
+
 def test_a_batch_of_one_image_is_refused_where_batch_norm_cannot_take_it() -> None:
     small = read_recipes(ROOT / "config/experiments.tsv")["sgd_ver1"].but(batch_size=1)
     recipe = small.but(**{"model.name": "resnet18", "model.width": 1})

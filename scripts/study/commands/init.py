@@ -94,7 +94,7 @@ def run(arguments: argparse.Namespace) -> None:
     config = _configured(suggested)
     tables = recipe_tables(config, ROOT)
     recipes = read_recipes(tables, study=values_of(config))
-    check_recipes(config, recipes.values())
+    check_recipes(config, recipes.values(), tables)
     sizes = [recipe.batch_size for recipe in recipes.values() if recipe.trains]
     why, own = _batches(path, tables, sizes, divided.training)
     if doubled := sum(recipe.double_softmax for recipe in recipes.values()):
