@@ -22,11 +22,12 @@ def test_a_command_over_a_study_of_photographs_is_planned(workspace: Workspace, 
 
 
 def test_images_of_ones_own_are_planned_with_the_layer_for_photographs(workspace: Workspace) -> None:
-    (words,) = (shlex.split(line) for line in LINES if "config/photographs.yaml" in line)
+    whole, cheap = (shlex.split(line) for line in LINES if "config/photographs.yaml" in line)
     mine = "study: mushrooms\ndata:\n  source: /data/mushrooms\n  image_size: 64\n"
     (workspace.root / "config/mushrooms.yaml").write_text(mine, encoding="utf-8")
-    planned = workspace.planned(*words[1:])
+    planned = workspace.planned(*whole[1:])
     assert planned["train"] == 17 * 5 and planned["fetch_weights"] == 1
+    assert workspace.planned(*cheap[1:])["train"] == 17
 
 
 def test_both_tables_are_named() -> None:
