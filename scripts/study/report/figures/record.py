@@ -96,7 +96,8 @@ def draw_budget(rows: Sequence[Reached], path: str | Path) -> None:
             axes.plot(times, [row.val for row in line], color=GREY, marker=ours, markerfacecolor="white",
                       linestyle="--")  # fmt: skip
             label = "chosen on PublicTest" if line[0].chosen else name(recipe, 30)
-            axes.annotate(label, (times[-1], line[-1].high), textcoords="offset points", xytext=(0, 4), ha="center",
+            side = "center" if times[-1] == rows[-1].minutes else "left"  # clear of the lines before it
+            axes.annotate(label, (times[-1], line[-1].high), textcoords="offset points", xytext=(0, 4), ha=side,
                           va="bottom", fontsize=9, color="#333333")  # fmt: skip
         for row in rows:
             axes.vlines(row.minutes, row.low, row.high, color=BLUE, linewidth=1.4)
@@ -105,7 +106,7 @@ def draw_budget(rows: Sequence[Reached], path: str | Path) -> None:
         axes.set_xscale("log")
         axes.xaxis.set_major_locator(FixedLocator(times))
         axes.xaxis.set_minor_locator(NullLocator())
-        axes.set_xticklabels([f"{row.minutes:.0f}\n{row.networks}" for row in rows])
+        axes.set_xticklabels([f"{row.minutes:.0f}\n{row.networks}" for row in rows], fontsize=8)
         axes.set_xlim(times[0] / 1.3, times[-1] * 1.3)
         axes.margins(y=0.12)
         axes.set_xlabel("Minutes of training on two processor cores, and networks that are averaged")
