@@ -61,7 +61,7 @@ def recognises(source: str) -> bool:
 def takes_folder(data: DataSettings) -> bool:
     """Whether a folder is read by the tables in it: it has no class folders, or `data.table` says how.
 
-    One whose folders the configuration tells how to read is not.
+    One whose folders the configuration tells how to read is not; beside metadata `open_source` refuses that.
 
     `metadata.csv` and its like always are; `recognises` knows those.
     """
